@@ -1,0 +1,168 @@
+"""The look before training: where genes are lost, and whether the sequences are what they should be."""
+
+import numpy as np
+import pandas as pd
+
+START_CODON = np.array([0, 3, 2], np.uint8)  # ATG as base codes
+STEPS = ("in annotation", "protein coding", "sequence known", "window fits", "in table", "low", "middle", "high")
+
+
+def gene_funnel(genes: pd.DataFrame) -> pd.DataFrame:
+    """Count how many genes are left after each step, for the whole genome and each chromosome.
+
+    Args:
+        genes: one row a gene: chromosome, the flags coding, sequence_known, window_fits, in_table (each
+            looked at only where those before it hold), and target (0 low, 1 high, 2 middle, -1 none).
+
+    Returns:
+        A frame with the columns chromosome and `STEPS`; the first row is 'all'.
+    """
+    left = pd.DataFrame({"chromosome": genes["chromosome"], "in annotation": True})
+    left["protein coding"] = genes["coding"]
+    left["sequence known"] = left["protein coding"] & genes["sequence_known"]
+    left["window fits"] = left["sequence known"] & genes["window_fits"]
+    left["in table"] = left["window fits"] & genes["in_table"]
+    for target, name in enumerate(("low", "high", "middle")):
+        left[name] = left["in table"] & (genes["target"] == target)
+    counts = left.groupby("chromosome", sort=False)[list(STEPS)].sum()
+    total = counts.sum().to_frame("all").T
+    return pd.concat([total, counts]).rename_axis("chromosome").reset_index()
+
+
+def starts_with_atg(codes: np.ndarray, start: np.ndarray, end: np.ndarray, strand: np.ndarray) -> np.ndarray:
+    """Tell for each gene whether ATG stands at its TSS, read on its own strand.
+
+    Args:
+        codes: base codes of the chromosome, uint8, shape (bp,).
+        start, end: 0-based half-open gene coordinates inside the chromosome, each shape (genes,).
+        strand: '+' or '-', shape (genes,).
+
+    Returns:
+        Booleans, shape (genes,).
+    """
+    inside = np.arange(3)
+    plus = strand == "+"
+    at = np.where(plus[:, None], start[:, None] + inside, end[:, None] - 1 - inside)
+    bases = codes[np.clip(at, 0, len(codes) - 1)]
+    bases = np.where(plus[:, None] | (bases == 4), bases, 3 - bases)
+    return (bases == START_CODON).all(axis=1) & (end - start >= 3)
+
+
+def audit_windows(windows: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Measure what is odd about windows: unknown bases, and the same sequence in several genes.
+
+    Args:
+        windows: base codes, uint8, shape (genes, columns).
+        real: the columns that are neither padding nor masked, booleans, shape (columns,).
+
+    Returns:
+        share_N: share of bases that are not A, C, G or T; duplicate_windows: genes whose windows equal
+        those of another gene to the last base.
+    """
+    unknown = sum(int(((windows[part] == 4) & real).sum()) for part in slices(len(windows), 1024))
+    fingerprints = pd.Series([hash(window.tobytes()) for window in windows])
+    return {
+        "share_N": unknown / max(real.sum() * len(windows), 1),
+        "duplicate_windows": int(fingerprints.duplicated(keep=False).sum()),
+    }
+
+
+def slices(length: int, size: int) -> list[slice]:
+    """Return the slices of `size` that cover `length`."""
+    return [slice(begin, begin + size) for begin in range(0, length, size)]
+
+
+def describe_audit(audit: dict) -> list[str]:
+    """Return the audit as sentences with what to make of each figure."""
+    coding, atg = audit["coding_genes"], audit["start_with_ATG"]
+    share = atg / coding if coding else 0.0
+    if share > 0.5:
+        meaning = "an annotation without 5' UTRs: the start codon itself is masked, the TSS is the translation start"
+    elif share > 0.1:
+        meaning = "5' UTRs are annotated for a part of the genes only"
+    else:
+        meaning = "5' UTRs are annotated (1.6 % is chance)"
+    return [
+        f"{atg:,} of {coding:,} coding genes ({share:.1%}) have ATG at the TSS on their strand: {meaning}",
+        f"{audit['share_N']:.2%} of the window bases are not A, C, G or T",
+        f"{audit['duplicate_windows']:,} genes have windows that another gene has too, base for base",
+    ]
+
+
+def describe_ties(values: pd.Series, low: float, high: float, percentiles: tuple[float, float]) -> list[str]:
+    """Return a sentence for each class that ties have made larger than its percentile says.
+
+    Args:
+        values: expression of every gene of the table.
+        low, high: the thresholds.
+        percentiles: the percentiles they stand for.
+    """
+    sentences = []
+    for name, taken, threshold, asked in (
+        ("low", values <= low, low, percentiles[0]),
+        ("high", values >= high, high, 100 - percentiles[1]),
+    ):
+        share, tied = 100 * taken.mean(), int((values == threshold).sum())
+        if share > asked + 1 and tied > 1:
+            sentences.append(
+                f"ties: {int(taken.sum()):,} of {len(values):,} genes of the table ({share:.0f} %, not {asked:g} %) "
+                f"are {name}, because {tied:,} have the very value {threshold:g}"
+            )
+    return sentences
+
+
+def gene_status(genes: pd.DataFrame, organelles: set[str]) -> np.ndarray:
+    """Return for each gene `used` or the one reason why not; arguments as in `gene_funnel`, and on_genome."""
+    reasons = {
+        "not protein coding": ~genes["coding"],
+        "chromosome not in genome": ~genes["on_genome"],
+        "beyond chromosome end": ~genes["sequence_known"],
+        "no strand": ~genes["strand"].isin(["+", "-"]),
+        "window leaves chromosome": ~genes["window_fits"],
+        "organelle": genes["chromosome"].isin(organelles),
+        "not in table": ~genes["in_table"],
+    }
+    return np.select(list(reasons.values()), list(reasons), "used")
+
+
+def print_check(genes: pd.DataFrame, labels: str, audit: dict, folds: list) -> None:
+    """Print the gene funnel by chromosome, how the labels were made, the audit and the folds."""
+    funnel = gene_funnel(genes)
+    shown = funnel[(funnel.index == 0) | (funnel["window fits"] > 0)]
+    print("\ngenes left after each step\n" + show_table(shown.head(41)))
+    if len(shown) > 41:
+        print(f"... and {len(shown) - 41} more chromosomes and scaffolds with windows")
+    print(f"\n{labels}\n\nsequences\n  " + "\n  ".join(describe_audit(audit)))
+    table = pd.DataFrame(
+        {
+            "fold": fold.name,
+            "epoch chosen on": fold.validation_chromosome or "itself",
+            "train": len(fold.train),
+            "validation": len(fold.validation),
+            "test": len(fold.test),
+            "held out": len(fold.held_out),
+        }
+        for fold in folds
+    )
+    print("\nfolds, in genes\n" + show_table(table))
+
+
+def show_table(frame: pd.DataFrame) -> str:
+    """Return a frame as aligned plain text: numbers to the right, names to the left, '-' for missing."""
+    cells = [[show_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    columns = list(zip(*[list(frame.columns), *cells], strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for row in [list(frame.columns), *cells]:
+        first, *rest = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join([first.strip().ljust(widths[0]), *rest]).rstrip())
+    return "\n".join(lines)
+
+
+def show_cell(value) -> str:
+    """Return one value as a table shows it."""
+    if isinstance(value, (bool, str)):
+        return str(value)
+    if value is None or pd.isna(value):
+        return "-"
+    return f"{value:,}" if isinstance(value, (int, np.integer)) else f"{value:.3f}"

@@ -1,0 +1,66 @@
+"""Starts TensorFlow the way runs rely on, and says in words what it computes on."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what libraries write to stderr (TensorFlow greets in ten lines); show it if the block fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def start_tensorflow() -> str:
+    """Import TensorFlow for repeatable runs and return what it computes on, in words.
+
+    With the same seed the same machine gives the same numbers. A GPU's memory is taken as needed, and its
+    matrix products are done in float16 with float32 sums where the chip has units for it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster or equal: benchmarks/training.py
+    with quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+    tf.config.experimental.enable_op_determinism()
+    if not gpus:
+        return f"CPU, {os.cpu_count()} cores{why_no_gpu(tf)}"
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    if details.get("compute_capability", (0, 0)) >= (7, 0):
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    return f"GPU {details.get('device_name', '')}, {keras.mixed_precision.dtype_policy().name}"
+
+
+def why_no_gpu(tf, root: Path = Path("/")) -> str:
+    """Return why a GPU that this machine has is not used, or "" where it has none.
+
+    Args:
+        tf: the tensorflow module.
+        root: where proc/ and dev/ are looked for.
+    """
+    if not ((root / "proc/driver/nvidia/gpus").exists() or (root / "dev/nvidia0").exists()):
+        return ""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "; this machine's NVIDIA GPU is not used: CUDA_VISIBLE_DEVICES hides it"
+    if not tf.test.is_built_with_cuda():
+        return "; this machine's NVIDIA GPU is not used: this TensorFlow is built without CUDA"
+    return "; this machine's NVIDIA GPU is not used: no CUDA found, pip install 'tensorflow[and-cuda]' brings it"

@@ -1,0 +1,517 @@
+"""Reads the user's files in the dialects that occur, and bridges the names between them.
+
+Every reader returns names of chromosomes and genes as `str`: a chromosome called "1" must never become the
+number 1, which matches nothing in a frame and means "the second record" to pyfaidx.
+"""
+
+import contextlib
+import gzip
+import io
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+
+from lcre import InputError, examples
+from lcre.pickles import read_pickle
+
+GENE_FEATURES = {"gene", "ncRNA_gene", "pseudogene"}
+TRANSCRIPT_FEATURES = {"mRNA", "transcript"}
+BIOTYPE_KEYS = ("gene_biotype", "gene_type", "biotype")
+GENE_ID_KEYS = ("gene_id", "ID", "Name", "gene", "locus_tag")  # in order of preference
+
+ORGANELLE = re.compile(r"^(chr)?(m|mt|mtdna|mito|mitochondri\w*|c|pt|ptdna|cp|chloroplast|plastid\w*)$", re.I)
+ORGANELLE_HEADER = re.compile(r"mitochondri|chloroplast|plastid", re.I)
+SCAFFOLD = re.compile(r"scaffold|contig|ctg|unplaced|unlocali|unanchor|_random|chrUn|^Un|^super|^N[WT]_", re.I)
+
+BASE_CODES = np.full(256, 4, np.uint8)
+for letters, code in (("Aa", 0), ("Cc", 1), ("Gg", 2), ("TtUu", 3)):
+    BASE_CODES[[ord(letter) for letter in letters]] = code
+
+
+# ---------------------------------------------------------------------------------------------- any file
+def check_file(path: Path, what: str) -> Path:
+    """Return `path` if it is a file with something in it; raise InputError that names `what` otherwise."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{what}: {path} is a folder; give the file itself")
+    if not path.exists():
+        raise InputError(f"{what}: no file {path}; check the name and the folder you start from")
+    if not path.stat().st_size:
+        raise InputError(f"{what}: {path} is empty; copy or download it again")
+    return path
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell by its first bytes whether the file is gzip (bgzip is a kind of gzip)."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def open_text(path: Path, what: str) -> Iterator[TextIO]:
+    """Open a plain or gzip text file; damage shows as InputError."""
+    opener = gzip.open if is_gzip(path) else open
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{what}: {path} is a damaged gzip file ({error}); download it again") from None
+    except OSError as error:
+        raise InputError(f"{what}: {path} cannot be read ({error.strerror})") from None
+
+
+# ------------------------------------------------------------------------------------------------ genome
+class Genome:
+    """Chromosomes of an open FASTA: names, lengths in bp, descriptions, and base codes on demand."""
+
+    def __init__(self, fasta):
+        self.fasta = fasta
+        self.lengths = {str(name): len(fasta[name]) for name in fasta.keys()}  # noqa: SIM118 (not a dict)
+
+    def describe(self, name: str) -> str:
+        """Return the whole header line of a chromosome."""
+        return self.fasta[name].long_name
+
+    def codes(self, name: str) -> np.ndarray:
+        """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else."""
+        sequence = self.fasta[name][:]
+        return BASE_CODES[np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)]
+
+
+def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
+    """Sort chromosomes into nuclear ones, organelles and scaffolds.
+
+    An organelle is known by its name or its header; a scaffold by its name, or by being shorter than a
+    hundredth of the longest chromosome.
+
+    Args:
+        genome: the open genome.
+        names: the genome's name -> the name to use, for those that matter.
+
+    Returns:
+        Nuclear chromosomes in the order of the FASTA, organelles, scaffolds.
+    """
+    longest = max(genome.lengths[name] for name in names)
+    nuclear, organelles, scaffolds = [], set(), set()
+    for name, length in genome.lengths.items():
+        if name not in names:
+            continue
+        if ORGANELLE.match(name) or ORGANELLE_HEADER.search(genome.describe(name)):
+            organelles.add(names[name])
+        elif SCAFFOLD.search(name) or length < longest / 100:
+            scaffolds.add(names[name])
+        else:
+            nuclear.append(names[name])
+    return nuclear, organelles, scaffolds
+
+
+@contextlib.contextmanager
+def open_genome(path: Path) -> Iterator[Genome]:
+    """Open a FASTA (plain, gzip or bgzip) through pyfaidx and give its `Genome`.
+
+    pyfaidx reads neither plain gzip nor from a folder it may not write its index to; so a packed file is
+    unpacked into a scratch folder, and the index is made there, unless an up-to-date .fai lies beside the FASTA.
+
+    Raises:
+        InputError: not a FASTA, damaged gzip, lines of unequal length, a name twice, no room to unpack.
+    """
+    import pyfaidx
+
+    path = check_file(path, "FASTA")
+    with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
+        try:
+            plain = unpack(path, Path(scratch)) if is_gzip(path) else path
+            with open(plain, "rb") as file:
+                start = file.read(60).lstrip()
+            if not start.startswith(b">"):
+                raise InputError(f"FASTA: {path} does not begin with '>' but with {start[:8]!r}; give a FASTA")
+            beside = plain.with_name(plain.name + ".fai")
+            current = beside.exists() and beside.stat().st_mtime >= plain.stat().st_mtime
+            index = beside if current else Path(scratch) / "index.fai"
+            fasta = pyfaidx.Fasta(str(plain), indexname=str(index), as_raw=True)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"FASTA: {path} is a damaged gzip file ({error}); download it again") from None
+        except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"FASTA: {path} cannot be indexed ({reason})") from None
+        except OSError as error:
+            raise InputError(f"FASTA: {path} cannot be read or unpacked ({error.strerror})") from None
+        with fasta:
+            yield Genome(fasta)
+
+
+def unpack(path: Path, folder: Path) -> Path:
+    """Unpack the gzip file `path` into `folder` and return the plain file."""
+    plain = folder / "genome.fa"
+    with gzip.open(path) as packed, open(plain, "wb") as file:
+        shutil.copyfileobj(packed, file, 1 << 20)
+    return plain
+
+
+# -------------------------------------------------------------------------------------------- annotation
+def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataFrame, list[str]]:
+    """Read the genes of a GTF or GFF3 (Ensembl, Phytozome, NCBI; plain or gzip).
+
+    Only the gene lines reach pyranges: its reader fails on comments inside the file and on '; ' inside quotes,
+    and half a million exon lines are not needed. Where genes carry no biotype, those with a CDS are coding.
+
+    Args:
+        path: the annotation.
+        known_ids: gene ids of the expression table; where a GFF3 names a gene in several ways, the way
+            that agrees with most of them is taken.
+
+    Returns:
+        A frame with one row a gene in the order of the file: gene_id (str), chromosome (str), start and
+        end (0-based, half-open, bp), strand, coding (bool); and notes for the user.
+
+    Raises:
+        InputError: no gene lines, lines that are not GTF or GFF3, a gene id that stands twice.
+    """
+    path = check_file(path, "GTF")
+    lines, attributes, coding_ids = scan_annotation(path)
+    if not lines:
+        raise InputError(f"GTF: {path} has no line with the feature 'gene'; give a GTF or GFF3 with gene lines")
+    genes = intervals_of(lines, path)
+    genes["chromosome"] = [line[0] for line in lines]
+    notes = []
+
+    id_key = choose_id_key(attributes, set(known_ids), path)
+    if id_key not in ("gene_id", "ID"):
+        notes.append(f"gene ids are taken from the annotation's attribute '{id_key}'")
+    genes.insert(0, "gene_id", [clean_id(id_key, found[id_key]) for found in attributes])
+
+    biotypes = [next((found[key] for key in BIOTYPE_KEYS if key in found), None) for found in attributes]
+    if any(biotypes):
+        genes["coding"] = [biotype == "protein_coding" for biotype in biotypes]
+        if not genes["coding"].any():
+            kinds = examples(sorted({biotype for biotype in biotypes if biotype}))
+            raise InputError(f"GTF: {path} has no gene of biotype 'protein_coding', only {kinds}")
+    elif coding_ids:
+        own = [found.get("ID", found.get("gene_id")) for found in attributes]
+        genes["coding"] = [gene in coding_ids for gene in own]
+        notes.append("the annotation has no biotypes: genes with a CDS are taken as protein coding")
+    else:
+        genes["coding"] = True
+        notes.append("the annotation has neither biotypes nor CDS lines: every gene is taken as protein coding")
+
+    split = genes["gene_id"].duplicated(keep=False) & np.array(["part" in found for found in attributes])
+    if split.any():  # NCBI writes a trans-spliced gene as several lines of one ID
+        names = genes.loc[split, "gene_id"].unique()
+        notes.append(f"{len(names)} genes in several parts are left out ({examples(names)})")
+        genes = genes[~split].reset_index(drop=True)
+    twice = genes.loc[genes["gene_id"].duplicated(), "gene_id"].unique()
+    if len(twice):
+        raise InputError(f"GTF: {len(twice)} gene ids stand on several gene lines of {path}: {examples(twice)}")
+    return genes, notes
+
+
+def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], set[str]]:
+    """Return the fields of each gene line, its attributes, and the ids of genes that have a CDS.
+
+    CDS lines are looked at only while no gene line has shown a biotype.
+    """
+    lines, attributes = [], []
+    coding, parent_of = set(), {}
+    biotypes_seen = False
+    with open_text(path, "GTF") as file:
+        for number, line in enumerate(file, 1):
+            if line.startswith("##FASTA"):
+                break
+            fields = line.rstrip("\r\n").split("\t")
+            if line.startswith("#") or len(fields) < 3:
+                continue
+            feature = fields[2]
+            if feature in GENE_FEATURES:
+                if len(fields) != 9 or not (fields[3].isdigit() and fields[4].isdigit()):
+                    raise InputError(
+                        f"GTF: line {number} of {path} is not 9 tab-separated columns with a start and an end: "
+                        f"{line.strip()[:80]!r}"
+                    )
+                if int(fields[3]) < 1 or int(fields[4]) < int(fields[3]):
+                    raise InputError(
+                        f"GTF: line {number} of {path}: a gene from {fields[3]} to {fields[4]}; "
+                        "coordinates count from 1 and start <= end"
+                    )
+                found = parse_attributes(fields[8])
+                if feature == "pseudogene":
+                    found.setdefault("gene_biotype", "pseudogene")
+                else:
+                    biotypes_seen = biotypes_seen or any(key in found for key in BIOTYPE_KEYS)
+                lines.append(fields)
+                attributes.append(found)
+            elif not biotypes_seen and len(fields) == 9:
+                if feature == "CDS":
+                    found = parse_attributes(fields[8])
+                    coding.update(found.get("Parent", found.get("gene_id", "")).split(","))
+                elif feature in TRANSCRIPT_FEATURES and "Parent=" in fields[8]:
+                    found = parse_attributes(fields[8])
+                    parent_of[found.get("ID")] = found["Parent"]
+    coding = {parent_of.get(name, name) for name in coding} - {""}
+    if not biotypes_seen:
+        for found in attributes:  # a biotype we gave a pseudogene line is no sign of biotypes in the file
+            found.pop("gene_biotype", None)
+    return lines, attributes, coding
+
+
+QUOTED = re.compile(r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)')
+
+
+def parse_attributes(text: str) -> dict[str, str]:
+    """Return the ninth column as a dict, in GTF style (key "value";) or GFF3 style (key=value;)."""
+    if '"' in text or "=" not in text:
+        found = {}
+        for key, quoted, bare in QUOTED.findall(text):
+            found.setdefault(key, quoted or bare)
+        return found
+    from urllib.parse import unquote
+
+    pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
+    return {key.strip(): unquote(value.strip()) for key, value in pairs}
+
+
+def clean_id(key: str, value: str) -> str:
+    """Return a gene id without the prefix that GFF3 puts before IDs (gene:, gene-)."""
+    return re.sub(r"^gene[:\-]", "", value) if key == "ID" else value
+
+
+def choose_id_key(attributes: list[dict[str, str]], known_ids: set[str], path: Path) -> str:
+    """Return the attribute that names genes: present on every gene line, agreeing most with `known_ids`."""
+    keys = [key for key in GENE_ID_KEYS if all(key in found for found in attributes)]
+    if not keys:
+        seen = sorted(set().union(*attributes))
+        raise InputError(
+            f"GTF: the genes of {path} share none of the attributes {', '.join(GENE_ID_KEYS)}; they have "
+            f"{examples(seen)}"
+        )
+    bare = {strip_version(name) for name in known_ids}
+
+    def agreement(key: str) -> tuple[int, int]:
+        ids = {clean_id(key, found[key]) for found in attributes}
+        return len(ids & known_ids), len({strip_version(name) for name in ids} & bare)
+
+    return max(keys, key=agreement)  # the first of equals
+
+
+def intervals_of(lines: list[list[str]], path: Path) -> pd.DataFrame:
+    """Return start, end (0-based, half-open) and strand of gene lines, as pyranges reads them."""
+    import pyranges
+
+    with tempfile.NamedTemporaryFile("w", suffix=".gtf", encoding="utf-8") as file:
+        for number, fields in enumerate(lines):
+            file.write("\t".join(fields[:8]) + f'\tgene_id "{number}";\n')
+        file.flush()
+        try:
+            frame = pyranges.read_gtf(file.name, as_df=True)
+        except Exception as error:  # whatever pandas makes of a malformed table
+            raise InputError(f"GTF: the gene lines of {path} cannot be read ({error})") from None
+    return pd.DataFrame(
+        {
+            "start": frame["Start"].to_numpy(np.int64),
+            "end": frame["End"].to_numpy(np.int64),
+            "strand": frame["Strand"].astype(str),
+        }
+    )
+
+
+# ------------------------------------------------------------------------------------- expression table
+def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series, list[str]]:
+    """Read one value a gene from a CSV or TSV (plain or gzip; gene ids in the first column).
+
+    Args:
+        path: the table.
+        column: the column to take.
+        computed: compute log10(maximum over the numeric columns + 1) where `column` is absent.
+
+    Returns:
+        A float series indexed by gene id (str), in the order of the table; and notes for the user.
+
+    Raises:
+        InputError: not a table, gene ids twice, no such column, values that are not finite numbers.
+    """
+    path = check_file(path, "TPM")
+    with open_text(path, "TPM") as file:
+        header, first = next(file, ""), next(file, "")
+        delimiter = max("\t,;", key=header.count)
+        if not header.count(delimiter):
+            raise InputError(f"TPM: the first line of {path} has one column: {header.strip()[:60]!r}; give CSV or TSV")
+        names = split_header(header, delimiter)
+        if first.count(delimiter) == len(names):  # R's write.table leaves the ids' column without a name
+            names = ["gene_id", *names]
+        try:
+            table = pd.read_csv(
+                io.StringIO(first + file.read()), sep=delimiter, header=None, names=names, dtype=str, index_col=False
+            )
+        except (ValueError, pd.errors.ParserError) as error:
+            raise InputError(f"TPM: {path} is not a table ({' '.join(str(error).split())})") from None
+    ids = table.iloc[:, 0].astype(str).str.strip()
+    values = table.iloc[:, 1:].set_axis(ids, axis=0)
+    if values.empty:
+        raise InputError(f"TPM: {path} has a header and no genes")
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        raise InputError(f"TPM: {len(twice)} gene ids stand twice in {path}: {examples(twice)}; keep one row a gene")
+
+    if column in values.columns:
+        return to_numbers(values[column], path), []
+    if not computed:
+        import difflib
+
+        close = difflib.get_close_matches(column, values.columns, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {examples(values.columns)}"
+        raise InputError(f"TPM: {path} has no column {column!r}; {hint}")
+    samples = [name for name in values.columns if is_numeric(values[name])]
+    if not samples:
+        raise InputError(
+            f"TPM: {path} has neither a column {column!r} nor numeric sample columns; it has {examples(values.columns)}"
+        )
+    tpm = np.column_stack([to_numbers(values[name], path) for name in samples])
+    if (tpm < 0).any():
+        gene = values.index[np.argmax((tpm < 0).any(axis=1))]
+        raise InputError(f"TPM: {path} has negative values (gene {gene!r}); give TPM, or name a TARGET_COLUMN")
+    note = f"no column {column!r}: log10(max + 1) over {len(samples)} columns ({examples(samples)}) is used"
+    return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), [note]
+
+
+def split_header(line: str, delimiter: str) -> list[str]:
+    """Return the column names of a header line; an empty first name is allowed, as R and pandas write it."""
+    import csv
+
+    names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([line], delimiter=delimiter))]
+    names[0] = names[0] or "gene_id"
+    return [name if names.index(name) == i else f"{name}.{i}" for i, name in enumerate(names)]
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Tell whether most of a text column reads as numbers (a few that do not are an error, not a label)."""
+    return pd.to_numeric(column, errors="coerce").notna().mean() > 0.5
+
+
+def to_numbers(column: pd.Series, path: Path) -> pd.Series:
+    """Return a text column as finite floats; raise InputError that names the first genes that are not."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = ~np.isfinite(numbers.to_numpy(float, na_value=np.nan))
+    if bad.any():
+        shown = ", ".join(f"{gene} = {value}" for gene, value in column[bad].head(3).items())
+        raise InputError(
+            f"TPM: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
+            "correct or remove these rows"
+        )
+    return numbers.astype(float)
+
+
+# ---------------------------------------------------------------------------------------- lists of genes
+def read_gene_list(path: Path, key: str | None) -> list[str]:
+    """Read the gene ids that may be scored from .pickle (a dict key -> ids, or ids), .csv or .txt.
+
+    Of a .csv the column gene_id is taken, or the first.
+
+    Raises:
+        InputError: no such key, nothing in it, a pickle that would run code, an unknown kind of file.
+    """
+    path = check_file(path, "VALIDATION_GENES")
+    if path.suffix in (".pickle", ".pkl"):
+        content = read_pickle(path)
+        if isinstance(content, dict):
+            keys = [str(name) for name in content]
+            if key is None and len(keys) == 1:
+                key = keys[0]
+            if key not in keys:
+                asked = f"no key {key!r}" if key else "several keys and PICKLE_KEY is not given"
+                raise InputError(f"VALIDATION_GENES: {path} has {asked}; its keys: {', '.join(keys)}")
+            content = {str(name): ids for name, ids in content.items()}[key]
+        if not isinstance(content, list):
+            raise InputError(f"VALIDATION_GENES: {path} does not hold a list of gene ids but {content!r:.40}")
+        ids = [str(gene) for gene in content]
+    elif path.suffix in (".csv", ".txt", ".tsv"):
+        with open_text(path, "VALIDATION_GENES") as file:
+            rows = [line.strip() for line in file]
+        if path.suffix != ".txt":
+            delimiter = "\t" if path.suffix == ".tsv" else ","
+            header = [name.strip().strip('"') for name in rows[0].split(delimiter)]
+            column = header.index("gene_id") if "gene_id" in header else 0
+            rows = [(row.split(delimiter) + [""] * column)[column] for row in rows]
+            rows = rows[1:] if "gene_id" in header else rows
+        ids = [row.strip().strip('"') for row in rows if row.strip() and not row.startswith("#")]
+    else:
+        raise InputError(f"VALIDATION_GENES: {path} is not .pickle, .csv or .txt")
+    if not ids:
+        raise InputError(f"VALIDATION_GENES: {path} holds no gene ids")
+    return list(dict.fromkeys(ids))
+
+
+# ----------------------------------------------------------------------------------------- bridging names
+def join_names(names: Iterable[str], others: Iterable[str], bridges, what: str, hint: str, notes: list[str]) -> dict:
+    """Return `bridge_names`, put what was bridged into `notes`, and raise InputError where nothing is in common.
+
+    Args:
+        names, others, bridges: as in `bridge_names`.
+        what: the two sides and the thing, as in "GTF and FASTA have no chromosome".
+        hint: what to look at.
+        notes: sentences for the user, added to.
+    """
+    names, others = list(dict.fromkeys(names)), list(dict.fromkeys(others))
+    mapping, sentence = bridge_names(names, others, bridges)
+    if not mapping:
+        left, right = what.split()[0], what.split()[2]
+        raise InputError(f"{what} in common: {left} has {examples(names)}, {right} has {examples(others)}; {hint}")
+    if sentence:
+        notes.append(f"{what.split(' have')[0]}: {sentence}")
+    return mapping
+
+
+def strip_version(name: str) -> str:
+    """Return a gene id without a final .number."""
+    return re.sub(r"\.\d+$", "", name)
+
+
+def strip_gene_prefix(name: str) -> str:
+    """Return a gene id without 'gene:' or 'gene-' in front."""
+    return re.sub(r"^gene[:\-]", "", name)
+
+
+def strip_chr(name: str) -> str:
+    """Return a chromosome's name without 'chr' in front, in any case."""
+    return re.sub(r"^chr(?:omosome)?[_\-]?(?=.)", "", name, flags=re.IGNORECASE)
+
+
+CHROMOSOME_BRIDGES = (("a 'chr' prefix", strip_chr),)
+GENE_BRIDGES = (
+    ("a 'gene:' prefix", strip_gene_prefix),
+    ("a version suffix", strip_version),
+    ("a prefix and a version suffix", lambda name: strip_version(strip_gene_prefix(name))),
+)
+
+
+def bridge_names(names: Iterable[str], others: Iterable[str], bridges) -> tuple[dict[str, str], str]:
+    """Map each of `names` to the one of `others` it means, where that is certain.
+
+    Equal names map to each other. The rest are mapped by the first of `bridges` that joins most of them, and only
+    where the bridge keeps all names of a side apart (ids like F28H1.3 and F28H1.4 are different genes).
+
+    Returns:
+        The mapping (names without a partner are absent), and one sentence on what was bridged, or "".
+    """
+    names, others = list(dict.fromkeys(names)), set(others)
+    mapping = {name: name for name in names if name in others}
+    rest = [name for name in names if name not in mapping]
+    free = others - set(mapping)
+    best, sentence = {}, ""
+    if rest and free:
+        for label, strip in bridges:
+            partner = {strip(other): other for other in free}
+            stripped = {strip(name) for name in names}
+            if len(stripped) < len(names) or len({strip(other) for other in others}) < len(others):
+                continue
+            joined = {name: partner[strip(name)] for name in rest if strip(name) in partner}
+            if len(joined) > len(best):
+                best = joined
+                name, other = next(iter(joined.items()))
+                sentence = f"{len(joined)} names differ by {label} ({name!r} is {other!r})"
+    return mapping | best, sentence

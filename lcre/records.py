@@ -1,0 +1,236 @@
+"""Files that a run leaves behind: written whole or not at all, appended row by row, hashed, repaired."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from lcre import InputError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, of the same suffix; on success it becomes `path` in one step.
+
+    A reader never sees half a file, and a full disk or a stop leaves the earlier file as it was.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~current_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def current_umask() -> int:
+    """Return the process's umask (which can only be read by setting it)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write `content` to `path` as JSON in one step."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: Path, frame) -> None:
+    """Write a pandas frame to `path` in one step, without its index."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy `source` to `target` in one step."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def append_row(path: Path, row: dict) -> None:
+    """Append `row` to the CSV at `path`, with a header where the file is new; on disk when this returns.
+
+    A row that could not be written whole (a full disk) is taken off again before the error is passed on.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row, lineterminator="\n")
+            if not size:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        if path.exists():
+            os.truncate(path, size)
+        raise
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    return [row for row in rows if None not in row and None not in row.values()]
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write `rows` (dicts of the same keys) to the CSV at `path` in one step; no rows, no file."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file at `path` in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def explain_os_error(error: OSError) -> str:
+    """Return one line on a file that could not be read or written, and what to do."""
+    where = f" ({error.filename})" if error.filename else ""
+    return (
+        f"{error.strerror or error}{where}; what was written before is whole: make room or mend it, and the same "
+        "command goes on"
+    )
+
+
+def peak_memory_bytes() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes; None where the system cannot say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# ----------------------------------------------------------------------------------------- a run's record
+FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES"}  # files count by content
+
+
+def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) -> dict:
+    """Return what O_run.json says at the start of a run: settings, versions, hashes of the inputs, and `more`."""
+    inputs = {}
+    for name in ("FASTA", "GTF", "TPM", "VALIDATION_GENES"):
+        if settings[name] is not None:
+            path = Path(settings[name])
+            inputs[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
+    packages = ("tensorflow", "keras", "numpy", "pandas", "pyranges", "pyfaidx", "scikit-learn")
+    return {
+        "lcre_version": version,
+        "organism": settings["ORGANISM"],
+        "command": " ".join(["lcre_classifier.py", *argv]),
+        "started": now(),
+        "finished": None,
+        "seconds": 0.0,
+        "peak_memory_bytes": None,
+        "device": "",
+        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()},
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "inputs": inputs,
+        **more,
+    }
+
+
+def now() -> str:
+    """Return the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_run(prefix: Path, run: dict, overwrite: bool) -> dict:
+    """Make the folder of a run ready and return its record: the earlier one where the same run goes on.
+
+    Args:
+        prefix: saved_models/O; a fold C has the folder saved_models/O_model_C.
+        run: as `describe_run` gives it, with the names of the folds.
+        overwrite: delete an earlier run of this prefix.
+
+    Raises:
+        InputError: a run of other settings or inputs is there, or files of no run; the folder cannot be written.
+    """
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=prefix.parent).close()
+    except OSError as error:
+        raise InputError(
+            f"SAVED_MODELS: cannot write to {prefix.parent} ({error.strerror}); name another folder"
+        ) from None
+    record = Path(f"{prefix}_run.json")
+    earlier = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+    folders = [fold_folder(prefix, name) for name in {*run["folds"], *(earlier or {"folds": []})["folds"]}]
+    if overwrite:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        for name in ("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"):
+            Path(f"{prefix}_{name}").unlink(missing_ok=True)
+        earlier = None
+    elif earlier is None and any(folder.exists() for folder in folders):
+        raise InputError(f"{prefix}_model_* is there without {record.name}; give --overwrite, or another ORGANISM")
+    if earlier is not None:
+        refuse_other_run(record, earlier, run)
+        return earlier
+    write_json(record, run)
+    return run
+
+
+def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
+    """Raise InputError that says in what `run` differs from the `earlier` one, if it does."""
+    before, after = earlier["settings"], run["settings"]
+    differing = [
+        f"{name} is {after[name]} and was {before.get(name)}"
+        for name in after
+        if name not in FREE_TO_DIFFER and after[name] != before.get(name)
+    ]
+    before, after = earlier["inputs"], run["inputs"]
+    differing += [
+        f"{name} is another file than {before.get(name, {}).get('file', 'none')} was"
+        for name in {**before, **after}
+        if before.get(name, {}).get("sha256") != after.get(name, {}).get("sha256")
+    ]
+    if differing:
+        raise InputError(
+            f"{record} is a run with other settings: {'; '.join(differing)}. Give the same to go on, --overwrite to "
+            "begin anew, or another ORGANISM to keep both"
+        )
+
+
+def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bool) -> None:
+    """Write what a session has added to the run into O_run.json."""
+    run["seconds"] = round(run["seconds"] + seconds, 1)
+    run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
+    run["device"] = device or run["device"]
+    run["finished"] = (run["finished"] or now()) if finished else None
+    write_json(Path(f"{prefix}_run.json"), run)
+
+
+def fold_folder(prefix: Path, name: str) -> Path:
+    """Return where a fold's files are: saved_models/O_model_C."""
+    return Path(f"{prefix}_model_{name.replace('/', '_')}")

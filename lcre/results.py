@@ -1,0 +1,125 @@
+"""Gathers what the folds left in their folders into the result table and the predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lcre import check, records, scores
+
+RESULT_COLUMNS = [
+    *("chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"),
+    *("best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"),
+]
+
+
+def best_epoch(log: list[dict], select_on: str) -> int:
+    """Return the row of a performance log with the highest auROC on what chooses, the first of equals."""
+    column = "val_auROC" if select_on == "validation" else "test_auROC"
+    return int(np.argmax([float(row[column]) for row in log]))
+
+
+def score_cells(prefix: str, target: np.ndarray, probability: np.ndarray) -> dict[str, str]:
+    """Return loss, accuracy and auROC as cells of the performance log; empty where there are no genes."""
+    measures = {"loss": scores.log_loss, "accuracy": scores.accuracy, "auROC": scores.auroc}
+    return {
+        f"{prefix}_{name}": f"{measure(target, probability):.6f}" if len(target) else ""
+        for name, measure in measures.items()
+    }
+
+
+def score_row(name: str, tested: pd.DataFrame, seed: int) -> dict:
+    """Return the scores of one row of the result table.
+
+    Args:
+        name: of the fold.
+        tested: the test genes with target (0 or 1), probability, kmer and gc.
+        seed: of the bootstrap.
+    """
+    target, probability = tested["target"].to_numpy(), tested["probability"].to_numpy()
+    low, high = scores.auroc_interval(target, probability, seed)
+    return {
+        "chromosome": name,
+        "accuracy": scores.accuracy(target, probability),
+        "auROC": scores.auroc(target, probability),
+        "auPR": scores.auprc(target, probability),
+        "test_size": len(tested),
+        "auROC_low": low,
+        "auROC_high": high,
+        "kmer_auROC": scores.auroc(target, tested["kmer"]),
+        "gc_auROC": scores.auroc(target, tested["gc"]),
+    }
+
+
+def collect_results(
+    prefix: Path, folders: list[Path], folds: list, genes: pd.DataFrame, select_on: str, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gather the finished folds, and write O_result.csv and O_predictions.csv.
+
+    Args:
+        prefix: saved_models/O.
+        folders: of the folds; one with a predictions.csv is finished.
+        folds: name, train, validation, test and held_out (rows of `genes`) of each.
+        genes: those with windows: gene_id, chromosome, target, logMaxTPM.
+        select_on: what the epoch is chosen on.
+        seed: of the bootstrap.
+
+    Returns:
+        The result table (a row a fold, then `pooled` over the test genes of all; no rows where nothing is
+        finished) and the predictions of every gene with a window.
+    """
+    predictions = genes[["gene_id", "chromosome", "target", "logMaxTPM"]].copy()
+    predictions["target"] = predictions["target"].where(predictions["target"] >= 0).astype("Int8")
+    predictions["probability"] = np.nan
+    rows, pooled = [], []
+    for folder, fold in zip(folders, folds, strict=True):
+        if not (folder / "predictions.csv").exists():
+            continue
+        held_out = pd.read_csv(folder / "predictions.csv", dtype={"gene_id": str}).set_index(fold.held_out)
+        predictions.loc[fold.held_out, "probability"] = held_out["probability"]
+        pooled.append(held_out.loc[fold.test].assign(target=genes["target"].to_numpy()[fold.test]))
+        log = records.read_rows(folder / "performance_log.csv")
+        rows.append(
+            score_row(fold.name, pooled[-1], seed)
+            | {
+                "training_size": len(fold.train),
+                "validation_size": len(fold.validation),
+                "best_epoch": best_epoch(log, select_on),
+                "auROC_optimistic": max(float(row["test_auROC"]) for row in log),
+                "seconds": sum(float(row["seconds"]) for row in log),
+            }
+        )
+    if rows:
+        rows.append(
+            score_row("pooled", pd.concat(pooled), seed)
+            | {
+                "auROC_optimistic": np.average(
+                    [row["auROC_optimistic"] for row in rows], weights=[row["test_size"] for row in rows]
+                ),
+                "seconds": sum(row["seconds"] for row in rows),
+            }
+        )
+    result = pd.DataFrame(rows, columns=RESULT_COLUMNS).assign(organism=prefix.name)
+    for name in ("training_size", "validation_size", "test_size", "best_epoch"):
+        result[name] = result[name].astype("Int64")
+    result, predictions = result.round(6).round({"seconds": 1}), predictions.round(6)
+    records.write_csv(Path(f"{prefix}_predictions.csv"), predictions)
+    records.write_csv(Path(f"{prefix}_result.csv"), result)
+    return result, predictions
+
+
+def show_results(result: pd.DataFrame, select_on: str) -> str:
+    """Return the result table as people read it."""
+    shown = result[["chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC"]].copy()
+    shown["95 % interval"] = [
+        f"{low:.3f}-{high:.3f}" for low, high in zip(result.auROC_low, result.auROC_high, strict=True)
+    ]
+    shown["k-mers"], shown["composition"] = result["kmer_auROC"], result["gc_auROC"]
+    shown["optimistic"] = result["auROC_optimistic"]
+    shown = shown.rename(columns={"chromosome": "held out", "test_size": "genes", "best_epoch": "epoch"})
+    chosen = "on another chromosome" if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
+    return (
+        f"Low against high genes of held-out chromosomes; epoch chosen {chosen}; columns from auROC on are auROC, of "
+        f"the network,\nof k-mer and of composition regression; optimistic: the best epoch on the test genes\n"
+        f"{check.show_table(shown)}"
+    )

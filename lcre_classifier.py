@@ -1,0 +1,828 @@
+"""LCRE: learn from a genome, its annotation and an expression table which genes are low and which are high.
+
+`python lcre_classifier.py` trains on the bundled demo genome; edit the constants below, or give the flags of the
+same names, to train on your own. The script reads top to bottom: it loads TPM, GTF and FASTA, cuts promoter and
+terminator windows, encodes them, labels genes low or high, balances the classes, leaves one chromosome out at a
+time, trains a CNN + LSTM on the others, and logs everything to CSV.
+"""
+
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "tensorflow>=2.19,<3",
+#   "keras>=3.8,<4",
+#   "pandas>=2.2,<4",
+#   "numpy>=2.0,<3",
+#   "pyranges>=0.1.4,<0.2",
+#   "pyfaidx>=0.8.1,<1",
+#   "scikit-learn>=1.5,<2",
+# ]
+# ///
+
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from lcre import InputError, examples, records
+
+__version__ = "0.1.0"
+
+# ------------------------------------------------------------------------------------------ what to train on
+DATASET = "demo"  # demo, tomato, arabidopsis, maize or sorghum: sets what is left at None here, from the table below
+ORGANISM: str | None = None  # prefix of everything written; None: of the data set, else of the GTF's name
+FASTA: str | None = None  # genome, plain, gzip or bgzip; give FASTA, GTF and TPM together for a species of your own
+GTF: str | None = None  # annotation, GTF or GFF3, plain or gzip
+TPM: str | None = None  # expression table, CSV or TSV, gene ids in the first column
+TARGET_COLUMN = "logMaxTPM"  # column to label by; where this one is absent, log10(max over the samples + 1) is taken
+VALIDATION_GENES: str | None = None  # genes that may be scored: .pickle, .csv or .txt; best those without homologs
+PICKLE_KEY: str | None = None  # key of the species in a .pickle of several
+
+# ------------------------------------------------------------------------------------------ windows
+UPSTREAM: int | None = None  # bp before the TSS and after the TES; None: of the data set, else 1000
+DOWNSTREAM: int | None = None  # bp after the TSS and before the TES; None: of the data set, else 500
+PADDING = 20  # zero columns between promoter and terminator
+
+# ------------------------------------------------------------------------------------------ labels and folds
+LOW_PERCENTILE = 25.0  # genes at or below this percentile of the table are low
+HIGH_PERCENTILE = 75.0  # genes at or above this one are high; those between are predicted, never trained on
+CHROMOSOMES = "all"  # to hold out in turn, comma-separated; IV+VII are held out together; all: each nuclear one
+SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
+
+# ------------------------------------------------------------------------------------------ training
+MODEL = "early_pooling"  # early_pooling, or published: the network of the LCRE description, layer by layer
+EPOCHS: int | None = None  # None: of the model (early_pooling: as many as make about 1,000 steps; published: 35)
+BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
+LEARNING_RATE: float | None = None  # None: of the model (early_pooling: 2e-3 at its peak; published: 1e-4)
+SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
+SAVED_MODELS = "saved_models"  # folder where everything is written
+
+# What each data set puts in place of None.
+DATA = Path(__file__).resolve().parent / "data"
+
+
+def ensembl_plants(organism: str, assembly: str, key: str) -> dict:
+    """Return where data/fetch.py puts a species of Ensembl Plants release 52."""
+    return {
+        "ORGANISM": organism,
+        "FASTA": DATA / f"genomes/{assembly}.dna.toplevel.fa",
+        "GTF": DATA / f"gene_models/{assembly}.52.gtf",
+        "TPM": DATA / f"tpm_counts/{organism}_counts.csv",
+        "VALIDATION_GENES": DATA / "validation_genes.pickle",
+        "PICKLE_KEY": key,
+    }
+
+
+DATASETS = {
+    "demo": {
+        "ORGANISM": "demo",
+        "FASTA": DATA / "demo/demo.fa.gz",
+        "GTF": DATA / "demo/demo.gtf.gz",
+        "TPM": DATA / "demo/demo_tpm.csv",
+        "VALIDATION_GENES": DATA / "demo/validation_genes.pickle",
+        "PICKLE_KEY": "demo",
+        "UPSTREAM": 400,  # the demo's genes stand close together
+        "DOWNSTREAM": 200,
+    },
+    "tomato": ensembl_plants("solanum", "Solanum_lycopersicum.SL3.0", "sol"),
+    "arabidopsis": ensembl_plants("arabidopsis", "Arabidopsis_thaliana.TAIR10", "ara"),
+    "maize": ensembl_plants("zea", "Zea_mays.Zm-B73-REFERENCE-NAM-5.0", "zea"),
+    "sorghum": ensembl_plants("sorghum", "Sorghum_bicolor.Sorghum_bicolor_NCBIv3", "sor"),
+}
+FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
+MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
+
+
+# ============================================================================================== inputs
+@dataclass
+class Dataset:
+    """Everything a run reads, once for all folds.
+
+    genes: a pandas frame, one row a gene of the annotation, with its fate in `status`.
+    windows: base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`.
+    chromosomes: nuclear chromosomes in the order of the FASTA (no organelles, no scaffolds).
+    labels: how the labels were made, in words. audit: figures on the sequences. notes, warnings: sentences.
+    """
+
+    genes: object
+    windows: np.ndarray
+    chromosomes: list[str]
+    labels: str
+    audit: dict
+    notes: list[str]
+    warnings: list[str]
+
+    @property
+    def with_windows(self):
+        """The genes that have a row in `windows`, in its order."""
+        return self.genes[self.genes["window_fits"]].reset_index(drop=True)
+
+
+def load_data(settings: SimpleNamespace) -> Dataset:
+    """Read TPM, GTF, FASTA and the validation genes, label the genes and cut their windows.
+
+    Raises:
+        InputError: a file that cannot be read, or files that do not belong together.
+    """
+    from lcre import check, inputs
+
+    column = settings.TARGET_COLUMN
+    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
+    genes, more = inputs.read_annotation(settings.GTF, expression.index)
+    notes += more
+    hint = "is the table of this species, and a row a gene?"
+    partner = inputs.join_names(
+        genes["gene_id"], expression.index, inputs.GENE_BRIDGES, "GTF and TPM have no gene", hint, notes
+    )
+    genes["in_table"] = genes["gene_id"].isin(partner)
+    genes["logMaxTPM"] = genes["gene_id"].map(partner).map(expression)
+    low, high = find_thresholds(expression, settings)
+    genes["target"] = label_genes(genes["logMaxTPM"].to_numpy(float), low, high)
+    notes += check.describe_ties(expression, low, high, (settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE))
+
+    warnings = []
+    if settings.VALIDATION_GENES:
+        listed = inputs.read_gene_list(settings.VALIDATION_GENES, settings.PICKLE_KEY)
+        hint = "is the PICKLE_KEY that of this species?"
+        partner = inputs.join_names(
+            listed, genes["gene_id"], inputs.GENE_BRIDGES, "VALIDATION_GENES and GTF have no gene", hint, notes
+        )
+        genes["scorable"] = genes["gene_id"].isin(partner.values())
+        notes.append(
+            f"{len(partner):,} of {len(listed):,} validation genes are in the annotation; only they are scored"
+        )
+    else:
+        genes["scorable"] = True
+        warnings.append("no validation genes are given: homologs of test genes in training flatter the score")
+
+    with inputs.open_genome(settings.FASTA) as genome:
+        hint = "are they of the same species and source?"
+        partner = inputs.join_names(
+            genes["chromosome"],
+            genome.lengths,
+            inputs.CHROMOSOME_BRIDGES,
+            "GTF and FASTA have no chromosome",
+            hint,
+            notes,
+        )
+        genes["on_genome"] = genes["chromosome"].isin(partner)
+        windows, atg = cut_genome(genome, genes, partner, settings)
+        names = {other: name for name, other in partner.items()}
+        nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
+        longest = max(genome.lengths.values())
+    if not len(windows):
+        raise InputError(
+            f"no coding gene has windows of {settings.UPSTREAM} + {settings.DOWNSTREAM} bp inside its chromosome (the "
+            f"longest has {longest:,} bp); make UPSTREAM smaller"
+        )
+    genes["status"] = check.gene_status(genes, organelles)
+    for status, remark in (
+        ("chromosome not in genome", "stand on chromosomes that the genome does not have"),
+        ("beyond chromosome end", "end beyond their chromosome: is the annotation of another assembly?"),
+    ):
+        lost = genes.loc[genes["status"] == status, "gene_id"]
+        warnings += [f"{len(lost):,} coding genes {remark} ({examples(lost)})"] * bool(len(lost))
+    notes += [f"{len(scaffolds)} scaffolds train but are not held out: {examples(sorted(scaffolds))}"] * bool(scaffolds)
+    notes += [f"organelles neither train nor are held out: {examples(sorted(organelles))}"] * bool(organelles)
+    used = genes.loc[genes["status"] == "used", "target"]
+    labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
+    for target, name in enumerate(("low", "high")):
+        if not (used == target).any():
+            raise InputError(
+                f"a single class: of {len(used):,} usable genes none is {name} ({labels}); look at {column}"
+            )
+    audit = {"start_with_ATG": int(atg.sum()), "coding_genes": int((genes["coding"] & genes["sequence_known"]).sum())}
+    audit |= check.audit_windows(windows, real_columns(settings))
+    return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
+
+
+# ============================================================================================== windows
+def window_halves(settings: SimpleNamespace) -> tuple[slice, slice]:
+    """Return the columns of promoter and terminator: [promoter][padding][terminator]."""
+    half = settings.UPSTREAM + settings.DOWNSTREAM
+    return slice(0, half), slice(half + settings.PADDING, 2 * half + settings.PADDING)
+
+
+def real_columns(settings: SimpleNamespace) -> np.ndarray:
+    """Return which columns hold sequence: all but the padding and the masked codons; booleans, (columns,)."""
+    promoter, terminator = window_halves(settings)
+    real = np.ones(terminator.stop, bool)
+    real[promoter.stop : terminator.start] = False
+    masked = min(MASKED, settings.DOWNSTREAM)
+    real[settings.UPSTREAM : settings.UPSTREAM + masked] = False  # from the TSS inwards
+    tes = terminator.start + settings.DOWNSTREAM
+    real[tes - masked : tes] = False  # the last bases before the TES
+    return real
+
+
+def cut_windows(
+    codes: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    strand: np.ndarray,
+    upstream: int,
+    downstream: int,
+    padding: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the windows of genes of one chromosome.
+
+    Promoter: `upstream` bases before the TSS and `downstream` from it on; terminator: the last `downstream`
+    bases of the gene and `upstream` after it; both read on the gene's strand, promoter first, `padding`
+    columns between. Genes shorter than `downstream` are legal: their halves overlap.
+
+    Args:
+        codes: base codes of the chromosome, uint8, (bp,).
+        start, end: 0-based half-open, (genes,). strand: '+' or '-', (genes,).
+
+    Returns:
+        Which genes fit, booleans, (genes,): both windows lie inside the chromosome, its first and last base
+        included; and the base codes of those, uint8, (fitting genes, 2 * (upstream + downstream) + padding).
+    """
+    half = upstream + downstream
+    left, right = start - upstream, end - downstream
+    fits = (left >= 0) & (right >= 0) & (left + half <= len(codes)) & (right + half <= len(codes))
+    fits &= np.isin(strand, ["+", "-"])
+    minus = (strand == "-")[fits]
+    windows = np.full((int(fits.sum()), 2 * half + padding), 4, np.uint8)
+    if not len(windows):
+        return fits, windows
+    pieces = np.lib.stride_tricks.sliding_window_view(codes, half)
+    windows[:, :half] = pieces[left[fits]]
+    windows[:, half + padding :] = pieces[right[fits]]
+    complement = np.array([3, 2, 1, 0, 4], np.uint8)
+    windows[minus] = complement[windows[minus, ::-1]]  # reversing the whole row also swaps the halves
+    return fits, windows
+
+
+def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the windows of all coding genes, chromosome by chromosome, and mask start and stop codons.
+
+    Adds to `genes`: sequence_known and window_fits (booleans).
+
+    Args:
+        genome: an open `lcre.inputs.Genome`.
+        genes: as `lcre.inputs.read_annotation` gives them.
+        partner: the annotation's name of a chromosome -> the genome's.
+
+    Returns:
+        Base codes in the order of `genes`, uint8, (genes with windows, columns); and which genes start with ATG.
+    """
+    from lcre.check import starts_with_atg
+
+    known, fits, atg = (np.zeros(len(genes), bool) for _ in range(3))
+    start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
+    coding = genes["coding"].to_numpy()
+    parts, rows = [], []
+    for name, here in genes.groupby("chromosome", sort=False).indices.items():
+        here = here[coding[here]]
+        if name not in partner or not len(here):
+            continue
+        codes = genome.codes(partner[name])
+        here = here[end[here] <= len(codes)]
+        known[here] = True
+        where = start[here], end[here], strand[here]
+        atg[here] = starts_with_atg(codes, *where)
+        fit, windows = cut_windows(codes, *where, settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING)
+        fits[here[fit]] = True
+        parts.append(windows)
+        rows.append(here[fit])
+    genes["sequence_known"], genes["window_fits"] = known, fits
+    windows = np.empty((int(fits.sum()), window_halves(settings)[1].stop), np.uint8)
+    place = np.cumsum(fits) - 1
+    while parts:  # one part less in memory after each step
+        windows[place[rows.pop()]] = parts.pop()
+    windows[:, ~real_columns(settings)] = 4
+    return windows, atg
+
+
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """Return base codes as one-hot columns in the order of ACGT, uint8, shape (..., 4); code 4 is all zeros."""
+    return np.eye(5, 4, dtype=np.uint8)[codes]
+
+
+# ============================================================================================== labels
+def find_thresholds(expression, settings: SimpleNamespace) -> tuple[float, float]:
+    """Return the values at the low and the high percentile over all genes of the table."""
+    asked = [settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE]
+    low, high = (float(value) for value in np.percentile(expression, asked))
+    if low == high:
+        raise InputError(
+            f"a single class: the {asked[0]:g}th and the {asked[1]:g}th percentile of {settings.TARGET_COLUMN} are "
+            f"both {low:g}; too many genes have that very value"
+        )
+    return low, high
+
+
+def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return 0 for values <= low, 1 for values >= high, 2 between, -1 for nan; int8, (genes,)."""
+    return np.select([np.isnan(values), values <= low, values >= high], [-1, 0, 1], 2).astype(np.int8)
+
+
+# ============================================================================================== folds
+@dataclass
+class Fold:
+    """One held-out chromosome (or group): rows of the windows, nothing copied.
+
+    train is balanced; validation and test are low and high genes that may be scored; held_out is every gene
+    with a window on the held-out chromosomes. No row of held_out is in train or validation.
+    """
+
+    name: str
+    validation_chromosome: str | None
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    held_out: np.ndarray
+
+    def entropy(self, seed: int) -> list[int]:
+        """Return the entropy of this fold's random draws: it depends on its name, not on the other folds."""
+        return [seed, zlib.crc32(self.name.encode())]
+
+
+def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
+    """Split the genes for leaving chromosomes out in turn.
+
+    The epoch is chosen on the next chromosome of the genome behind the held-out ones that has genes to score.
+
+    Raises:
+        InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
+    """
+    genes = data.with_windows
+    target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
+    used, scorable = (genes["status"] == "used").to_numpy(), genes["scorable"].to_numpy()
+    labelled = (target == 0) | (target == 1)
+
+    def both_classes(rows: np.ndarray) -> bool:
+        return {0, 1} <= set(target[rows].tolist())
+
+    def can_score(name: str) -> bool:
+        return both_classes(labelled & used & scorable & (chromosome == name))
+
+    ring = [name for name in data.chromosomes if can_score(name)]
+    folds = []
+    for group in name_groups(settings.CHROMOSOMES, ring, chromosome):
+        name, held_out = "+".join(group), np.isin(chromosome, group)
+        test = held_out & labelled & scorable & genes["in_table"].to_numpy()
+        if not both_classes(test):
+            raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; see --check")
+        train, validation, chosen = labelled & used & ~held_out, np.zeros(len(genes), bool), None
+        if settings.SELECT_ON == "validation":
+            after = max((ring.index(part) for part in group if part in ring), default=-1) + 1
+            chosen = next((other for other in ring[after:] + ring[:after] if other not in group), None)
+            if chosen is None:
+                raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
+            validation = labelled & used & scorable & (chromosome == chosen)
+            train &= chromosome != chosen
+        if not both_classes(train):
+            raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
+        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in (train, validation, test, held_out)))
+        fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
+        folds.append(fold)
+    if not folds:
+        raise InputError("no chromosome has both low and high genes that may be scored; see --check")
+    return folds
+
+
+def name_groups(chromosomes: str, ring: list[str], present: np.ndarray) -> list[list[str]]:
+    """Return the chromosomes to hold out together, fold by fold: 'IV+VII,X' gives [[IV, VII], [X]].
+
+    Args:
+        chromosomes: the setting; 'all' holds out each of `ring`.
+        present: chromosome of every gene with a window.
+    """
+    from lcre.inputs import CHROMOSOME_BRIDGES, bridge_names
+
+    if chromosomes == "all":
+        return [[name] for name in ring]
+    groups = [[part.strip() for part in group.split("+")] for group in chromosomes.split(",")]
+    asked, known = [part for group in groups for part in group], list(dict.fromkeys(present.tolist()))
+    meant, _ = bridge_names(asked, known, CHROMOSOME_BRIDGES)
+    wrong = [name for name in asked if name not in meant]
+    if wrong:
+        raise InputError(f"CHROMOSOMES: no gene has a window on {examples(wrong)}; there are {examples(known, 12)}")
+    if len({meant[name] for name in asked}) < len(asked):
+        raise InputError(f"CHROMOSOMES: {chromosomes!r} names a chromosome twice")
+    return [[meant[part] for part in group] for group in groups]
+
+
+def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return `rows` with the larger class down-sampled to the size of the smaller, in ascending order."""
+    low, high = rows[target[rows] == 0], rows[target[rows] == 1]
+    size = min(len(low), len(high))
+    return np.sort(np.concatenate([random.permutation(low)[:size], random.permutation(high)[:size]]))
+
+
+# ============================================================================================== models
+def build_published(columns: int):
+    """Build the network of the LCRE description.
+
+    Args:
+        columns: of the input, which is one-hot, float32, (genes, columns, 4).
+
+    Returns:
+        A keras.Model whose output is the probability of being high, (genes, 1).
+    """
+    from keras import Sequential, layers
+
+    def convolutions(filters: int) -> list:
+        return [layers.Conv1D(filters, 8, padding="same", activation="relu") for _ in range(2)]
+
+    def pooling() -> list:
+        return [layers.MaxPooling1D(8, padding="same"), layers.Dropout(0.25)]
+
+    return Sequential(
+        [
+            layers.Input((columns, 4)),
+            *convolutions(64),
+            *pooling(),
+            layers.LayerNormalization(),
+            layers.LSTM(64, return_sequences=True),
+            layers.Dropout(0.25),
+            *convolutions(128),
+            *pooling(),
+            *convolutions(64),
+            *pooling(),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(0.25),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(1, activation="sigmoid", dtype="float32"),
+        ],
+        name="published",
+    )
+
+
+def build_early_pooling(columns: int, filters: int = 128, units: int = 64):
+    """Build a network that pools right after its first convolution, so that most of it runs on short sequences.
+
+    Pooling comes before normalisation and ReLU: eight times fewer columns are normalised.
+
+    Args:
+        columns: of the input, which is one-hot, float32, (genes, columns, 4).
+        filters: of both convolutions.
+        units: of the LSTM, in each direction.
+
+    Returns:
+        A keras.Model whose output is the probability of being high, (genes, 1).
+    """
+    from keras import Sequential, layers
+
+    def stage(width: int, pool: int) -> list:
+        return [
+            layers.Conv1D(filters, width, padding="same", use_bias=False),
+            layers.MaxPooling1D(pool, padding="same"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+            layers.Dropout(0.25),
+        ]
+
+    return Sequential(
+        [
+            layers.Input((columns, 4)),
+            *stage(12, 8),
+            *stage(6, 4),
+            layers.Bidirectional(layers.LSTM(units, return_sequences=True)),
+            layers.Dropout(0.25),
+            layers.Conv1D(32, 1, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(1, activation="sigmoid", dtype="float32"),
+        ],
+        name="early_pooling",
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. `epochs` None: as many as make about `steps` steps."""
+
+    build: Callable
+    learning_rate: float
+    batch_size: int = 64
+    epochs: int | None = None
+    steps: int = 1000
+    one_cycle: bool = False
+    label_smoothing: float = 0.0
+
+    def count_steps(self, genes: int) -> int:
+        """Return the steps of an epoch over this many genes."""
+        return -(-genes // self.batch_size)
+
+    def count_epochs(self, steps_per_epoch: int) -> int:
+        """Return the epochs for this many steps in each: short of data, more of them, within 6 to 40."""
+        return self.epochs or min(max(round(self.steps / steps_per_epoch), 6), 40)
+
+    def compile(self, model, total_steps: int) -> None:
+        """Give the model its optimizer and loss."""
+        import keras
+
+        if self.one_cycle:  # up over a fifth of the steps, down a half cosine over the rest
+            warmup = max(total_steps // 5, 1)
+            rate = keras.optimizers.schedules.CosineDecay(
+                self.learning_rate / 25,
+                max(total_steps - warmup, 1),
+                alpha=1e-3,
+                warmup_target=self.learning_rate,
+                warmup_steps=warmup,
+            )
+            optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
+        else:
+            optimizer = keras.optimizers.Adam(self.learning_rate)
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=self.label_smoothing)
+        # XLA is left off: on CPUs it made every network here slower.
+        model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+
+
+RECIPES = {
+    "published": Recipe(build_published, learning_rate=1e-4, epochs=35),
+    "early_pooling": Recipe(build_early_pooling, learning_rate=2e-3, one_cycle=True, label_smoothing=0.05),
+}
+
+
+def choose_recipe(settings: SimpleNamespace) -> Recipe:
+    """Return the model's recipe with what the settings say in place of its own."""
+    given = {"epochs": settings.EPOCHS, "batch_size": settings.BATCH_SIZE, "learning_rate": settings.LEARNING_RATE}
+    return replace(RECIPES[settings.MODEL], **{name: value for name, value in given.items() if value is not None})
+
+
+# ============================================================================================== training
+def make_batches(codes, rows: np.ndarray, batch_size: int, target: np.ndarray | None = None):
+    """Return a tf.data set of batches; codes become one-hot inside its graph.
+
+    The batches are as even as can be: a last batch of a few genes would upset batch normalisation.
+
+    Args:
+        codes: all windows as a tensor, uint8, (n, columns).
+        rows: which of them, in order.
+        target: their labels, or None for prediction.
+    """
+    import tensorflow as tf
+
+    even = -(-len(rows) // -(-len(rows) // batch_size))
+    parts = (rows,) if target is None else (rows, target.astype(np.float32))
+
+    def encode(row, *label):
+        return tf.one_hot(tf.gather(codes, row), 4), *label
+
+    return tf.data.Dataset.from_tensor_slices(parts).batch(even).map(encode).prefetch(2)
+
+
+def predict(model, codes, rows: np.ndarray) -> np.ndarray:
+    """Return the probability of being high for each of `rows`, float64, (rows,)."""
+    if not len(rows):
+        return np.zeros(0)
+    return model.predict(make_batches(codes, rows, 256), verbose=0).ravel().astype(float)
+
+
+def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch):
+    """Train one fold from where it stands to its last epoch, and return its performance log.
+
+    After each epoch its checkpoint (weights, optimizer, state of the random numbers) is written and then its row
+    of the log; a fold that was stopped goes on behind the last row. The order of the data in an epoch depends on
+    seed, fold and epoch only, so nothing else needs to be kept.
+
+    Args:
+        fold: its rows of `codes`.
+        codes: all windows as a tensor, uint8, (n, columns).
+        target: 0 low, 1 high, (n,).
+        recipe: network and training.
+        folder: of the fold.
+        watch: the `lcre.progress.Progress` of the run.
+    """
+    import keras
+
+    from lcre.results import best_epoch, score_cells
+
+    steps = recipe.count_steps(len(fold.train))
+    epochs = recipe.count_epochs(steps)
+    log_file, models = folder / "performance_log.csv", folder / "epoch_models"
+    models.mkdir(exist_ok=True)
+    log = records.read_rows(log_file)
+    while log and not (models / f"model_epoch_{len(log) - 1}.keras").exists():
+        log.pop()
+    records.write_rows(log_file, log)
+    watch.skip(steps * len(log))
+    entropy = fold.entropy(settings.SEED)
+    keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
+    if log:
+        watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
+        model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
+    else:
+        model = recipe.build(codes.shape[1])
+        recipe.compile(model, steps * epochs)
+
+    class AfterStep(keras.callbacks.Callback):
+        """Shows progress, and ends training after the step in which a stop was asked for."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            watch.step(
+                f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {batch + 1}/{steps}  loss {logs['loss']:.3f}"
+            )
+
+    for epoch in range(len(log), epochs):
+        began = time.perf_counter()
+        order = np.random.default_rng([*entropy, epoch]).permutation(fold.train)
+        with watch.whole_steps():
+            batches = make_batches(codes, order, recipe.batch_size, target[order])
+            fitted = model.fit(
+                batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[AfterStep()]
+            )
+        row = {
+            "epoch": str(epoch),
+            "loss": f"{fitted.history['loss'][0]:.6f}",
+            "accuracy": f"{fitted.history['accuracy'][0]:.6f}",
+            **score_cells("val", target[fold.validation], predict(model, codes, fold.validation)),
+            **score_cells("test", target[fold.test], predict(model, codes, fold.test)),
+            "learning_rate": f"{float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}",
+            "seconds": f"{time.perf_counter() - began:.2f}",
+        }
+        checkpoint = models / f"model_epoch_{epoch}.keras"
+        with records.replacing(checkpoint) as temporary:
+            model.save(temporary)
+        records.append_row(log_file, row)
+        log.append(row)
+        best = best_epoch(log, settings.SELECT_ON)
+        if best == epoch:
+            records.copy_file(checkpoint, folder / "best_model.keras")
+        measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
+        watch.line(
+            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  loss {fitted.history['loss'][0]:.3f}  "
+            f"{measure} {float(row[measure]):.3f} (best: epoch {best})  {row['seconds']} s  {watch.time_left()}".rstrip()
+        )
+    return log
+
+
+def finish_fold(fold: Fold, data: Dataset, codes, target: np.ndarray, settings: SimpleNamespace, folder: Path):
+    """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
+
+    The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
+    """
+    import keras
+    import pandas as pd
+
+    from lcre import baselines
+
+    model = keras.models.load_model(folder / "best_model.keras")
+    train, choose = fold.train, fold.validation
+    if not len(choose):  # SELECT_ON test: a fifth of the training genes chooses the k-mer regression
+        mixed = np.random.default_rng(fold.entropy(settings.SEED)).permutation(train)
+        choose, train = np.split(mixed, [len(mixed) // 5])
+    halves = window_halves(settings)
+    frame = pd.DataFrame(index=fold.held_out)
+    frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
+    frame["probability"] = predict(model, codes, fold.held_out)
+    frame.loc[fold.test, "kmer"] = baselines.kmer_baseline(data.windows, halves, target, train, choose, fold.test)[0]
+    frame.loc[fold.test, "gc"] = baselines.composition_baseline(data.windows, halves, target, fold.train, fold.test)
+    records.write_csv(folder / "predictions.csv", frame.round(6))
+
+
+# ============================================================================================== leave one out
+def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleNamespace, prefix: Path) -> str:
+    """Train every fold that is not finished, writing results as they come; return what it was computed on."""
+    import pandas as pd
+
+    from lcre.device import start_tensorflow
+    from lcre.progress import Progress
+    from lcre.results import collect_results
+
+    genes, recipe = data.with_windows, choose_recipe(settings)
+    target = genes["target"].to_numpy()
+    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
+    waiting = [fold for fold, folder in zip(folds, folders, strict=True) if not (folder / "predictions.csv").exists()]
+    if not waiting:
+        return ""
+    for fold, folder in zip(folds, folders, strict=True):
+        roles = pd.DataFrame({"gene_id": genes["gene_id"], "role": "unused"})
+        for role in ("train", "validation", "test"):
+            roles.loc[getattr(fold, role), "role"] = role
+        folder.mkdir(exist_ok=True)
+        records.write_csv(folder / "genes.csv", roles)
+
+    device = start_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    print(f"computing on {device}")
+    with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
+        codes = tf.constant(data.windows)
+    steps = [recipe.count_steps(len(fold.train)) for fold in waiting]
+    watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
+    for number, fold in enumerate(waiting, 1):
+        watch.line(
+            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.train):,} genes train, {len(fold.validation):,} "
+            f"on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, {len(fold.test):,} test"
+        )
+        folder = records.fold_folder(prefix, fold.name)
+        train_fold(fold, codes, target, recipe, settings, folder, watch)
+        finish_fold(fold, data, codes, target, settings, folder)
+        keras.backend.clear_session()
+        result, _ = collect_results(prefix, folders, folds, genes, settings.SELECT_ON, settings.SEED)
+        row = result[result["chromosome"] == fold.name].iloc[0]
+        watch.line(
+            f"fold {fold.name}: auROC {row['auROC']:.3f} [{row['auROC_low']:.3f}, {row['auROC_high']:.3f}] at epoch "
+            f"{row['best_epoch']}; k-mers {row['kmer_auROC']:.3f}, composition {row['gc_auROC']:.3f}"
+        )
+    return device
+
+
+# ============================================================================================== main
+def export_windows(data: Dataset, path: Path) -> None:
+    """Write gene_id and one_hot (uint8, genes x columns x 4, ACGT, masked as in training) as .npz."""
+    with records.replacing(path) as temporary:
+        ids = data.with_windows["gene_id"].to_numpy(str)
+        np.savez_compressed(temporary, gene_id=ids, one_hot=one_hot(data.windows))
+    print(f"{path}: one-hot windows of {len(data.windows):,} genes, {data.windows.shape[1]:,} columns")
+
+
+ACTIONS = {
+    "--check": "read everything, print the gene funnel, a sequence audit and the folds, and stop; no TensorFlow",
+    "--export-windows": "write the one-hot windows of all genes to a .npz, and stop FILE",
+    "--overwrite": "delete the earlier run of this ORGANISM and begin anew",
+}
+
+
+def run(argv: Sequence[str]) -> None:
+    """Do what the command line asks for."""
+    from lcre import check
+    from lcre.progress import show_duration
+    from lcre.results import collect_results, show_results
+    from lcre.settings import parse_settings, resolve_settings
+
+    began = time.perf_counter()
+    given, asked = parse_settings(Path(__file__), globals(), __version__, ACTIONS, argv)
+    settings = resolve_settings(given, DATASETS, FALLBACKS, tuple(RECIPES))
+    export = asked.export_windows
+    if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
+        raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
+    for name, value in given.items():
+        if value != globals()[name]:
+            print(f"{name} = {value}  (in the script: {globals()[name]})")
+    data = load_data(settings)
+    counts = np.bincount(data.with_windows["target"].to_numpy() + 1, minlength=4)
+    print(
+        f"{settings.ORGANISM}: {len(data.genes):,} genes in the annotation, {len(data.windows):,} coding genes with "
+        f"windows of {data.windows.shape[1]:,} columns: {counts[1]:,} low, {counts[3]:,} middle, {counts[2]:,} high"
+    )
+    if export:
+        return export_windows(data, export)
+    folds = make_folds(data, settings)
+    print("".join(f"note: {note}\n" for note in data.notes), end="")
+    print("".join(f"warning: {warning}\n" for warning in data.warnings), end="")
+    if asked.check:
+        return check.print_check(data.genes, data.labels, data.audit, folds)
+
+    prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
+    more = {
+        "funnel": check.gene_funnel(data.genes).to_dict("records"),
+        "audit": data.audit,
+        "notes": [data.labels, *data.notes],
+        "warnings": data.warnings,
+        "folds": [fold.name for fold in folds],
+    }
+    record = records.describe_run(vars(settings), __version__, argv, more)
+    record = records.open_run(prefix, record, asked.overwrite)
+    columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
+    records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
+    device, finished = "", False
+    try:
+        device = leave_one_chromosome_out(data, folds, settings, prefix)
+        finished = True
+    finally:
+        records.close_run(prefix, record, time.perf_counter() - began, device, finished)
+    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
+    result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)
+
+    from lcre_report import write_report
+
+    print(f"\n{write_report(prefix)} shows the run as a page")
+    print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
+    print(show_results(result, settings.SELECT_ON), flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        run(argv)
+    except InputError as error:
+        print(f"lcre_classifier.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nlcre_classifier.py: interrupted; the same command goes on from the last finished epoch", file=sys.stderr
+        )
+        return 130
+    except OSError as error:
+        print(f"lcre_classifier.py: {records.explain_os_error(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
