@@ -86,8 +86,9 @@ DATASETS = {
         "TPM": DATA / "demo/demo_tpm.csv",
         "VALIDATION_GENES": DATA / "demo/validation_genes.pickle",
         "PICKLE_KEY": "demo",
-        "UPSTREAM": 400,  # the demo's genes stand close together
-        "DOWNSTREAM": 200,
+        "UPSTREAM": 300,  # the demo's genes stand close together
+        "DOWNSTREAM": 100,
+        "EPOCHS": 20,  # and are few: more epochs give little
     },
     "tomato": ensembl_plants("solanum", "Solanum_lycopersicum.SL3.0", "sol"),
     "arabidopsis": ensembl_plants("arabidopsis", "Arabidopsis_thaliana.TAIR10", "ara"),
@@ -101,19 +102,13 @@ MASKED = 3  # columns of start and stop codon set to zero: without UTRs they wou
 # ============================================================================================== inputs
 @dataclass
 class Dataset:
-    """Everything a run reads, once for all folds.
+    """Everything a run reads, once for all folds."""
 
-    genes: a pandas frame, one row a gene of the annotation, with its fate in `status`.
-    windows: base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`.
-    chromosomes: nuclear chromosomes in the order of the FASTA (no organelles, no scaffolds).
-    labels: how the labels were made, in words. audit: figures on the sequences. notes, warnings: sentences.
-    """
-
-    genes: object
-    windows: np.ndarray
-    chromosomes: list[str]
-    labels: str
-    audit: dict
+    genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
+    windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
+    chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
+    labels: str  # how the labels were made, in words
+    audit: dict  # figures on the sequences
     notes: list[str]
     warnings: list[str]
 
@@ -181,12 +176,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
             f"longest has {longest:,} bp); make UPSTREAM smaller"
         )
     genes["status"] = check.gene_status(genes, organelles)
-    for status, remark in (
-        ("chromosome not in genome", "stand on chromosomes that the genome does not have"),
-        ("beyond chromosome end", "end beyond their chromosome: is the annotation of another assembly?"),
-    ):
-        lost = genes.loc[genes["status"] == status, "gene_id"]
-        warnings += [f"{len(lost):,} coding genes {remark} ({examples(lost)})"] * bool(len(lost))
+    warnings += check.describe_losses(genes)
     notes += [f"{len(scaffolds)} scaffolds train but are not held out: {examples(sorted(scaffolds))}"] * bool(scaffolds)
     notes += [f"organelles neither train nor are held out: {examples(sorted(organelles))}"] * bool(organelles)
     used = genes.loc[genes["status"] == "used", "target"]
@@ -220,6 +210,13 @@ def real_columns(settings: SimpleNamespace) -> np.ndarray:
     return real
 
 
+def windows_fit(start: np.ndarray, end: np.ndarray, length, upstream: int, downstream: int) -> np.ndarray:
+    """Tell which genes have both windows inside their chromosome of `length` bp, its first and last base included."""
+    return (np.minimum(start - upstream, end - downstream) >= 0) & (
+        np.maximum(start + downstream, end + upstream) <= length
+    )
+
+
 def cut_windows(
     codes: np.ndarray,
     start: np.ndarray,
@@ -245,8 +242,7 @@ def cut_windows(
     """
     half = upstream + downstream
     left, right = start - upstream, end - downstream
-    fits = (left >= 0) & (right >= 0) & (left + half <= len(codes)) & (right + half <= len(codes))
-    fits &= np.isin(strand, ["+", "-"])
+    fits = windows_fit(start, end, len(codes), upstream, downstream) & np.isin(strand, ["+", "-"])
     minus = (strand == "-")[fits]
     windows = np.full((int(fits.sum()), 2 * half + padding), 4, np.uint8)
     if not len(windows):
@@ -274,28 +270,19 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
     """
     from lcre.check import starts_with_atg
 
-    known, fits, atg = (np.zeros(len(genes), bool) for _ in range(3))
     start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
-    coding = genes["coding"].to_numpy()
-    parts, rows = [], []
-    for name, here in genes.groupby("chromosome", sort=False).indices.items():
-        here = here[coding[here]]
-        if name not in partner or not len(here):
-            continue
-        codes = genome.codes(partner[name])
-        here = here[end[here] <= len(codes)]
-        known[here] = True
-        where = start[here], end[here], strand[here]
-        atg[here] = starts_with_atg(codes, *where)
-        fit, windows = cut_windows(codes, *where, settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING)
-        fits[here[fit]] = True
-        parts.append(windows)
-        rows.append(here[fit])
+    length = genes["chromosome"].map(partner).map(genome.lengths).fillna(0).to_numpy(np.int64)
+    known = genes["coding"].to_numpy(bool) & (end <= length)
+    sizes = settings.UPSTREAM, settings.DOWNSTREAM
+    fits = known & np.isin(strand, ["+", "-"]) & windows_fit(start, end, length, *sizes)
     genes["sequence_known"], genes["window_fits"] = known, fits
+    atg, place = np.zeros(len(genes), bool), np.cumsum(fits) - 1
     windows = np.empty((int(fits.sum()), window_halves(settings)[1].stop), np.uint8)
-    place = np.cumsum(fits) - 1
-    while parts:  # one part less in memory after each step
-        windows[place[rows.pop()]] = parts.pop()
+    for name, here in genes[known].groupby("chromosome", sort=False).groups.items():
+        here = here.to_numpy()
+        codes, where = genome.codes(partner[name]), (start[here], end[here], strand[here])
+        atg[here] = starts_with_atg(codes, *where)
+        windows[place[here[fits[here]]]] = cut_windows(codes, *where, *sizes, settings.PADDING)[1]
     windows[:, ~real_columns(settings)] = 4
     return windows, atg
 
@@ -326,18 +313,14 @@ def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
 # ============================================================================================== folds
 @dataclass
 class Fold:
-    """One held-out chromosome (or group): rows of the windows, nothing copied.
-
-    train is balanced; validation and test are low and high genes that may be scored; held_out is every gene
-    with a window on the held-out chromosomes. No row of held_out is in train or validation.
-    """
+    """One held-out chromosome or group: rows of the windows, nothing copied. No held-out row trains or chooses."""
 
     name: str
     validation_chromosome: str | None
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-    held_out: np.ndarray
+    train: np.ndarray  # balanced
+    validation: np.ndarray  # low and high genes that may be scored, on the chromosome that chooses the epoch
+    test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
+    held_out: np.ndarray  # every gene with a window on the held-out chromosomes
 
     def entropy(self, seed: int) -> list[int]:
         """Return the entropy of this fold's random draws: it depends on its name, not on the other folds."""
@@ -552,50 +535,67 @@ def choose_recipe(settings: SimpleNamespace) -> Recipe:
 
 
 # ============================================================================================== training
-def make_batches(codes, rows: np.ndarray, batch_size: int, target: np.ndarray | None = None):
-    """Return a tf.data set of batches; codes become one-hot inside its graph.
+def make_batches(codes, rows: np.ndarray, target: np.ndarray, batch_size: int):
+    """Return a tf.data set of one epoch's batches; codes become one-hot inside its graph.
 
     The batches are as even as can be: a last batch of a few genes would upset batch normalisation.
 
     Args:
         codes: all windows as a tensor, uint8, (n, columns).
         rows: which of them, in order.
-        target: their labels, or None for prediction.
+        target: the label of each of `rows`.
+        batch_size: at most.
     """
     import tensorflow as tf
 
     even = -(-len(rows) // -(-len(rows) // batch_size))
-    parts = (rows,) if target is None else (rows, target.astype(np.float32))
-
-    def encode(row, *label):
-        return tf.one_hot(tf.gather(codes, row), 4), *label
-
-    return tf.data.Dataset.from_tensor_slices(parts).batch(even).map(encode).prefetch(2)
+    batches = tf.data.Dataset.from_tensor_slices((rows, target.astype(np.float32))).batch(even)
+    return batches.map(lambda row, label: (tf.one_hot(tf.gather(codes, row), 4), label)).prefetch(2)
 
 
-def predict(model, codes, rows: np.ndarray) -> np.ndarray:
-    """Return the probability of being high for each of `rows`, float64, (rows,)."""
-    if not len(rows):
-        return np.zeros(0)
-    return model.predict(make_batches(codes, rows, 256), verbose=0).ravel().astype(float)
+def seed_layers(model, random: np.random.Generator) -> None:
+    """Draw the random state of every layer that has one (Dropout) anew; Keras leaves it out of checkpoints."""
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign([random.integers(2**31), 0])
 
 
-def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch):
+def make_predictor(model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from base codes, uint8, (n, columns), to probabilities of being high, float64, (n,)."""
+    import tensorflow as tf
+
+    columns = model.input_shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, columns), tf.uint8)])
+    def forward(codes):
+        return model(tf.one_hot(codes, 4), training=False)[:, 0]
+
+    def predict(codes: np.ndarray) -> np.ndarray:
+        parts = [forward(codes[begin : begin + 256]).numpy() for begin in range(0, len(codes), 256)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    return predict
+
+
+def train_fold(
+    fold: Fold, windows: np.ndarray, target: np.ndarray, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch
+) -> list[dict]:
     """Train one fold from where it stands to its last epoch, and return its performance log.
 
-    After each epoch its checkpoint (weights, optimizer, state of the random numbers) is written and then its row
-    of the log; a fold that was stopped goes on behind the last row. The order of the data in an epoch depends on
-    seed, fold and epoch only, so nothing else needs to be kept.
+    After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; a fold that was
+    stopped goes on behind the last row. Everything random in an epoch, the order of the data and what is dropped
+    out, depends on seed, fold and epoch only, so nothing else needs to be kept.
 
     Args:
-        fold: its rows of `codes`.
-        codes: all windows as a tensor, uint8, (n, columns).
+        fold: its rows of `windows`.
+        windows: base codes, uint8, (n, columns).
         target: 0 low, 1 high, (n,).
         recipe: network and training.
         folder: of the fold.
         watch: the `lcre.progress.Progress` of the run.
     """
     import keras
+    import tensorflow as tf
 
     from lcre.results import best_epoch, score_cells
 
@@ -614,8 +614,11 @@ def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: 
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(codes.shape[1])
+        model = recipe.build(windows.shape[1])
         recipe.compile(model, steps * epochs)
+    predict = make_predictor(model)
+    with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
+        codes = tf.constant(windows)
 
     class AfterStep(keras.callbacks.Callback):
         """Shows progress, and ends training after the step in which a stop was asked for."""
@@ -627,9 +630,11 @@ def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: 
 
     for epoch in range(len(log), epochs):
         began = time.perf_counter()
-        order = np.random.default_rng([*entropy, epoch]).permutation(fold.train)
+        random = np.random.default_rng([*entropy, epoch])
+        order = random.permutation(fold.train)
+        seed_layers(model, random)
         with watch.whole_steps():
-            batches = make_batches(codes, order, recipe.batch_size, target[order])
+            batches = make_batches(codes, order, target[order], recipe.batch_size)
             fitted = model.fit(
                 batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[AfterStep()]
             )
@@ -637,8 +642,8 @@ def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: 
             "epoch": str(epoch),
             "loss": f"{fitted.history['loss'][0]:.6f}",
             "accuracy": f"{fitted.history['accuracy'][0]:.6f}",
-            **score_cells("val", target[fold.validation], predict(model, codes, fold.validation)),
-            **score_cells("test", target[fold.test], predict(model, codes, fold.test)),
+            **score_cells("val", target[fold.validation], predict(windows[fold.validation])),
+            **score_cells("test", target[fold.test], predict(windows[fold.test])),
             "learning_rate": f"{float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
@@ -651,14 +656,14 @@ def train_fold(fold: Fold, codes, target: np.ndarray, recipe: Recipe, settings: 
         if best == epoch:
             records.copy_file(checkpoint, folder / "best_model.keras")
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
+        scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (best: epoch {best})"
         watch.line(
-            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  loss {fitted.history['loss'][0]:.3f}  "
-            f"{measure} {float(row[measure]):.3f} (best: epoch {best})  {row['seconds']} s  {watch.time_left()}".rstrip()
+            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {watch.time_left()}"
         )
     return log
 
 
-def finish_fold(fold: Fold, data: Dataset, codes, target: np.ndarray, settings: SimpleNamespace, folder: Path):
+def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleNamespace, folder: Path):
     """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
 
     The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
@@ -666,30 +671,25 @@ def finish_fold(fold: Fold, data: Dataset, codes, target: np.ndarray, settings: 
     import keras
     import pandas as pd
 
-    from lcre import baselines
+    from lcre.baselines import predict_baselines
 
-    model = keras.models.load_model(folder / "best_model.keras")
-    train, choose = fold.train, fold.validation
-    if not len(choose):  # SELECT_ON test: a fifth of the training genes chooses the k-mer regression
-        mixed = np.random.default_rng(fold.entropy(settings.SEED)).permutation(train)
-        choose, train = np.split(mixed, [len(mixed) // 5])
-    halves = window_halves(settings)
+    predict = make_predictor(keras.models.load_model(folder / "best_model.keras"))
+    random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
-    frame["probability"] = predict(model, codes, fold.held_out)
-    frame.loc[fold.test, "kmer"] = baselines.kmer_baseline(data.windows, halves, target, train, choose, fold.test)[0]
-    frame.loc[fold.test, "gc"] = baselines.composition_baseline(data.windows, halves, target, fold.train, fold.test)
+    frame["probability"] = predict(data.windows[fold.held_out])
+    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(
+        data.windows, window_halves(settings), target, fold, random
+    )
     records.write_csv(folder / "predictions.csv", frame.round(6))
 
 
 # ============================================================================================== leave one out
 def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleNamespace, prefix: Path) -> str:
     """Train every fold that is not finished, writing results as they come; return what it was computed on."""
-    import pandas as pd
-
     from lcre.device import start_tensorflow
     from lcre.progress import Progress
-    from lcre.results import collect_results
+    from lcre.results import collect_results, show_fold, write_roles
 
     genes, recipe = data.with_windows, choose_recipe(settings)
     target = genes["target"].to_numpy()
@@ -698,19 +698,11 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
     if not waiting:
         return ""
     for fold, folder in zip(folds, folders, strict=True):
-        roles = pd.DataFrame({"gene_id": genes["gene_id"], "role": "unused"})
-        for role in ("train", "validation", "test"):
-            roles.loc[getattr(fold, role), "role"] = role
-        folder.mkdir(exist_ok=True)
-        records.write_csv(folder / "genes.csv", roles)
-
+        write_roles(folder, fold, genes["gene_id"])
     device = start_tensorflow()
     import keras
-    import tensorflow as tf
 
     print(f"computing on {device}")
-    with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
-        codes = tf.constant(data.windows)
     steps = [recipe.count_steps(len(fold.train)) for fold in waiting]
     watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
     for number, fold in enumerate(waiting, 1):
@@ -719,15 +711,11 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
             f"on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, {len(fold.test):,} test"
         )
         folder = records.fold_folder(prefix, fold.name)
-        train_fold(fold, codes, target, recipe, settings, folder, watch)
-        finish_fold(fold, data, codes, target, settings, folder)
+        train_fold(fold, data.windows, target, recipe, settings, folder, watch)
+        finish_fold(fold, data, target, settings, folder)
         keras.backend.clear_session()
         result, _ = collect_results(prefix, folders, folds, genes, settings.SELECT_ON, settings.SEED)
-        row = result[result["chromosome"] == fold.name].iloc[0]
-        watch.line(
-            f"fold {fold.name}: auROC {row['auROC']:.3f} [{row['auROC_low']:.3f}, {row['auROC_high']:.3f}] at epoch "
-            f"{row['best_epoch']}; k-mers {row['kmer_auROC']:.3f}, composition {row['gc_auROC']:.3f}"
-        )
+        watch.line(show_fold(result, fold.name))
     return device
 
 
@@ -749,9 +737,6 @@ ACTIONS = {
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
-    from lcre import check
-    from lcre.progress import show_duration
-    from lcre.results import collect_results, show_results
     from lcre.settings import parse_settings, resolve_settings
 
     began = time.perf_counter()
@@ -760,6 +745,10 @@ def run(argv: Sequence[str]) -> None:
     export = asked.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
+    from lcre import check
+    from lcre.progress import show_duration
+    from lcre.results import collect_results, show_results
+
     for name, value in given.items():
         if value != globals()[name]:
             print(f"{name} = {value}  (in the script: {globals()[name]})")
@@ -778,14 +767,7 @@ def run(argv: Sequence[str]) -> None:
         return check.print_check(data.genes, data.labels, data.audit, folds)
 
     prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
-    more = {
-        "funnel": check.gene_funnel(data.genes).to_dict("records"),
-        "audit": data.audit,
-        "notes": [data.labels, *data.notes],
-        "warnings": data.warnings,
-        "folds": [fold.name for fold in folds],
-    }
-    record = records.describe_run(vars(settings), __version__, argv, more)
+    record = records.describe_run(vars(settings), __version__, argv, check.describe_data(data, folds))
     record = records.open_run(prefix, record, asked.overwrite)
     columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
     records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])

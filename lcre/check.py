@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from lcre import examples
+
 START_CODON = np.array([0, 3, 2], np.uint8)  # ATG as base codes
 STEPS = ("in annotation", "protein coding", "sequence known", "window fits", "in table", "low", "middle", "high")
 
@@ -30,7 +32,7 @@ def gene_funnel(genes: pd.DataFrame) -> pd.DataFrame:
 
 
 def starts_with_atg(codes: np.ndarray, start: np.ndarray, end: np.ndarray, strand: np.ndarray) -> np.ndarray:
-    """Tell for each gene whether ATG stands at its TSS, read on its own strand.
+    """Tell for each gene whether ATG stands at its TSS, read on its own strand; never for one without a strand.
 
     Args:
         codes: base codes of the chromosome, uint8, shape (bp,).
@@ -45,7 +47,7 @@ def starts_with_atg(codes: np.ndarray, start: np.ndarray, end: np.ndarray, stran
     at = np.where(plus[:, None], start[:, None] + inside, end[:, None] - 1 - inside)
     bases = codes[np.clip(at, 0, len(codes) - 1)]
     bases = np.where(plus[:, None] | (bases == 4), bases, 3 - bases)
-    return (bases == START_CODON).all(axis=1) & (end - start >= 3)
+    return (bases == START_CODON).all(axis=1) & (end - start >= 3) & np.isin(strand, ["+", "-"])
 
 
 def audit_windows(windows: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -123,6 +125,29 @@ def gene_status(genes: pd.DataFrame, organelles: set[str]) -> np.ndarray:
         "not in table": ~genes["in_table"],
     }
     return np.select(list(reasons.values()), list(reasons), "used")
+
+
+def describe_losses(genes: pd.DataFrame) -> list[str]:
+    """Return a sentence on coding genes lost because annotation and genome do not fit together, if there are any."""
+    remarks = {
+        "chromosome not in genome": "stand on chromosomes that the genome does not have",
+        "beyond chromosome end": "end beyond their chromosome: is the annotation of another assembly?",
+    }
+    lost = {status: genes.loc[genes["status"] == status, "gene_id"] for status in remarks}
+    return [
+        f"{len(ids):,} coding genes {remarks[status]} ({examples(ids)})" for status, ids in lost.items() if len(ids)
+    ]
+
+
+def describe_data(data, folds: list) -> dict:
+    """Return what the run's record says of the data: funnel, audit, notes, warnings and the names of the folds."""
+    return {
+        "funnel": gene_funnel(data.genes).to_dict("records"),
+        "audit": data.audit,
+        "notes": [data.labels, *data.notes],
+        "warnings": data.warnings,
+        "folds": [fold.name for fold in folds],
+    }
 
 
 def print_check(genes: pd.DataFrame, labels: str, audit: dict, folds: list) -> None:

@@ -59,7 +59,8 @@ def why_no_gpu(tf, root: Path = Path("/")) -> str:
     """
     if not ((root / "proc/driver/nvidia/gpus").exists() or (root / "dev/nvidia0").exists()):
         return ""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    first_visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if first_visible in ("", "-1", "NoDevFiles"):  # CUDA stops at the first that it does not know
         return "; this machine's NVIDIA GPU is not used: CUDA_VISIBLE_DEVICES hides it"
     if not tf.test.is_built_with_cuda():
         return "; this machine's NVIDIA GPU is not used: this TensorFlow is built without CUDA"

@@ -5,15 +5,17 @@ number 1, which matches nothing in a frame and means "the second record" to pyfa
 """
 
 import contextlib
+import csv
+import difflib
 import gzip
 import io
 import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -59,12 +61,12 @@ def open_text(path: Path, what: str) -> Iterator[TextIO]:
     """Open a plain or gzip text file; damage shows as InputError."""
     opener = gzip.open if is_gzip(path) else open
     try:
-        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{what}: {path} is a damaged gzip file ({error}); download it again") from None
     except OSError as error:
-        raise InputError(f"{what}: {path} cannot be read ({error.strerror})") from None
+        raise InputError(f"{what}: {path} cannot be read ({error.strerror or error})") from None
 
 
 # ------------------------------------------------------------------------------------------------ genome
@@ -81,8 +83,11 @@ class Genome:
 
     def codes(self, name: str) -> np.ndarray:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else."""
-        sequence = self.fasta[name][:]
-        return BASE_CODES[np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)]
+        codes = np.empty(self.lengths[name], np.uint8)
+        for begin in range(0, len(codes), 1 << 22):  # a piece at a time: a base costs a byte, not five
+            piece = self.fasta[name][begin : begin + (1 << 22)]
+            codes[begin : begin + len(piece)] = BASE_CODES[np.frombuffer(piece.encode(), np.uint8)]
+        return codes
 
 
 def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
@@ -116,43 +121,61 @@ def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], 
 def open_genome(path: Path) -> Iterator[Genome]:
     """Open a FASTA (plain, gzip or bgzip) through pyfaidx and give its `Genome`.
 
-    pyfaidx reads neither plain gzip nor from a folder it may not write its index to; so a packed file is
-    unpacked into a scratch folder, and the index is made there, unless an up-to-date .fai lies beside the FASTA.
+    pyfaidx reads no plain gzip, trusts an old .fai, writes its index beside the FASTA, and cuts wrong sequences
+    from lines of unequal length or with blanks at their end. So the genome is laid out in a scratch folder, one
+    sequence a line, and indexed there.
 
     Raises:
-        InputError: not a FASTA, damaged gzip, lines of unequal length, a name twice, no room to unpack.
+        InputError: not a FASTA, damaged gzip, a name twice or none, no room for the scratch copy.
     """
     import pyfaidx
 
     path = check_file(path, "FASTA")
     with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
         try:
-            plain = unpack(path, Path(scratch)) if is_gzip(path) else path
-            with open(plain, "rb") as file:
-                start = file.read(60).lstrip()
-            if not start.startswith(b">"):
-                raise InputError(f"FASTA: {path} does not begin with '>' but with {start[:8]!r}; give a FASTA")
-            beside = plain.with_name(plain.name + ".fai")
-            current = beside.exists() and beside.stat().st_mtime >= plain.stat().st_mtime
-            index = beside if current else Path(scratch) / "index.fai"
-            fasta = pyfaidx.Fasta(str(plain), indexname=str(index), as_raw=True)
+            plain = Path(scratch) / "genome.fa"
+            lay_out(path, plain)
+            fasta = pyfaidx.Fasta(str(plain), as_raw=True)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"FASTA: {path} is a damaged gzip file ({error}); download it again") from None
-        except (pyfaidx.FastaIndexingError, pyfaidx.IndexNotFoundError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"FASTA: {path} cannot be indexed ({reason})") from None
+        except (pyfaidx.FastaIndexingError, ValueError, RuntimeError) as error:
+            raise InputError(f"FASTA: {path} cannot be indexed ({' '.join(str(error).split())})") from None
         except OSError as error:
-            raise InputError(f"FASTA: {path} cannot be read or unpacked ({error.strerror})") from None
+            raise InputError(
+                f"FASTA: {path} cannot be read or copied to {scratch} ({error.strerror or error}); TMPDIR names "
+                "another folder for the copy"
+            ) from None
         with fasta:
             yield Genome(fasta)
 
 
-def unpack(path: Path, folder: Path) -> Path:
-    """Unpack the gzip file `path` into `folder` and return the plain file."""
-    plain = folder / "genome.fa"
-    with gzip.open(path) as packed, open(plain, "wb") as file:
-        shutil.copyfileobj(packed, file, 1 << 20)
-    return plain
+BLANKS = bytes(range(33))
+ASCII = bytes(range(128)) + b"?" * 128
+
+
+def lay_out(path: Path, target: Path) -> None:
+    """Write the FASTA `path` to `target`, plain, each sequence on one line without blanks."""
+    opener = gzip.open if is_gzip(path) else open
+    open_line = False
+    with opener(path, "rb") as source, open(target, "wb") as file:
+        while chunk := source.read(1 << 20):
+            before, *records = re.split(rb"(>[^\r\n]*)", chunk + source.readline())
+            before = before.removeprefix(b"\xef\xbb\xbf") if not file.tell() else before
+            sequence = before.translate(ASCII, BLANKS)
+            if sequence and not file.tell():
+                raise InputError(f"FASTA: {path} does not begin with '>' but with {before.strip()[:8]!r}; give a FASTA")
+            file.write(sequence)
+            open_line |= bool(sequence)
+            for header, lines in zip(records[::2], records[1::2], strict=True):
+                name = header[1:].decode("utf-8", "replace").strip()
+                if not name:
+                    raise InputError(f"FASTA: {path} has a record without a name; write one behind its '>'")
+                sequence = lines.translate(ASCII, BLANKS)
+                file.write(b"\n" * open_line + f">{name}\n".encode() + sequence)
+                open_line = bool(sequence)
+        if not file.tell():
+            raise InputError(f"FASTA: {path} holds nothing; copy or download it again")
+        file.write(b"\n" * open_line)
 
 
 # -------------------------------------------------------------------------------------------- annotation
@@ -190,9 +213,6 @@ def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataF
     biotypes = [next((found[key] for key in BIOTYPE_KEYS if key in found), None) for found in attributes]
     if any(biotypes):
         genes["coding"] = [biotype == "protein_coding" for biotype in biotypes]
-        if not genes["coding"].any():
-            kinds = examples(sorted({biotype for biotype in biotypes if biotype}))
-            raise InputError(f"GTF: {path} has no gene of biotype 'protein_coding', only {kinds}")
     elif coding_ids:
         own = [found.get("ID", found.get("gene_id")) for found in attributes]
         genes["coding"] = [gene in coding_ids for gene in own]
@@ -200,6 +220,10 @@ def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataF
     else:
         genes["coding"] = True
         notes.append("the annotation has neither biotypes nor CDS lines: every gene is taken as protein coding")
+    genes["coding"] &= np.array([line[2] == "gene" for line in lines])  # not ncRNA_gene, not pseudogene
+    if not genes["coding"].any():
+        kinds = examples(sorted({biotype for biotype in biotypes if biotype} or {line[2] for line in lines}))
+        raise InputError(f"GTF: {path} has no gene of biotype 'protein_coding', only {kinds}")
 
     split = genes["gene_id"].duplicated(keep=False) & np.array(["part" in found for found in attributes])
     if split.any():  # NCBI writes a trans-spliced gene as several lines of one ID
@@ -229,7 +253,7 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
                 continue
             feature = fields[2]
             if feature in GENE_FEATURES:
-                if len(fields) != 9 or not (fields[3].isdigit() and fields[4].isdigit()):
+                if len(fields) != 9 or not (fields[3].isdecimal() and fields[4].isdecimal()):
                     raise InputError(
                         f"GTF: line {number} of {path} is not 9 tab-separated columns with a start and an end: "
                         f"{line.strip()[:80]!r}"
@@ -239,13 +263,9 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
                         f"GTF: line {number} of {path}: a gene from {fields[3]} to {fields[4]}; "
                         "coordinates count from 1 and start <= end"
                     )
-                found = parse_attributes(fields[8])
-                if feature == "pseudogene":
-                    found.setdefault("gene_biotype", "pseudogene")
-                else:
-                    biotypes_seen = biotypes_seen or any(key in found for key in BIOTYPE_KEYS)
                 lines.append(fields)
-                attributes.append(found)
+                attributes.append(parse_attributes(fields[8]))
+                biotypes_seen = biotypes_seen or any(key in attributes[-1] for key in BIOTYPE_KEYS)
             elif not biotypes_seen and len(fields) == 9:
                 if feature == "CDS":
                     found = parse_attributes(fields[8])
@@ -253,27 +273,22 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
                 elif feature in TRANSCRIPT_FEATURES and "Parent=" in fields[8]:
                     found = parse_attributes(fields[8])
                     parent_of[found.get("ID")] = found["Parent"]
-    coding = {parent_of.get(name, name) for name in coding} - {""}
-    if not biotypes_seen:
-        for found in attributes:  # a biotype we gave a pseudogene line is no sign of biotypes in the file
-            found.pop("gene_biotype", None)
-    return lines, attributes, coding
+    return lines, attributes, {parent_of.get(name, name) for name in coding} - {""}
 
 
+GFF3_PAIR = re.compile(r"\s*[^\s=;]+=")
 QUOTED = re.compile(r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)')
 
 
 def parse_attributes(text: str) -> dict[str, str]:
     """Return the ninth column as a dict, in GTF style (key "value";) or GFF3 style (key=value;)."""
-    if '"' in text or "=" not in text:
-        found = {}
-        for key, quoted, bare in QUOTED.findall(text):
-            found.setdefault(key, quoted or bare)
-        return found
-    from urllib.parse import unquote
-
-    pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
-    return {key.strip(): unquote(value.strip()) for key, value in pairs}
+    if GFF3_PAIR.match(text):  # values may hold quotes
+        pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
+        return {key.strip(): unquote(value.strip()) for key, value in pairs}
+    found = {}
+    for key, quoted, bare in QUOTED.findall(text):
+        found.setdefault(key, quoted or bare)
+    return found
 
 
 def clean_id(key: str, value: str) -> str:
@@ -288,13 +303,13 @@ def choose_id_key(attributes: list[dict[str, str]], known_ids: set[str], path: P
         seen = sorted(set().union(*attributes))
         raise InputError(
             f"GTF: the genes of {path} share none of the attributes {', '.join(GENE_ID_KEYS)}; they have "
-            f"{examples(seen)}"
+            f"{examples(seen) or 'none'}"
         )
     bare = {strip_version(name) for name in known_ids}
 
     def agreement(key: str) -> tuple[int, int]:
         ids = {clean_id(key, found[key]) for found in attributes}
-        return len(ids & known_ids), len({strip_version(name) for name in ids} & bare)
+        return len({strip_version(name) for name in ids} & bare), len(ids & known_ids)
 
     return max(keys, key=agreement)  # the first of equals
 
@@ -303,12 +318,14 @@ def intervals_of(lines: list[list[str]], path: Path) -> pd.DataFrame:
     """Return start, end (0-based, half-open) and strand of gene lines, as pyranges reads them."""
     import pyranges
 
-    with tempfile.NamedTemporaryFile("w", suffix=".gtf", encoding="utf-8") as file:
-        for number, fields in enumerate(lines):
-            file.write("\t".join(fields[:8]) + f'\tgene_id "{number}";\n')
-        file.flush()
+    with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
+        file = Path(scratch) / "genes.gtf"
+        with open(file, "w", encoding="utf-8") as written:
+            for number, (_, _, _, start, end, _, strand, _, _) in enumerate(lines):  # nothing that may hold a quote
+                strand = strand if strand in ("+", "-") else "."
+                written.write(f'gene\t.\tgene\t{start}\t{end}\t.\t{strand}\t.\tgene_id "{number}";\n')
         try:
-            frame = pyranges.read_gtf(file.name, as_df=True)
+            frame = pyranges.read_gtf(str(file), as_df=True)
         except Exception as error:  # whatever pandas makes of a malformed table
             raise InputError(f"GTF: the gene lines of {path} cannot be read ({error})") from None
     return pd.DataFrame(
@@ -337,21 +354,28 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     """
     path = check_file(path, "TPM")
     with open_text(path, "TPM") as file:
-        header, first = next(file, ""), next(file, "")
-        delimiter = max("\t,;", key=header.count)
-        if not header.count(delimiter):
+        header, first = next((line for line in file if line.strip()), ""), next(file, "")
+        delimiter = max("\t,;", key=lambda mark: (header.count(mark), first.count(mark)))
+        if delimiter not in header + first:
             raise InputError(f"TPM: the first line of {path} has one column: {header.strip()[:60]!r}; give CSV or TSV")
-        names = split_header(header, delimiter)
-        if first.count(delimiter) == len(names):  # R's write.table leaves the ids' column without a name
-            names = ["gene_id", *names]
-        try:
-            table = pd.read_csv(
-                io.StringIO(first + file.read()), sep=delimiter, header=None, names=names, dtype=str, index_col=False
-            )
-        except (ValueError, pd.errors.ParserError) as error:
-            raise InputError(f"TPM: {path} is not a table ({' '.join(str(error).split())})") from None
-    ids = table.iloc[:, 0].astype(str).str.strip()
-    values = table.iloc[:, 1:].set_axis(ids, axis=0)
+        names = next(csv.reader([header], delimiter=delimiter))
+        if len(next(csv.reader([first], delimiter=delimiter), [])) == len(names) + 1:
+            names = ["", *names]  # R's write.table leaves the ids' column without a name
+        text = first + file.read()
+    if not text.strip():
+        raise InputError(f"TPM: {path} has a header and no genes")
+    try:  # names such as NA and null are gene ids, so nothing is taken as missing here
+        table = pd.read_csv(
+            io.StringIO(text), sep=delimiter, header=None, names=clean_header(names), dtype=str, keep_default_na=False
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"TPM: {path} is not a table ({' '.join(str(error).split())})") from None
+    ids = table.iloc[:, 0].str.strip()
+    nameless = table[ids == ""]  # spreadsheets leave rows of commas
+    if (nameless.fillna("").map(str.strip) != "").any(axis=None):
+        raise InputError(f"TPM: {len(nameless)} rows of {path} have no gene id in their first column")
+    ids = ids[ids != ""]
+    values = table.loc[ids.index].iloc[:, 1:].set_axis(ids, axis=0)
     if values.empty:
         raise InputError(f"TPM: {path} has a header and no genes")
     twice = ids[ids.duplicated()].unique()
@@ -361,10 +385,9 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     if column in values.columns:
         return to_numbers(values[column], path), []
     if not computed:
-        import difflib
-
-        close = difflib.get_close_matches(column, values.columns, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {examples(values.columns)}"
+        names = {name.lower(): name for name in values.columns}
+        close = difflib.get_close_matches(column.lower(), names, 1)
+        hint = f"did you mean {names[close[0]]!r}?" if close else f"it has {examples(values.columns)}"
         raise InputError(f"TPM: {path} has no column {column!r}; {hint}")
     samples = [name for name in values.columns if is_numeric(values[name])]
     if not samples:
@@ -379,11 +402,9 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), [note]
 
 
-def split_header(line: str, delimiter: str) -> list[str]:
-    """Return the column names of a header line; an empty first name is allowed, as R and pandas write it."""
-    import csv
-
-    names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([line], delimiter=delimiter))]
+def clean_header(names: list[str]) -> list[str]:
+    """Return column names stripped and made unique; an empty first one is allowed, as R and pandas write it."""
+    names = [name.strip() for name in names]
     names[0] = names[0] or "gene_id"
     return [name if names.index(name) == i else f"{name}.{i}" for i, name in enumerate(names)]
 
@@ -398,7 +419,7 @@ def to_numbers(column: pd.Series, path: Path) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce")
     bad = ~np.isfinite(numbers.to_numpy(float, na_value=np.nan))
     if bad.any():
-        shown = ", ".join(f"{gene} = {value}" for gene, value in column[bad].head(3).items())
+        shown = ", ".join(f"{gene!r} has {value!r}" for gene, value in column[bad].head(3).items())
         raise InputError(
             f"TPM: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
             "correct or remove these rows"
@@ -416,34 +437,41 @@ def read_gene_list(path: Path, key: str | None) -> list[str]:
         InputError: no such key, nothing in it, a pickle that would run code, an unknown kind of file.
     """
     path = check_file(path, "VALIDATION_GENES")
-    if path.suffix in (".pickle", ".pkl"):
-        content = read_pickle(path)
-        if isinstance(content, dict):
-            keys = [str(name) for name in content]
-            if key is None and len(keys) == 1:
-                key = keys[0]
-            if key not in keys:
-                asked = f"no key {key!r}" if key else "several keys and PICKLE_KEY is not given"
-                raise InputError(f"VALIDATION_GENES: {path} has {asked}; its keys: {', '.join(keys)}")
-            content = {str(name): ids for name, ids in content.items()}[key]
-        if not isinstance(content, list):
-            raise InputError(f"VALIDATION_GENES: {path} does not hold a list of gene ids but {content!r:.40}")
-        ids = [str(gene) for gene in content]
-    elif path.suffix in (".csv", ".txt", ".tsv"):
+    suffix = path.suffix.lower()
+    if suffix in (".pickle", ".pkl"):
+        ids = pickled_ids(path, key)
+    elif suffix in (".csv", ".tsv", ".txt"):
         with open_text(path, "VALIDATION_GENES") as file:
-            rows = [line.strip() for line in file]
-        if path.suffix != ".txt":
-            delimiter = "\t" if path.suffix == ".tsv" else ","
-            header = [name.strip().strip('"') for name in rows[0].split(delimiter)]
-            column = header.index("gene_id") if "gene_id" in header else 0
-            rows = [(row.split(delimiter) + [""] * column)[column] for row in rows]
-            rows = rows[1:] if "gene_id" in header else rows
-        ids = [row.strip().strip('"') for row in rows if row.strip() and not row.startswith("#")]
+            lines = [line for line in map(str.strip, file) if line and not line.startswith("#")]
+        delimiter = max("\t,;", key=lines[0].count) if lines and suffix != ".txt" else "\n"
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+        header = [name.lower() for name in rows[0]] if rows else []
+        column = header.index("gene_id") if "gene_id" in header else 0
+        ids = [row[column] for row in rows["gene_id" in header :] if len(row) > column and row[column]]
     else:
-        raise InputError(f"VALIDATION_GENES: {path} is not .pickle, .csv or .txt")
+        raise InputError(f"VALIDATION_GENES: {path} is not .pickle, .csv, .tsv or .txt")
     if not ids:
         raise InputError(f"VALIDATION_GENES: {path} holds no gene ids")
     return list(dict.fromkeys(ids))
+
+
+def pickled_ids(path: Path, key: str | None) -> list[str]:
+    """Return the gene ids of a pickle: a list of them, or those under `key` of a dict."""
+    content = read_pickle(path)
+    if isinstance(content, dict):
+        content = {str(name): ids for name, ids in content.items()}
+        if key is None and len(content) == 1:
+            key = next(iter(content))
+        if key not in content:
+            asked = f"no key {key!r}" if key else "several keys and PICKLE_KEY is not given"
+            raise InputError(f"VALIDATION_GENES: {path} has {asked}; its keys: {examples(content, 12)}")
+        content = content[key]
+    if not isinstance(content, list):
+        raise InputError(f"VALIDATION_GENES: {path} does not hold a list of gene ids but a {type(content).__name__}")
+    wrong = [type(gene).__name__ for gene in content if type(gene) not in (str, int)]
+    if wrong:
+        raise InputError(f"VALIDATION_GENES: {path} holds {len(wrong)} entries that are not gene ids but {wrong[0]}")
+    return [str(gene).strip() for gene in content]
 
 
 # ----------------------------------------------------------------------------------------- bridging names
@@ -481,6 +509,15 @@ def strip_chr(name: str) -> str:
     return re.sub(r"^chr(?:omosome)?[_\-]?(?=.)", "", name, flags=re.IGNORECASE)
 
 
+def differ_in_number(name: str, other: str) -> bool:
+    """Tell whether two names end in different numbers that may tell genes apart, as in F28H1.3 and F28H1.4.
+
+    Behind an accession of five digits or more (ENSG00000000003.14, Solyc01g005000.3) the number is a version.
+    """
+    versions = re.search(r"\.\d+$", name), re.search(r"\.\d+$", other)
+    return all(versions) and versions[0][0] != versions[1][0] and not re.search(r"\d{5}\.\d+$", name)
+
+
 CHROMOSOME_BRIDGES = (("a 'chr' prefix", strip_chr),)
 GENE_BRIDGES = (
     ("a 'gene:' prefix", strip_gene_prefix),
@@ -510,6 +547,7 @@ def bridge_names(names: Iterable[str], others: Iterable[str], bridges) -> tuple[
             if len(stripped) < len(names) or len({strip(other) for other in others}) < len(others):
                 continue
             joined = {name: partner[strip(name)] for name in rest if strip(name) in partner}
+            joined = {name: other for name, other in joined.items() if not differ_in_number(name, other)}
             if len(joined) > len(best):
                 best = joined
                 name, other = next(iter(joined.items()))

@@ -6,6 +6,9 @@ list is refused, and the names on the list stand for inert records, so that not 
 
 import io
 import pickle
+import pickletools
+import re
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocols 0 to 2 say the names of Python 2
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +35,25 @@ class Record:
 NUMPY_NAMES = {
     f"{package}.{module}"
     for package in ("numpy.core", "numpy._core")
-    for module in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
+    for module in (
+        "multiarray._reconstruct",
+        "multiarray.scalar",
+        "numeric._frombuffer",
+        "_internal._convert_to_stringdtype_kwargs",
+    )
 } | {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
 PANDAS_NAMES = {
     "pandas.Index",
+    "pandas.NA",
+    "pandas.RangeIndex",
     "pandas.Series",
     "pandas.StringDtype",
+    "pandas.arrays.StringArray",
     "pandas.core.arrays.string_.StringArray",
     "pandas.core.arrays.string_.StringDtype",
     "pandas.core.indexes.base.Index",
     "pandas.core.indexes.base._new_Index",
+    "pandas.core.indexes.numeric.Int64Index",
     "pandas.core.indexes.range.RangeIndex",
     "pandas.core.internals.blocks.new_block",
     "pandas.core.internals.managers.SingleBlockManager",
@@ -50,8 +62,7 @@ PANDAS_NAMES = {
     "pandas._libs.internals._unpickle_block",
     "builtins.slice",
 }
-PLAIN_TYPES = {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple, "dict": dict}
-PLAIN_TYPES |= {"str": str, "int": int, "float": float, "bool": bool}
+PLAIN_TYPES = {"set": set, "frozenset": frozenset}  # the plain types that some protocols name; the rest are opcodes
 
 
 class InertUnpickler(pickle.Unpickler):
@@ -59,47 +70,74 @@ class InertUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         """Return a plain type or an inert record class for an allowed name; raise InputError for any other."""
-        full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        full_name = f"{module}.{name}"
         if full_name in NUMPY_NAMES or full_name in PANDAS_NAMES:
             return type("Record", (Record,), {"name": full_name})
-        if module in ("builtins", "__builtin__") and name in PLAIN_TYPES:
+        if module == "builtins" and name in PLAIN_TYPES:
             return PLAIN_TYPES[name]
         raise InputError(
-            f"holds '{module}.{name}', which is not plain data and would be run by Python's own pickle reader; "
+            f"holds {full_name[:80]!r}, which is not plain data and would be run by Python's own pickle reader; "
             "nothing was run. Ask for the gene ids as .csv or .txt"
         )
 
 
-def plain(value):
-    """Turn the records in `value` into lists of what they hold; raise InputError where that is not gene ids."""
-    if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if not isinstance(value, Record):
-        return value
+def plain(value, done: dict[int, object] | None = None):
+    """Turn the records in `value` into lists of what they hold; raise InputError where that is not gene ids.
+
+    Args:
+        value: what the unpickler gave.
+        done: results by the `id` of the value. A pickle of a few bytes can hold lists of the same lists of the
+            same lists ...; each is turned once.
+    """
+    done = {} if done is None else done
+    if id(value) not in done:
+        if isinstance(value, dict):
+            done[id(value)] = {plain_key(key, done): plain(item, done) for key, item in value.items()}
+        elif isinstance(value, (list, tuple)):
+            done[id(value)] = [plain(item, done) for item in value]
+        elif isinstance(value, (set, frozenset)):  # sorted: the order of a set differs from run to run
+            done[id(value)] = sorted((plain(item, done) for item in value), key=str)
+        elif isinstance(value, Record):
+            done[id(value)] = record_items(value, done)
+        elif value is None or type(value) in (str, int, float, bool, bytes):
+            done[id(value)] = value
+        else:
+            raise InputError(f"holds a {type(value).__name__} that cannot be read; save the gene ids as a list")
+    return done[id(value)]
+
+
+def plain_key(key, done: dict[int, object]):
+    """Return the key of a dict, which must be a single value."""
+    key = plain(key, done)
+    if isinstance(key, (list, dict)):
+        raise InputError("holds a dictionary whose keys are not single values; name its keys by strings")
+    return key
+
+
+def record_items(value: Record, done: dict[int, object]):
+    """Return what the record of a numpy or pandas object holds: a list, or one value for a scalar."""
     kind = value.name.rsplit(".", 1)[-1]
     if kind == "_reconstruct" and value.state:
-        return array_items(value.state[2], value.state[-1])
+        return array_items(value.state[2], value.state[-1], done)
     if kind == "_frombuffer" and len(value.arguments) == 4:
-        buffer, dtype, _, _ = value.arguments
-        return array_items(dtype, bytes(buffer))
+        return array_items(value.arguments[1], value.arguments[0], done)
     if kind == "scalar" and len(value.arguments) == 2:
-        return array_items(*value.arguments)[0]
+        return array_items(*value.arguments, done)[0]
     if kind == "encode" and value.arguments[1:] == ("latin1",):
         return value.arguments[0].encode("latin1")
     if kind == "_new_Index" and isinstance(value.arguments[1], dict) and "data" in value.arguments[1]:
-        return plain(value.arguments[1]["data"])
+        return plain(value.arguments[1]["data"], done)
     if kind in ("_unpickle_block", "new_block", "StringArray") and value.arguments:
-        return plain(value.arguments[0])
+        return plain(value.arguments[0], done)
     if kind == "__pyx_unpickle_NDArrayBacked" and value.state:
-        return plain(next(item for item in value.state if is_array(item)))
+        return plain(next(item for item in value.state if is_array(item)), done)
     if kind == "SingleBlockManager":
         blocks = value.arguments[0] if value.arguments else value.state[1]
-        return plain(blocks[0] if isinstance(blocks, (list, tuple)) else blocks)
+        return plain(blocks[0] if isinstance(blocks, (list, tuple)) else blocks, done)
     if kind == "Series" and isinstance(value.state, dict):
-        return plain(value.state.get("_mgr", value.state.get("_data")))
-    raise InputError(f"holds a '{value.name}' that cannot be read as gene ids; save them as a list of strings")
+        return plain(value.state.get("_mgr", value.state.get("_data")), done)
+    raise InputError(f"holds a {value.name!r} that cannot be read as gene ids; save them as a list of strings")
 
 
 def is_array(value) -> bool:
@@ -107,16 +145,17 @@ def is_array(value) -> bool:
     return isinstance(value, Record) and value.name.endswith(("_reconstruct", "_frombuffer"))
 
 
-def array_items(dtype, data) -> list:
+def array_items(dtype, data, done: dict[int, object]) -> list:
     """Return the items of a pickled numpy array: `data` is a list of objects or the array's bytes."""
+    data = data if isinstance(data, (bytes, bytearray)) else plain(data, done)
     if isinstance(data, list):
-        return [plain(item) for item in data]
+        return data
     code = dtype.arguments[0] if isinstance(dtype, Record) and dtype.arguments else ""
-    data = plain(data)
-    if not (isinstance(code, str) and code[:1] in "USif" and code[1:].isdigit() and isinstance(data, bytes)):
+    if not (isinstance(code, str) and re.fullmatch(r"[USif]\d+", code) and isinstance(data, (bytes, bytearray))):
         raise InputError("holds a numpy array that is not of strings; save the gene ids as a list of strings")
     order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else ""
-    return np.frombuffer(data, np.dtype(order + code)).tolist()
+    items = np.frombuffer(data, np.dtype(order + code)).tolist()
+    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
 
 
 def read_pickle(path: Path):
@@ -129,8 +168,12 @@ def read_pickle(path: Path):
     """
     data = Path(path).read_bytes()
     try:
+        for opcode, argument, _ in pickletools.genops(data):  # fails where a length is beyond the end of the file
+            if opcode.name.endswith("PUT") and argument > len(data):
+                raise InputError("not a whole pickle: it asks for more memory than its content can need")
         return plain(InertUnpickler(io.BytesIO(data), encoding="latin1").load())
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any way at all
-        raise InputError(f"{path}: not a whole pickle ({error}); save it again, or give .csv or .txt") from None
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: not a whole pickle ({reason}); save it again, or give .csv or .txt") from None

@@ -67,6 +67,7 @@ class Progress:
         """Count one step, show `text` at most five times a second, and end here if a stop was asked for."""
         if self.started is None:
             self.started = time.monotonic()  # the first step also builds the graph: it is not timed
+            self.total -= 1
         else:
             self.done += 1
         if self.terminal and time.monotonic() - self.shown > 0.2:

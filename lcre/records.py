@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~current_umask())
         temporary.replace(path)
@@ -72,7 +72,8 @@ def append_row(path: Path, row: dict) -> None:
 
     A row that could not be written whole (a full disk) is taken off again before the error is passed on.
     """
-    size = path.stat().st_size if path.exists() else 0
+    new = not path.exists()
+    size = 0 if new else path.stat().st_size
     try:
         with open(path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row, lineterminator="\n")
@@ -82,7 +83,9 @@ def append_row(path: Path, row: dict) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError:
-        if path.exists():
+        if new:
+            path.unlink(missing_ok=True)
+        else:
             os.truncate(path, size)
         raise
 
@@ -91,7 +94,7 @@ def read_rows(path: Path) -> list[dict]:
     """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")  # cut in the middle of a letter
     rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
     return [row for row in rows if None not in row and None not in row.values()]
 
@@ -154,10 +157,18 @@ def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) 
         "peak_memory_bytes": None,
         "device": "",
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()},
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | {name: version_of(name) for name in packages},
         "inputs": inputs,
         **more,
     }
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package; None where it is installed under another name (tensorflow-cpu)."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def now() -> str:
@@ -184,7 +195,7 @@ def open_run(prefix: Path, run: dict, overwrite: bool) -> dict:
             f"SAVED_MODELS: cannot write to {prefix.parent} ({error.strerror}); name another folder"
         ) from None
     record = Path(f"{prefix}_run.json")
-    earlier = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+    earlier = read_run(record) if record.exists() else None
     folders = [fold_folder(prefix, name) for name in {*run["folds"], *(earlier or {"folds": []})["folds"]}]
     if overwrite:
         for folder in folders:
@@ -199,6 +210,17 @@ def open_run(prefix: Path, run: dict, overwrite: bool) -> dict:
         return earlier
     write_json(record, run)
     return run
+
+
+def read_run(record: Path) -> dict:
+    """Return what O_run.json says; raise InputError where it is not the record of a run."""
+    try:
+        run = json.loads(record.read_text(encoding="utf-8"))
+        if {"settings", "inputs", "folds"} <= set(run):
+            return run
+    except (ValueError, TypeError):
+        pass
+    raise InputError(f"{record} is not the record of a run; remove it, or give another ORGANISM")
 
 
 def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
@@ -223,7 +245,7 @@ def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
 
 
 def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bool) -> None:
-    """Write what a session has added to the run into O_run.json."""
+    """Write what this start has added to the run into O_run.json."""
     run["seconds"] = round(run["seconds"] + seconds, 1)
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
     run["device"] = device or run["device"]

@@ -14,9 +14,12 @@ RESULT_COLUMNS = [
 
 
 def best_epoch(log: list[dict], select_on: str) -> int:
-    """Return the row of a performance log with the highest auROC on what chooses, the first of equals."""
+    """Return the row of a performance log with the highest auROC on what chooses, the first of equals.
+
+    An epoch whose network gave no numbers (training diverged) is never better than one that did.
+    """
     column = "val_auROC" if select_on == "validation" else "test_auROC"
-    return int(np.argmax([float(row[column]) for row in log]))
+    return int(np.argmax(np.nan_to_num([float(row[column]) for row in log], nan=-1.0)))
 
 
 def score_cells(prefix: str, target: np.ndarray, probability: np.ndarray) -> dict[str, str]:
@@ -49,6 +52,15 @@ def score_row(name: str, tested: pd.DataFrame, seed: int) -> dict:
         "kmer_auROC": scores.auroc(target, tested["kmer"]),
         "gc_auROC": scores.auroc(target, tested["gc"]),
     }
+
+
+def write_roles(folder: Path, fold, gene_ids: pd.Series) -> None:
+    """Make a fold's folder and write its genes.csv: train, validation, test or unused for each gene."""
+    roles = pd.DataFrame({"gene_id": gene_ids, "role": "unused"})
+    for role in ("train", "validation", "test"):
+        roles.loc[getattr(fold, role), "role"] = role
+    folder.mkdir(exist_ok=True)
+    records.write_csv(folder / "genes.csv", roles)
 
 
 def collect_results(
@@ -85,7 +97,7 @@ def collect_results(
                 "training_size": len(fold.train),
                 "validation_size": len(fold.validation),
                 "best_epoch": best_epoch(log, select_on),
-                "auROC_optimistic": max(float(row["test_auROC"]) for row in log),
+                "auROC_optimistic": float(log[best_epoch(log, "test")]["test_auROC"]),
                 "seconds": sum(float(row["seconds"]) for row in log),
             }
         )
@@ -108,11 +120,21 @@ def collect_results(
     return result, predictions
 
 
+def show_fold(result: pd.DataFrame, name: str) -> str:
+    """Return one line on a finished fold."""
+    row = result[result["chromosome"] == name].iloc[0]
+    return (
+        f"fold {name}: auROC {row['auROC']:.3f} [{row['auROC_low']:.3f}, {row['auROC_high']:.3f}] at epoch "
+        f"{row['best_epoch']}; k-mers {row['kmer_auROC']:.3f}, composition {row['gc_auROC']:.3f}"
+    )
+
+
 def show_results(result: pd.DataFrame, select_on: str) -> str:
     """Return the result table as people read it."""
     shown = result[["chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC"]].copy()
     shown["95 % interval"] = [
-        f"{low:.3f}-{high:.3f}" for low, high in zip(result.auROC_low, result.auROC_high, strict=True)
+        "-" if np.isnan(low) else f"{low:.3f}-{high:.3f}"
+        for low, high in zip(result.auROC_low, result.auROC_high, strict=True)
     ]
     shown["k-mers"], shown["composition"] = result["kmer_auROC"], result["gc_auROC"]
     shown["optimistic"] = result["auROC_optimistic"]

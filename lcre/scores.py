@@ -11,7 +11,7 @@ def auroc(target: np.ndarray, probability: np.ndarray) -> float:
         probability: any score, shape (n,).
 
     Returns:
-        The area, or nan where only one class is present.
+        The area, or nan where only one class is present or a score is nan.
     """
     from scipy.stats import rankdata
 
@@ -29,10 +29,10 @@ def auroc_interval(target: np.ndarray, probability: np.ndarray, seed: int, draws
     """Return the 95 % percentile bootstrap interval of the auROC, genes drawn with replacement within classes.
 
     The area is a mean over pairs of genes, so a draw only needs how often each gene was taken: with
-    the genes sorted once, each draw is two sums.
+    the genes sorted once, each draw is two sums. (nan, nan) where `auroc` is nan.
     """
     target, probability = np.asarray(target), np.asarray(probability)
-    if len(set(target.tolist())) < 2:
+    if np.isnan(auroc(target, probability)):
         return float("nan"), float("nan")
     random = np.random.default_rng(seed)
     values, level = np.unique(probability, return_inverse=True)
@@ -58,7 +58,9 @@ def accuracy(target: np.ndarray, probability: np.ndarray) -> float:
 
 
 def auprc(target: np.ndarray, probability: np.ndarray) -> float:
-    """Return the average precision (area under the precision-recall curve)."""
+    """Return the average precision (area under the precision-recall curve); nan without high genes or with a nan."""
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(target, probability)) if np.any(target) else float("nan")
+    if not np.any(target) or np.isnan(probability).any():
+        return float("nan")
+    return float(average_precision_score(target, probability))

@@ -27,7 +27,7 @@ class OneLineParser(argparse.ArgumentParser):
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         if unknown:
             flag = unknown[1].split("=")[0]
-            close = difflib.get_close_matches(flag, self._option_string_actions, 1)
+            close = difflib.get_close_matches(flag.lower(), self._option_string_actions, 1)
             meant = f"; did you mean {close[0]}?" if close else "; --help lists the flags"
             message = f"no flag {flag}{meant}"
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
@@ -136,13 +136,13 @@ def resolve_settings(given: dict, datasets: dict, fallbacks: dict, models: Seque
         if len(own) < 3:
             missing = " and ".join(name for name in files if name not in own)
             raise InputError(f"{' and '.join(own)} given without {missing}: a species of your own needs all three")
-        defaults = {"ORGANISM": Path(settings.GTF).name.split(".")[0].lower()}
+        defaults = {"ORGANISM": re.sub(r"[^\w+-]+", "_", Path(settings.GTF).name.split(".")[0].lower())}
     else:
         defaults = dict(datasets[settings.DATASET])
         if settings.VALIDATION_GENES:
-            defaults.pop("PICKLE_KEY")
-        for name in files:
-            if name not in own and not Path(defaults[name]).exists():
+            defaults.pop("PICKLE_KEY", None)
+        for name in (*files, "VALIDATION_GENES"):
+            if given[name] is None and name in defaults and not Path(defaults[name]).exists():
                 raise InputError(
                     f"DATASET {settings.DATASET}: {defaults[name]} is not there; "
                     f"'python data/fetch.py {settings.DATASET}' gets it, or says where it comes from"

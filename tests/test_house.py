@@ -1,0 +1,62 @@
+"""The project's own promises: one list of packages, no dead words, scripts that say what they take."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_inline_script_metadata_equals_requirements():
+    """`uv run lcre_classifier.py` reads the PEP 723 block; it must ask for what requirements.txt asks for."""
+    text = (ROOT / "lcre_classifier.py").read_text()
+    block = re.search(r"(?m)^# /// script\n((?:#.*\n)+?)# ///$", text)
+    metadata = tomllib.loads("".join(line[2:] + "\n" for line in block[1].splitlines()))
+    assert metadata["dependencies"] == (ROOT / "requirements.txt").read_text().split("\n")[:-1]
+    assert metadata["requires-python"] == ">=3.11"
+
+
+def test_code_is_formatted_and_linted():
+    for arguments in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_trainer_can_be_read_in_one_sitting():
+    assert (ROOT / "lcre_classifier.py").read_text().count("\n") <= 800
+
+
+def test_help_names_every_constant():
+    import lcre_classifier
+    from lcre.settings import flag_of, read_constants
+
+    constants = read_constants(ROOT / "lcre_classifier.py")
+    assert list(constants) == [
+        *("DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "TARGET_COLUMN", "VALIDATION_GENES", "PICKLE_KEY"),
+        *("UPSTREAM", "DOWNSTREAM", "PADDING", "LOW_PERCENTILE", "HIGH_PERCENTILE", "CHROMOSOMES", "SELECT_ON"),
+        *("MODEL", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "SEED", "SAVED_MODELS"),
+    ]
+    assert all(len(help_text) > 15 for _, _, help_text in constants.values())
+    done = subprocess.run(
+        [sys.executable, ROOT / "lcre_classifier.py", "--help"], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0
+    for flag in [*map(flag_of, constants), *lcre_classifier.ACTIONS, "--version"]:
+        assert f"  {flag} " in done.stdout or f"  {flag}\n" in done.stdout, flag
+
+
+def test_readme_names_what_exists():
+    """Every file and flag that the README mentions is there."""
+    text = (ROOT / "README.md").read_text()
+    for script in set(re.findall(r"`?python (\w[\w/]*\.py)", text)):
+        assert (ROOT / script).exists(), script
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / link).exists(), link
+    help_text = subprocess.run(
+        [sys.executable, ROOT / "lcre_classifier.py", "--help"], capture_output=True, text=True, timeout=30
+    ).stdout
+    for line in re.findall(r"(?m)^.*lcre_classifier\.py .*$", text):
+        for flag in re.findall(r"--[a-z][\w-]+", line):
+            assert flag in help_text, (flag, line)

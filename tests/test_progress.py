@@ -1,0 +1,221 @@
+"""What a person watching sees, how a run is stopped, and what is said about a GPU that is not used."""
+
+import os
+import signal
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lcre import device, progress
+from lcre.progress import Progress, show_duration
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Give the process its own signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still unless it is set."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (48.2, "48 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.7, "1 h 00 min"),
+        (7530, "2 h 05 min"),
+        (360000, "100 h 00 min"),
+    ],
+)
+def test_durations(seconds, shown):
+    assert show_duration(seconds) == shown
+
+
+# ------------------------------------------------------------------------------------------- time left
+def test_time_left_is_known_after_a_few_steps_and_leaves_out_the_first(clock):
+    watch = Progress(11)
+    left = []
+    for _ in range(11):
+        clock.seconds += 60.0 if not left else 2.0  # the first step builds the graph
+        watch.step("")
+        left.append(watch.time_left())
+    assert left == ["", "", "", "14 s left", *(f"{seconds} s left" for seconds in (12, 10, 8, 6, 4, 2, 0))]
+
+
+def test_steps_done_by_an_earlier_run_are_not_waited_for(clock):
+    watch = Progress(100)
+    watch.skip(90)
+    for _ in range(5):
+        watch.step("")
+        clock.seconds += 3.0
+    assert watch.time_left() == "19 s left"  # 15 s for the 4 steps behind the first, and 5 steps are left
+
+
+def test_more_steps_than_said_leave_nothing(clock):
+    watch = Progress(2)
+    for _ in range(6):
+        watch.step("")
+        clock.seconds += 3.0
+    assert watch.time_left() == "0 s left"
+
+
+# --------------------------------------------------------------------------------- terminal and plain lines
+def test_on_a_terminal_one_line_is_kept_up_to_date(clock, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    watch = Progress(100)
+    for number in range(10):
+        watch.step(f"step {number}")
+        clock.seconds += 0.1
+    shown = capsys.readouterr().out
+    assert "\n" not in shown
+    assert [part.split()[1] for part in shown.split("\r\033[K")[1:]] == ["0", "3", "6", "9"]  # five a second at most
+    watch.line("epoch over")
+    assert capsys.readouterr().out == "\r\033[Kepoch over\n"
+
+
+def test_elsewhere_only_lines_that_stay(capsys):
+    watch = Progress(100)
+    for number in range(10):
+        watch.step(f"step {number}")
+    watch.line("epoch over")
+    assert capsys.readouterr().out == "epoch over\n"
+
+
+# ------------------------------------------------------------------------------------------------ stopping
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_inside_a_step_waits_for_its_end(number):
+    watch, reached = Progress(10), []
+
+    def train():
+        with watch.whole_steps():
+            os.kill(os.getpid(), number)
+            reached.append("rest of the step")
+            watch.step("")
+            reached.append("next step")
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert reached == ["rest of the step"]
+
+
+def test_a_stop_after_the_last_step_ends_with_the_block():
+    watch, reached = Progress(10), []
+
+    def train():
+        with watch.whole_steps():
+            watch.step("")
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("rest of the block")
+        reached.append("after the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert reached == ["rest of the block"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_between_steps_is_at_once(number):
+    watch = Progress(10)
+    with watch.whole_steps():
+        watch.step("")
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_a_second_stop_does_not_wait():
+    watch, reached = Progress(10), []
+
+    def train():
+        with watch.whole_steps():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("first")
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert reached == ["first"]
+
+
+def test_an_error_inside_a_step_is_not_hidden_by_a_stop():
+    watch = Progress(10)
+
+    def train():
+        with watch.whole_steps():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        train()
+    assert not watch.in_step
+
+
+# --------------------------------------------------------------------------------------------------- device
+def machine(folder, files=()):
+    """A root folder with the given folders, and a TensorFlow built with or without CUDA."""
+    for name in files:
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def tensorflow(cuda: bool) -> SimpleNamespace:
+    return SimpleNamespace(test=SimpleNamespace(is_built_with_cuda=lambda: cuda))
+
+
+@pytest.mark.parametrize(
+    ("files", "visible", "cuda", "words"),
+    [
+        ([], None, False, ""),
+        ([], "-1", True, ""),
+        (["dev/nvidia0"], None, False, "built without CUDA"),
+        (["proc/driver/nvidia/gpus"], None, False, "built without CUDA"),
+        (["dev/nvidia0"], None, True, "pip install 'tensorflow[and-cuda]'"),
+        (["dev/nvidia0"], "0,1", True, "pip install 'tensorflow[and-cuda]'"),
+        (["dev/nvidia0"], "", True, "CUDA_VISIBLE_DEVICES hides it"),
+        (["dev/nvidia0"], "-1", False, "CUDA_VISIBLE_DEVICES hides it"),
+        (["dev/nvidia0"], " -1, 0", True, "CUDA_VISIBLE_DEVICES hides it"),
+        (["dev/nvidia0"], "NoDevFiles", True, "CUDA_VISIBLE_DEVICES hides it"),
+    ],
+)
+def test_why_a_gpu_is_not_used(tmp_path, monkeypatch, files, visible, cuda, words):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    said = device.why_no_gpu(tensorflow(cuda), machine(tmp_path, files))
+    assert (said == "") == (words == "")
+    assert words in said
+
+
+def test_what_libraries_say_on_stderr_is_held_back(capfd):
+    with device.quiet_stderr():
+        os.write(2, b"a greeting in ten lines\n")
+        print("and another", file=sys.__stderr__)
+    os.write(2, b"an error\n")
+    assert capfd.readouterr().err == "an error\n"
+
+
+def test_what_libraries_say_on_stderr_is_shown_when_they_fail(capfd):
+    def load():
+        with device.quiet_stderr():
+            os.write(2, b"no such library\n")
+            raise ImportError("broken")
+
+    with pytest.raises(ImportError, match="broken"):
+        load()
+    assert capfd.readouterr().err == "no such library\n"

@@ -1,0 +1,346 @@
+"""Files of a run: whole or not at all, row by row, and never of two runs at once."""
+
+import copy
+import csv
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from builders import one_line, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lcre import InputError, records
+
+ROW = {"epoch": "0", "loss": "0.5"}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+# ------------------------------------------------------------------------------------- whole or not at all
+def test_replacing_gives_a_temporary_of_the_same_suffix_in_the_same_folder(tmp_path):
+    path = tmp_path / "model epoch.keras"
+    with records.replacing(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".keras"
+        temporary.write_text("new")
+        assert not path.exists()
+    assert files_of(tmp_path) == {path.name: b"new"}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_replacing_leaves_the_earlier_file_on_an_error(tmp_path, old, error):
+    path = tmp_path / "run.json"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write_half():
+        with records.replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert files_of(tmp_path) == ({} if old is None else {"run.json": old})
+
+
+def test_replacing_when_the_disk_is_full_at_the_very_end(tmp_path, monkeypatch):
+    """Some file systems say only at fsync that the bytes have no place."""
+    path = write(tmp_path / "run.json", "old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        records.write_text(path, "new")
+    assert files_of(tmp_path) == {"run.json": b"old"}
+
+
+def test_replacing_when_the_writer_removes_and_makes_the_file_anew(tmp_path):
+    path = write(tmp_path / "w.npz", "old")
+    with records.replacing(path) as temporary:
+        temporary.unlink()
+        temporary.write_text("new")
+    assert files_of(tmp_path) == {"w.npz": b"new"}
+
+
+def test_files_have_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        records.write_text(tmp_path / "a", "x")
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+        assert records.current_umask() == 0o027
+    finally:
+        os.umask(before)
+
+
+def test_writers(tmp_path):
+    records.write_json(tmp_path / "a.json", {"name": "Ω", "n": [1, None]})
+    assert (tmp_path / "a.json").read_text() == '{\n "name": "\\u03a9",\n "n": [\n  1,\n  null\n ]\n}\n'
+    records.write_csv(tmp_path / "a.csv", pd.DataFrame({"gene_id": ["01", "NA"], "x": [0.5, None]}))
+    assert (tmp_path / "a.csv").read_text() == "gene_id,x\n01,0.5\nNA,\n"
+    records.copy_file(tmp_path / "a.csv", tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    assert len(files_of(tmp_path)) == 3
+
+
+# --------------------------------------------------------------------------------------------- row by row
+def test_rows_are_appended_under_one_header(tmp_path):
+    path = tmp_path / "log.csv"
+    records.append_row(path, ROW)
+    assert path.read_text() == "epoch,loss\n0,0.5\n"
+    records.append_row(path, {"epoch": "1", "loss": "0.25"})
+    assert path.read_text() == "epoch,loss\n0,0.5\n1,0.25\n"
+    assert records.read_rows(path) == [ROW, {"epoch": "1", "loss": "0.25"}]
+    assert files_of(tmp_path).keys() == {"log.csv"}
+
+
+def test_a_file_that_is_empty_gets_its_header(tmp_path):
+    path = write(tmp_path / "log.csv", "")
+    records.append_row(path, ROW)
+    assert path.read_text() == "epoch,loss\n0,0.5\n"
+
+
+@pytest.mark.parametrize("old", [None, "", "epoch,loss\n0,0.5\n"])
+def test_a_row_that_finds_no_room_is_taken_off_again(tmp_path, monkeypatch, old):
+    path = tmp_path / "log.csv"
+    if old is not None:
+        path.write_text(old)
+    seen = []
+
+    def full(handle):
+        seen.append(path.stat().st_size)  # the row is in the file when the error comes
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        records.append_row(path, {"epoch": "1", "loss": "0.25"})
+    assert seen[0] > len(old or "")
+    assert files_of(tmp_path) == ({} if old is None else {"log.csv": old.encode()})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_device_is_reported(tmp_path, monkeypatch):
+    """Here the write itself fails, in the middle of the row and once more when the file is closed."""
+    path = write(tmp_path / "log.csv", "epoch,loss\n0,0.5\n")
+    real_open = open
+    monkeypatch.setattr(
+        "builtins.open", lambda name, *a, **k: real_open("/dev/full" if name == path else name, *a, **k)
+    )
+    with pytest.raises(OSError, match="No space left") as error:
+        records.append_row(path, ROW)
+    assert error.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert path.read_text() == "epoch,loss\n0,0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, []),
+        ("", []),
+        ("epo", []),
+        ("epoch,loss", []),
+        ("epoch,loss\n", []),
+        ("epoch,loss\n0,0.5\n", [ROW]),
+        ("epoch,loss\n0,0.5\n1,0.2", [ROW]),
+        ("epoch,loss\n0,0.5\n1", [ROW]),
+        ("epoch,loss\n0,0.5\n1\n", [ROW]),
+        ("epoch,loss\n0,0.5\n1,2,3\n", [ROW]),
+        ("epoch,loss\r\n0,0.5\r\n", [ROW]),
+        ("epoch,loss\n0,0.5\n\0\0\0\0\0", [ROW]),
+    ],
+)
+def test_a_last_row_cut_short_is_left_out(tmp_path, text, expected):
+    path = tmp_path / "log.csv"
+    if text is not None:
+        path.write_text(text)
+    assert records.read_rows(path) == expected
+
+
+def test_rows_are_written_again_in_one_step(tmp_path):
+    path = write(tmp_path / "log.csv", "epoch,loss\n0,0.5\n1,0.")
+    records.write_rows(path, records.read_rows(path))
+    assert path.read_text() == "epoch,loss\n0,0.5\n"
+    records.write_rows(path, [])
+    assert not path.exists()
+    records.write_rows(path, [])
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0", exclude_categories=["C", "Zl", "Zp"]))
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(CELL, CELL), max_size=4), st.integers(0, 100))
+def test_what_is_left_of_a_log_is_its_first_rows(tmp_path_factory, cells, cut):
+    """Power fails at any byte: what is read back is a beginning of what was written."""
+    path = tmp_path_factory.mktemp("log") / "log.csv"
+    rows = [{"a": first, "b": second} for first, second in cells]
+    for row in rows:
+        records.append_row(path, row)
+    assert records.read_rows(path) == rows
+    if rows:
+        content = path.read_bytes()
+        path.write_bytes(content[: min(cut, len(content))])
+        left = records.read_rows(path)
+        assert left == rows[: len(left)]
+        whole = content[: min(cut, len(content))].count(b"\n") - 1
+        assert len(left) == max(whole, 0)
+
+
+# ------------------------------------------------------------------------------------------------ the rest
+def test_hash_and_errors_in_words(tmp_path):
+    content = os.urandom(3000)
+    assert records.hash_file(write(tmp_path / "x", content)) == hashlib.sha256(content).hexdigest()
+    text = records.explain_os_error(OSError(errno.ENOSPC, "No space left on device", "a/b.keras"))
+    assert text.startswith("No space left on device (a/b.keras); ")
+    assert "\n" not in text
+    assert records.explain_os_error(OSError("odd")).startswith("odd; ")
+    assert records.peak_memory_bytes() > 10_000_000
+
+
+def test_folders_of_folds():
+    assert records.fold_folder(Path("m/yeast"), "IV+VII") == Path("m/yeast_model_IV+VII")
+    assert records.fold_folder(Path("m/yeast"), "a/b") == Path("m/yeast_model_a_b")
+
+
+# ----------------------------------------------------------------------------------------- a run's record
+@pytest.fixture
+def run(tmp_path):
+    """Give the record of a run on four small files."""
+    inputs = {name: write(tmp_path / f"{name}.txt", name) for name in ("FASTA", "GTF", "TPM", "VALIDATION_GENES")}
+    settings = {"ORGANISM": "toy", "EPOCHS": None, "SEED": 1, "MODEL": "small", "SAVED_MODELS": "m", **inputs}
+    return records.describe_run(settings, "0.1.0", ["--seed", "1"], {"folds": ["1", "2"], "notes": []})
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    return tmp_path / "saved" / "deep" / "toy"
+
+
+def test_a_run_is_described(run):
+    assert run["lcre_version"] == "0.1.0"
+    assert run["organism"] == "toy"
+    assert run["command"] == "lcre_classifier.py --seed 1"
+    assert run["settings"]["SEED"] == 1
+    assert run["settings"]["GTF"].endswith("GTF.txt")
+    assert run["inputs"]["GTF"] == {"file": "GTF.txt", "bytes": 3, "sha256": hashlib.sha256(b"GTF").hexdigest()}
+    assert set(run["inputs"]) == {"FASTA", "GTF", "TPM", "VALIDATION_GENES"}
+    assert run["versions"]["pandas"] == pd.__version__
+    assert run["finished"] is None
+    assert run["folds"] == ["1", "2"]
+
+
+def test_a_package_of_another_name_has_no_version(monkeypatch):
+    assert records.version_of("lcre-no-such-package") is None
+
+
+def test_a_new_run_and_the_same_run_again(run, prefix):
+    first = records.open_run(prefix, run, overwrite=False)
+    assert first == run
+    assert (prefix.parent / "toy_run.json").exists()
+    records.close_run(prefix, first, 2.04, "a CPU", finished=False)
+    again = records.open_run(prefix, copy.deepcopy(run) | {"started": "later"}, overwrite=False)
+    assert (again["started"], again["seconds"], again["device"]) == (run["started"], 2.0, "a CPU")
+    assert again["finished"] is None
+    assert again["peak_memory_bytes"] > 10_000_000
+    records.close_run(prefix, again, 1.0, "", finished=True)
+    last = records.open_run(prefix, run, overwrite=False)
+    assert (last["seconds"], last["device"]) == (3.0, "a CPU")
+    assert last["finished"]
+
+
+def test_files_count_by_content_not_by_place(run, prefix):
+    records.open_run(prefix, run, overwrite=False)
+    moved = copy.deepcopy(run)
+    moved["settings"] |= {"GTF": "elsewhere/genes.gtf", "SAVED_MODELS": "./m/"}
+    moved["inputs"]["GTF"]["file"] = "genes.gtf"
+    records.open_run(prefix, moved, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("group", "changes", "says"),
+    [
+        ("settings", {"SEED": 2}, ["SEED is 2 and was 1"]),
+        ("settings", {"EPOCHS": 9, "MODEL": "big"}, ["EPOCHS is 9 and was None", "MODEL is big and was small"]),
+        ("settings", {"NEW": 1}, ["NEW is 1 and was None"]),
+        ("inputs", {"GTF": {"file": "b.gtf", "bytes": 1, "sha256": "0"}}, ["GTF is another file than GTF.txt was"]),
+    ],
+)
+def test_other_settings_or_inputs_are_refused_and_named(run, prefix, group, changes, says):
+    records.open_run(prefix, run, overwrite=False)
+    before = files_of(prefix.parent)
+    other = copy.deepcopy(run)
+    other[group] |= changes
+    with pytest.raises(InputError) as error:
+        records.open_run(prefix, other, overwrite=False)
+    for text in [*says, "--overwrite", "toy_run.json"]:
+        assert text in one_line(error)
+    assert "VALIDATION_GENES" not in one_line(error)
+    assert files_of(prefix.parent) == before
+
+
+@pytest.mark.parametrize("had", [True, False])
+def test_a_list_of_genes_more_or_less_is_another_run(run, prefix, had):
+    without = copy.deepcopy(run)
+    del without["inputs"]["VALIDATION_GENES"]
+    first, second = (run, without) if had else (without, run)
+    records.open_run(prefix, first, overwrite=False)
+    with pytest.raises(InputError) as error:
+        records.open_run(prefix, second, overwrite=False)
+    assert "VALIDATION_GENES" in one_line(error)
+
+
+def test_overwrite_deletes_the_earlier_run_and_nothing_else(run, prefix):
+    old = copy.deepcopy(run)
+    old["folds"] = ["1", "9"]
+    records.open_run(prefix, old, overwrite=False)
+    saved = prefix.parent
+    for fold in ("toy_model_1", "toy_model_9", "toy2_model_1"):
+        (saved / fold / "epoch_models").mkdir(parents=True)
+    for name in ("toy_result.csv", "toy_predictions.csv", "toy_genes.csv", "toy_report.html", "toy2_run.json"):
+        write(saved / name, "old")
+    other = copy.deepcopy(run)
+    other["settings"]["SEED"] = 2
+    assert records.open_run(prefix, other, overwrite=True) == other
+    assert sorted(path.name for path in saved.iterdir()) == ["toy2_model_1", "toy2_run.json", "toy_run.json"]
+
+
+def test_folders_without_a_record_are_not_touched(run, prefix):
+    (prefix.parent / "toy_model_2").mkdir(parents=True)
+    with pytest.raises(InputError) as error:
+        records.open_run(prefix, run, overwrite=False)
+    assert "--overwrite" in one_line(error)
+    assert [path.name for path in prefix.parent.iterdir()] == ["toy_model_2"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"settings": {}}', "\0\0"])
+def test_a_record_that_is_none(run, prefix, content, overwrite):
+    prefix.parent.mkdir(parents=True)
+    write(prefix.parent / "toy_run.json", content)
+    with pytest.raises(InputError) as error:
+        records.open_run(prefix, run, overwrite)
+    assert "is not the record of a run; remove it" in one_line(error)
+
+
+def test_a_folder_that_cannot_be_written(run, tmp_path):
+    blocked = write(tmp_path / "blocked", "a file, not a folder")
+    for prefix in (blocked / "toy", blocked / "deeper" / "toy"):
+        with pytest.raises(InputError) as error:
+            records.open_run(prefix, run, overwrite=False)
+        assert "SAVED_MODELS: cannot write to" in one_line(error)
+
+
+def test_logs_are_read_by_others_as_csv(tmp_path):
+    path = tmp_path / "log.csv"
+    records.append_row(path, {"name": 'a "b", c', "value": ""})
+    with open(path, newline="") as file:
+        assert list(csv.DictReader(file)) == [{"name": 'a "b", c', "value": ""}]

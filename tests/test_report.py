@@ -1,0 +1,568 @@
+"""The page of a run: numbers known by hand, hostile names, runs at their smallest and largest."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import lcre_report
+
+RESULT = ["chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"]
+RESULT += ["best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"]
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+def score(frame: pd.DataFrame, **more) -> dict:
+    """A row of the result table from frame columns target and probability."""
+    value = roc_auc_score(frame["target"], frame["probability"]) if frame["target"].nunique() == 2 else ""
+    half = 1 / math.sqrt(len(frame))
+    return {
+        "accuracy": ((frame["probability"] > 0.5) == frame["target"]).mean(),
+        "auROC": value,
+        "auPR": average_precision_score(frame["target"], frame["probability"]),
+        "test_size": len(frame),
+        "auROC_low": value and max(value - half, 0),
+        "auROC_high": value and min(value + half, 1),
+        **more,
+    }
+
+
+def make_run(
+    folder: Path,
+    organism: str = "yeast",
+    folds: dict | None = None,
+    epochs: int = 12,
+    seed: int = 1,
+    genes: pd.DataFrame | None = None,
+    validation: bool = True,
+    profile: bool = False,
+    skill: float = 1.6,
+    **record,
+) -> Path:
+    """Write all files of a finished run as the trainer does and return its prefix.
+
+    `folds` maps a fold's name to its number of genes with a window; `genes` (gene_id, chromosome, target, logMaxTPM,
+    probability) replaces the drawn genes.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = folder / organism
+    folds = folds or {"IV": 790, "VII+XV": 1100, "XII": 540, "II": 430}
+    if genes is None:
+        parts = []
+        for fold, number in folds.items():
+            expression = np.maximum(0, rng.normal(1.4, 0.62, number))
+            signal = skill * (expression - 1.4) / 0.62 + rng.normal(rng.normal(0, 0.25), 1.3, number)
+            chromosomes = rng.choice(fold.split("+"), number)
+            ids = [f"Y{fold}_{i:05d}" for i in range(number)]
+            part = {"gene_id": ids, "chromosome": chromosomes, "fold": fold, "logMaxTPM": expression}
+            parts.append(pd.DataFrame({**part, "probability": 1 / (1 + np.exp(-1.25 * signal))}))
+        genes = pd.concat(parts, ignore_index=True)
+        low, high = np.quantile(genes["logMaxTPM"], [0.25, 0.75])
+        genes["target"] = np.where(genes["logMaxTPM"] <= low, 0, np.where(genes["logMaxTPM"] >= high, 1, 2))
+        genes.loc[genes.index[:5], ["logMaxTPM", "target"]] = np.nan
+        genes.loc[genes.index[5:9], "probability"] = np.nan
+    if "fold" not in genes:
+        genes = genes.assign(fold=genes["chromosome"])
+    scored = genes[genes["target"].isin([0, 1]) & genes["probability"].notna()]
+
+    rows = []
+    for fold in dict.fromkeys(genes["fold"]):
+        test = scored[scored["fold"] == fold]
+        part = folder / f"{organism}_model_{fold}"
+        part.mkdir(exist_ok=True)
+        others = scored.loc[scored["fold"] != fold, "gene_id"]
+        roles = {"test": list(test["gene_id"]), "train": list(others[10:]), "validation": list(others[:10])}
+        pairs = [(gene, role) for role, members in roles.items() for gene in members]
+        pd.DataFrame(pairs, columns=["gene_id", "role"]).to_csv(part / "genes.csv", index=False)
+        value = score(test)["auROC"]
+        time = np.arange(epochs)
+        log = pd.DataFrame({"epoch": time})
+        for name, gap, floor in (("", 0.0, 0.18), ("val_", 0.08, 0.4), ("test_", 0.06, 0.38)):
+            rise = 0.012 * np.maximum(0, time - 0.7 * epochs) * (name != "")
+            loss = gap + floor + (0.69 - floor) * np.exp(-time / (0.2 * epochs))
+            log[f"{name}loss"] = loss + rise + rng.normal(0, 0.012, epochs)
+            log[f"{name}accuracy"] = 0.5 + 0.4 * (1 - np.exp(-time / (0.2 * epochs)))
+            if name:
+                top = (value or 0.5) - 0.5
+                noise = rng.normal(0, 0.01, epochs)
+                log[f"{name}auROC"] = 0.5 + top * (1 - np.exp(-(time + 0.6) / (0.15 * epochs))) + noise - rise / 4
+        log["learning_rate"], log["seconds"] = 1e-3, 14.2
+        if not validation:
+            log[["val_loss", "val_accuracy", "val_auROC"]] = ""
+        log.to_csv(part / "performance_log.csv", index=False)
+        best = int(log["test_auROC"].idxmax()) if not validation else int(log["val_auROC"].idxmax())
+        more = {"chromosome": fold, "best_epoch": best, "training_size": 2 * len(others) // 2, "validation_size": 300}
+        if value:
+            more |= {"kmer_auROC": value - 0.06 + rng.normal(0, 0.02), "gc_auROC": 0.62 + rng.normal(0, 0.02)}
+            more["auROC_optimistic"] = min(value + 0.006, 1)
+        rows.append(score(test, **more, seconds=200.5))
+    pooled = score(scored, chromosome="pooled", seconds=802.0)
+    if pooled["auROC"]:
+        pooled |= {"kmer_auROC": pooled["auROC"] - 0.06, "gc_auROC": 0.615}
+        pooled["auROC_optimistic"] = min(pooled["auROC"] + 0.005, 1)
+    pd.DataFrame([*rows, pooled]).assign(organism=organism).reindex(columns=RESULT).to_csv(
+        f"{prefix}_result.csv", index=False
+    )
+    genes.drop(columns="fold").assign(target=genes["target"].astype("Int64")).to_csv(
+        f"{prefix}_predictions.csv", index=False
+    )
+    fates = genes[["gene_id", "chromosome"]].assign(start=1000, end=2000, strand="+", status="used")
+    fates.loc[fates.index[:3], "status"] = "window leaves the chromosome"
+    fates.loc[fates.index[3:5], "status"] = "not in the table"
+    fates.to_csv(f"{prefix}_genes.csv", index=False)
+
+    def funnel(name: str, part: pd.DataFrame) -> dict:
+        classes = {name: int((part["target"] == i).sum()) for i, name in enumerate(("low", "high", "middle"))}
+        steps = {"in annotation": len(part) + 60, "protein coding": len(part) + 9, "sequence known": len(part) + 9}
+        steps |= {"window fits": len(part), "in table": int(part["target"].notna().sum())}
+        return {"chromosome": name, **steps, **{key: classes[key] for key in ("low", "middle", "high")}}
+
+    info = {
+        "lcre_version": "0.1.0",
+        "organism": organism,
+        "command": f"lcre_classifier.py --fasta {organism}.fa.gz --gtf {organism}.gtf.gz --tpm counts.csv "
+        f"--organism {organism} --chromosomes {','.join(folds)}",
+        "started": "2026-11-21T10:00:00+00:00",
+        "finished": "2026-11-21T10:13:32+00:00",
+        "seconds": 812.3,
+        "peak_memory_bytes": 912345678,
+        "device": "CPU, 2 cores",
+        "settings": {
+            "ORGANISM": organism, "UPSTREAM": 1000, "DOWNSTREAM": 500, "PADDING": 20, "LOW_PERCENTILE": 25.0,
+            "HIGH_PERCENTILE": 75, "CHROMOSOMES": ",".join(folds), "MODEL": "default", "EPOCHS": epochs,
+            "BATCH_SIZE": 64, "LEARNING_RATE": 0.002, "SEED": seed,
+            "SELECT_ON": "validation" if validation else "test", "JOBS": 1, "SCHEDULER": None,
+        },
+        "versions": {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"},
+        "inputs": {
+            "FASTA": {"file": f"{organism}.fa.gz", "bytes": 3_800_000, "sha256": "a1b2c3d4e5f6" + "0" * 52},
+            "GTF": {"file": f"{organism}.gtf.gz", "bytes": 590_000, "sha256": "b" * 64},
+            "TPM": {"file": "counts.csv", "bytes": 1_900_000, "sha256": "c" * 64},
+        },
+        "funnel": [
+            funnel("all", genes),
+            *(funnel(name, part) for name, part in genes.groupby("chromosome", sort=False)),
+        ],
+        "audit": {"start_with_ATG": 6590, "coding_genes": 6600, "share_N": 0.0, "duplicate_windows": 12},
+        "notes": ["Chromosome names differ by the prefix chr and were bridged."],
+        "warnings": ["No validation list: homologs elsewhere flatter the score."],
+        "folds": list(folds),
+        **record,
+    }  # fmt: skip
+    Path(f"{prefix}_run.json").write_text(json.dumps(info), encoding="utf-8")
+    if profile:
+        explain = Path(f"{prefix}_explain")
+        explain.mkdir(exist_ok=True)
+        parts = []
+        for region, start, end, centre in (("promoter", -1000, 500, -90), ("terminator", -500, 1000, 40)):
+            at = np.arange(start, end)
+            for name, height in (("low", 0.004), ("high", 0.009)):
+                values = 0.002 + height * np.exp(-(((at - centre) / 70.0) ** 2)) + rng.gamma(2, 2e-4, len(at))
+                frame = {"position": at, "region": region, "class": name, "mean_abs_contribution": values}
+                parts.append(pd.DataFrame(frame))
+        pd.concat(parts).to_csv(explain / "profile.csv", index=False)
+    return prefix
+
+
+class Checker(HTMLParser):
+    """Fails on tags that do not close in order; collects the words that a reader sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text = [], []
+
+    def handle_starttag(self, tag, attrs):
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice: {tag} {attrs}"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert "svg" in self.open, f"<{tag}/> outside a picture"
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def check_page(path: Path) -> tuple[str, str]:
+    """Check what holds for every page; returns its HTML and the text in it."""
+    page = path.read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert pictures
+    for picture in pictures:
+        root = ElementTree.fromstring(picture)
+        assert root.get("role") == "img"
+        assert re.search(r"\d", root.get("aria-label"))
+        for element in root.iter():
+            numbers = " ".join(element.get(name, "") for name in ("d", "x", "y", "cx", "cy", "width", "height"))
+            assert not re.search("nan|inf", numbers), numbers
+    for remote in ("http:", "https:", "//", "<script", "<link", "<img", "@import", "url("):
+        assert remote not in page.replace("</", "<"), remote
+    text = re.sub(r"\s+", " ", " ".join(checker.text))
+    assert not re.search(r"\bnan\b|\binf\b|None", text)
+    return page, text
+
+
+def report(prefix: Path) -> tuple[str, str]:
+    """Write and check the page of a run."""
+    assert lcre_report.main([str(prefix)]) == 0
+    return check_page(Path(f"{prefix}_report.html"))
+
+
+FOUR = pd.DataFrame(
+    {
+        "gene_id": ["a", "b", "c", "d", "m"],
+        "chromosome": "1",
+        "target": [0, 0, 1, 1, 2],
+        "logMaxTPM": [0.1, 0.2, 1.8, 2.0, 1.0],
+        "probability": [0.1, 0.4, 0.35, 0.8, 0.6],
+    }
+)  # pairs ranked rightly: (c over a), (d over a), (d over b) of four: auROC 3/4
+
+
+def test_numbers_of_four_genes_are_those_counted_by_hand(tmp_path):
+    page, text = report(make_run(tmp_path, genes=FOUR))
+    assert "75.0 times out of 100 (pooled auROC 0.750" in text
+    # false and true positive rates (0,0) (0,.5) (.5,.5) (.5,1) (1,1) in an area of 324 x 300 from (40, 26)
+    assert 'd="M40,326 40,176 202,176 202,26 364,26"' in page
+    assert "auPR 0.833" in text  # (1 + 2/3) / 2
+    assert "Brier score 0.158 (saying 0.50 of every gene would give 0.250)" in text
+    assert "Accuracy 75.0 % of scored genes" in text
+    assert re.search(r"low 2 100.0.% 0 0.0.% high 1 50.0.% 1 50.0.% middle \(not scored\) 0 0.0.% 1 100.0.%", text)
+    assert "One fold only" in text
+    assert "Fewer than 50 scored genes in a class" in text
+    assert "low ≤ 0.20" in text
+    assert "high ≥ 1.80" in text
+
+
+def test_roc_and_precision_recall_points():
+    false_rate, true_rate = lcre_report.roc_points(FOUR[:4])
+    assert false_rate.tolist() == [0, 0, 0.5, 0.5, 1]
+    assert true_rate.tolist() == [0, 0.5, 0.5, 1, 1]
+    recall, precision = lcre_report.precision_recall_points(FOUR[:4])
+    area = float(np.sum(np.diff(recall) * precision[1:]))
+    assert area == pytest.approx(5 / 6)
+    assert len(lcre_report.roc_points(FOUR[:2])[0]) == 0
+    assert math.isnan(lcre_report.auroc(FOUR[:2]))
+
+
+def test_calibration_of_a_hand_made_case():
+    bins, brier, error = lcre_report.calibration([0, 1, 1, 1], [0.15, 0.15, 0.95, 1.0])
+    assert bins["bin"].tolist() == [1, 9]
+    assert bins["genes"].tolist() == [2, 2]
+    assert bins["share_high"].tolist() == [0.5, 1]
+    assert bins["mean_probability"].tolist() == pytest.approx([0.15, 0.975])
+    assert brier == pytest.approx((0.0225 + 0.7225 + 0.0025) / 4)
+    assert error == pytest.approx((2 * 0.35 + 2 * 0.025) / 4)
+
+
+def test_calibration_bins_begin_at_their_tenth():
+    bins, _, _ = lcre_report.calibration([0] * 11, [i / 10 for i in range(11)])
+    assert bins["genes"].tolist() == [1] * 9 + [2]
+
+
+def test_wilson_interval():
+    low, high = lcre_report.wilson_interval(pd.Series([0.5]), pd.Series([10.0]))
+    assert (round(low[0], 4), round(high[0], 4)) == (0.2366, 0.7634)
+
+
+def test_a_probability_of_one_half_is_called_low():
+    genes = pd.DataFrame({"target": [0, 1, 1], "probability": [0.5, 0.5, 0.51]})
+    assert lcre_report.confusion(genes).loc["high"].tolist() == [1, 1]
+    assert lcre_report.confusion(genes).loc["low"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-1000, 500, [-1000, -500, 0, 500]),
+        (0.5, 1, [0.5, 0.6, 0.7, 0.8, 0.9, 1]),
+        (0, 0.012, [0, 0.005, 0.01]),
+        (3, 4.1, [3, 3.5, 4]),
+    ],
+)
+def test_ticks_are_round(low, high, expected):
+    assert lcre_report.round_ticks(low, high) == expected
+
+
+def test_labels_are_moved_apart_in_order_and_inside():
+    places = lcre_report.spread([50, 48, 90], [20, 20, 20], 0, 100)
+    assert places == [70, 50, 90] or places == [68, 48, 90]
+    assert lcre_report.spread([5, 5], [10, 10], 0, 100) == [5, 15]
+    assert lcre_report.spread([99, 98], [10, 10], 0, 100) == [95, 85]
+    assert lcre_report.spread([], [], 0, 100) == []
+
+
+def test_paths_break_at_gaps_and_lone_points_are_dots():
+    panel = lcre_report.Panel(0, 0, 10, 10, (0, 10), (0, 10))
+    assert lcre_report.path_data(panel, [0, 1, 2, 3, 4], [0, 1, math.nan, 3, math.nan]) == "M0,10 1,9M3,7h0"
+
+
+def test_thinned_curves_keep_ends_and_only_original_points():
+    xs = np.linspace(0, 1, 5000)
+    thin_x, thin_y = lcre_report.thin(xs, xs**2, 100)
+    assert len(thin_x) <= 101
+    assert (thin_x[0], thin_x[-1]) == (0, 1)
+    assert np.isin(thin_x, xs).all()
+    assert (thin_y == thin_x**2).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "kmer", "expected"),
+    [
+        (0.9, 0.88, 0.92, 0.83, "The network beats the k-mer baseline by 0.070."),
+        (0.84, 0.82, 0.86, 0.83, "this run does not tell the two apart"),
+        (0.8, 0.78, 0.82, 0.83, "does not beat the k-mer baseline (0.030 below it)"),
+        (0.83, 0.8, 0.85, 0.83, "does not beat the k-mer baseline (equal to it)"),
+        (0.52, 0.49, 0.55, 0.5, "not distinguishable from guessing"),
+        (0.9, "", "", "", "nothing to hold this number against"),
+        ("", "", "", "", "No auROC"),
+    ],
+)
+def test_the_verdict_is_honest(tmp_path, value, low, high, kmer, expected):
+    prefix = make_run(tmp_path, folds={"1": 60, "2": 60}, epochs=2)
+    table = pd.read_csv(f"{prefix}_result.csv", dtype=str)
+    table.loc[2, ["auROC", "auROC_low", "auROC_high", "kmer_auROC"]] = [str(x) for x in (value, low, high, kmer)]
+    table.to_csv(f"{prefix}_result.csv", index=False)
+    assert expected in report(prefix)[1]
+
+
+def test_a_run_that_chose_its_epoch_on_the_test_genes_is_marked_wherever_it_is_scored(tmp_path):
+    page, text = report(make_run(tmp_path, validation=False, epochs=3))
+    assert "Optimistic: the epoch was chosen on the very genes that are scored" in text
+    assert "SELECT_ON=test" in text
+    assert "SELECT_ON test (default validation)" in text
+    for name in ("auROC", "auPR", "Brier score", "Accuracy", "Expected calibration error"):
+        assert not re.search(rf"{name} \d", text), name
+        assert re.search(rf"{name} \(optimistic\)", text), name
+    assert "hollow" in page.split("</style>")[1]
+    assert "The epoch was chosen on the held-out genes themselves" in text
+    assert "validation" not in [element.text for element in ElementTree.fromstring(learning_picture(page)).iter()]
+
+
+def learning_picture(page: str) -> str:
+    """The first picture of learning curves."""
+    return re.search(r'<svg[^>]*aria-label="Learning curves.*?</svg>', page, flags=re.DOTALL)[0]
+
+
+def test_the_optimistic_column_is_named_so_in_any_run(tmp_path):
+    page, text = report(make_run(tmp_path, epochs=3))
+    assert "best test epoch (optimistic)" in text
+    assert "auROC (optimistic)" not in text
+    assert not re.search(r'class="[^"]*hollow', page)
+
+
+def test_learning_curves_mark_the_chosen_epoch(tmp_path):
+    prefix = make_run(tmp_path, folds={"IV": 300}, epochs=5)
+    log = pd.read_csv(tmp_path / "yeast_model_IV" / "performance_log.csv")
+    chosen = int(log["val_auROC"].idxmax())
+    picture = ElementTree.fromstring(learning_picture(report(prefix)[0]))
+    assert f"epoch {chosen} chosen, held-out auROC {log['test_auROC'][chosen]:.3f} there" in picture.get("aria-label")
+    marks = [element.get("d") for element in picture.iter() if element.get("class") == "chosen"]
+    x = lcre_report.number(34 + 138 * chosen / 4)
+    assert len(marks) == 2
+    assert all(mark.startswith(f"M{x},") for mark in marks)
+    words = [element.text for element in picture.iter() if element.tag == "text"]
+    assert {"training", "validation", "held-out"} <= set(words)
+
+
+def test_names_from_files_are_text_and_nothing_else(tmp_path):
+    evil = "<script>alert(1)<&\"'\x1b"
+    genes = FOUR.assign(chromosome="<i>&1", gene_id=["<b>a", "&b", '"c', "'d", "NA"])
+    prefix = make_run(tmp_path, organism="<b>&\"'x", genes=genes, notes=["</style><img src=x onerror=alert(1)>"])
+    fates = pd.read_csv(f"{prefix}_genes.csv", keep_default_na=False).assign(status=evil)
+    fates.to_csv(f"{prefix}_genes.csv", index=False)
+    record = json.loads(Path(f"{prefix}_run.json").read_text())
+    record |= {
+        "versions": {evil: evil},
+        "command": evil,
+        "device": evil,
+        "inputs": {"FASTA": evil},
+        "settings": {evil: evil},
+    }
+    record["lcre_version"] = "\ud800"
+    Path(f"{prefix}_run.json").write_text(json.dumps(record))
+    page, text = report(prefix)
+    assert page.count("&lt;script&gt;") >= 5
+    assert "</style><img src=x onerror=alert(1)>" in text
+    assert "<i>&1" in text
+
+
+def test_all_numeric_chromosomes_and_genes_called_na(tmp_path):
+    genes = pd.concat([FOUR.assign(gene_id=FOUR["gene_id"] + "1"), FOUR.assign(chromosome="NA")])
+    genes.iloc[-2, 0] = "NA"
+    _, text = report(make_run(tmp_path, genes=genes))
+    assert "8 scored genes" in text
+
+
+def test_groups_of_chromosomes_count_each_chromosome(tmp_path):
+    prefix = make_run(tmp_path, epochs=2)
+    scored = pd.read_csv(f"{prefix}_predictions.csv", dtype={"chromosome": str})
+    scored = scored[scored["target"].isin([0, 1]) & scored["probability"].notna()]
+    _, text = report(prefix)
+    genes = text[text.index("Left out, by reason") :]
+    for chromosome, count in scored["chromosome"].value_counts().items():
+        assert re.search(rf" {chromosome} [\d, ]+ {count} ", genes), chromosome
+    assert "VII+XV" in text
+
+
+def test_funnel_and_reasons(tmp_path):
+    _, text = report(make_run(tmp_path, folds={"1": 400}, epochs=2))
+    assert "window leaves the chromosome: 3" in text
+    assert "protein coding 409 \N{MINUS SIGN}51" in text
+    assert "6,590 of 6,600 coding genes (99.8 %) start with ATG." in text
+    assert "12 windows are the same sequence as another." in text
+
+
+def test_only_settings_that_differ_are_said_to_differ(tmp_path):
+    settings = {"UPSTREAM": 500, "DOWNSTREAM": 500, "LOW_PERCENTILE": 25.0, "CHROMOSOMES": "", "SEED": 7}
+    _, text = report(make_run(tmp_path / "a", genes=FOUR, settings=settings))
+    assert "Not the default UPSTREAM 500 (default 1000) All settings" in text
+    _, text = report(make_run(tmp_path / "b", genes=FOUR, settings={"UPSTREAM": 1000}))
+    assert "Not the default nothing, apart from the data All settings" in text
+
+
+def test_a_scaffold_rich_genome_has_a_short_table(tmp_path):
+    rows = [{"chromosome": name, "in annotation": 2, "in table": 1} for name in ["all", *map(str, range(5000))]]
+    page, text = report(make_run(tmp_path, genes=FOUR, funnel=rows))
+    assert "4,940 others 9,880 4,940" in text
+    assert len(page) < 100_000
+
+
+def test_a_record_with_nothing_in_it(tmp_path):
+    prefix = make_run(tmp_path, folds={"1": 80, "2": 80}, epochs=2)
+    Path(f"{prefix}_run.json").write_text("{}")
+    _, text = report(prefix)
+    assert "in annotation 160" in text
+    assert "used 155" in text
+    assert "Run it again" not in text
+
+
+def test_a_fold_of_one_class_and_a_run_of_one_class(tmp_path):
+    other = pd.DataFrame(
+        {"gene_id": ["x", "y"], "chromosome": "2", "target": 1, "logMaxTPM": 2.0, "probability": [0.6, 0.7]}
+    )
+    _, text = report(make_run(tmp_path / "a", genes=pd.concat([FOUR, other])))
+    assert "2 – –" in text
+    _, text = report(make_run(tmp_path / "b", genes=other))
+    assert "No auROC: the scored genes are all of one class." in text
+    assert "no curves" in text
+
+
+def test_genes_without_probability_are_counted(tmp_path):
+    prefix = make_run(tmp_path, genes=FOUR)
+    table = pd.read_csv(f"{prefix}_predictions.csv")
+    table.loc[0, "probability"] = np.nan
+    table.to_csv(f"{prefix}_predictions.csv", index=False)
+    _, text = report(prefix)
+    assert "1 test genes have no probability" in text
+    assert "The result table gives a pooled auROC of 0.750, the predictions 0.500" in text
+
+
+def test_a_held_out_gene_in_training_is_shouted_about(tmp_path):
+    prefix = make_run(tmp_path, epochs=2)
+    assert "LEAK" not in report(prefix)[1]
+    roles = tmp_path / "yeast_model_IV" / "genes.csv"
+    predictions = pd.read_csv(f"{prefix}_predictions.csv")
+    middle = predictions[(predictions["chromosome"] == "IV") & (predictions["target"] == 2)]["gene_id"].iloc[0]
+    roles.write_text(roles.read_text() + f"{middle},train\n")
+    assert "LEAK: 1 genes of held-out IV took part in its training." in report(prefix)[1]
+
+
+def test_the_contribution_profile_is_shown_when_it_is_there(tmp_path):
+    _, text = report(make_run(tmp_path / "with", epochs=2, profile=True))
+    assert "Where the network looks" in text
+    assert "position from the TES, bp" in text
+    assert "means of 5 bp" in text
+    _, text = report(make_run(tmp_path / "without", epochs=2))
+    assert "Where the network looks" not in text
+
+
+def test_fifty_thousand_genes_and_twelve_folds_stay_under_three_megabytes(tmp_path):
+    prefix = make_run(tmp_path, folds={str(i): 4200 for i in range(1, 13)}, epochs=60, profile=True)
+    page, text = report(prefix)
+    assert len(page.encode()) < 1_000_000
+    assert "12 folds of held-out chromosomes" in text
+
+
+def break_file(name: str, change):
+    """A function that changes the file `name` of a run with `change`(text)."""
+
+    def apply(prefix: Path) -> None:
+        path = Path(f"{prefix}{name}")
+        path.write_text(change(path.read_text()))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda prefix: Path(f"{prefix}_result.csv").unlink(), "the run is unfinished"),
+        (break_file("_result.csv", lambda text: text.replace("pooled", "other")), "no row `pooled`"),
+        (break_file("_result.csv", lambda text: text.replace("kmer_auROC", "kmers")), "has no column kmer_auROC"),
+        (break_file("_result.csv", lambda text: ""), "cannot be read as CSV"),
+        (break_file("_predictions.csv", lambda text: text.replace("probability", "p")), "has no column probability"),
+        (break_file("_predictions.csv", lambda text: text.replace("0.35", "high")), "'high' where a number belongs"),
+        (break_file("_predictions.csv", lambda text: text.replace("0.35", "1.35")), "outside 0 to 1, first of c"),
+        (break_file("_run.json", lambda text: text[:50]), "cannot be read as JSON"),
+        (break_file("_run.json", lambda text: "[]"), "not a run record"),
+        (break_file("_model_1/genes.csv", lambda text: text.replace("role", "part")), "has no column role"),
+        (break_file("_model_1/genes.csv", lambda text: text.replace("test", "unused")), "no probability for any test"),
+        (lambda prefix: Path(f"{prefix}_model_1/performance_log.csv").unlink(), "performance_log.csv is missing"),
+        (lambda prefix: Path(f"{prefix}_genes.csv").write_bytes(b"\x89PNG\r\n\xff\xfe"), "cannot be read as CSV"),
+    ],
+)
+def test_damaged_runs_give_one_line_and_leave_the_earlier_page(tmp_path, capsys, damage, message):
+    prefix = make_run(tmp_path, genes=FOUR)
+    earlier = Path(f"{prefix}_report.html")
+    earlier.write_text("earlier")
+    damage(prefix)
+    assert lcre_report.main([str(prefix)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert message in told.err
+    assert earlier.read_text() == "earlier"
+
+
+def test_a_prefix_without_a_run_names_the_runs_that_are_there(tmp_path, capsys):
+    make_run(tmp_path, genes=FOUR)
+    assert lcre_report.main([str(tmp_path / "yeats")]) == 2
+    assert f"give the prefix of a run, here {tmp_path / 'yeast'}" in capsys.readouterr().err
+    assert lcre_report.main([str(tmp_path / "nowhere" / "x")]) == 2
+    assert "train one with lcre_classifier.py" in capsys.readouterr().err
+
+
+def test_the_page_is_written_whole_and_alone(tmp_path):
+    prefix = make_run(tmp_path, genes=FOUR)
+    before = set(tmp_path.iterdir())
+    path = lcre_report.write_report(prefix)
+    assert path == tmp_path / "yeast_report.html"
+    assert set(tmp_path.iterdir()) - before == {path}
+    assert lcre_report.write_report(prefix).read_bytes() == path.read_bytes()
+
+
+def test_importing_loads_neither_tensorflow_nor_scikit_learn():
+    code = "import sys, lcre_report; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
+    root = Path(lcre_report.__file__).parent
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,233 @@
+"""Scores against scikit-learn and by hand, and the result table made of them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from lcre import records, results, scores
+
+NAN = float("nan")
+both_classes = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
+    lambda pairs: len({high for high, _ in pairs}) == 2
+)
+
+
+def arrays(pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and probabilities in eighths, so that ties abound."""
+    return np.array([int(high) for high, _ in pairs]), np.array([level / 8 for _, level in pairs])
+
+
+# -------------------------------------------------------------------------------------- against scikit-learn
+@settings(max_examples=50)
+@given(both_classes)
+def test_scores_are_those_of_scikit_learn(pairs):
+    target, probability = arrays(pairs)
+    assert scores.auroc(target, probability) == pytest.approx(metrics.roc_auc_score(target, probability), abs=1e-12)
+    assert scores.auprc(target, probability) == pytest.approx(metrics.average_precision_score(target, probability))
+    assert scores.accuracy(target, probability) == pytest.approx(
+        metrics.accuracy_score(target, probability > 0.5), abs=1e-12
+    )
+    clipped = np.clip(probability, 1e-7, 1 - 1e-7)
+    assert scores.log_loss(target, probability) == pytest.approx(metrics.log_loss(target, clipped), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "probability", "area"),
+    [
+        ([0, 1], [0.1, 0.9], 1.0),
+        ([1, 0], [0.1, 0.9], 0.0),
+        ([0, 1], [0.5, 0.5], 0.5),
+        ([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8], 3.5 / 4),
+        ([0, 0, 0, 1], [3, 1, 2, 2], 1.5 / 3),  # any score will do
+        ([1, 1], [0.1, 0.9], NAN),
+        ([], [], NAN),
+        ([0, 1, 1], [0.1, NAN, 0.9], NAN),
+    ],
+)
+def test_auroc_by_hand(target, probability, area):
+    found = scores.auroc(np.array(target, int), np.array(probability, float))
+    assert found == pytest.approx(area, nan_ok=True)
+
+
+def test_certain_and_wrong_costs_what_keras_says():
+    target, probability = np.array([1, 0, 1]), np.array([0.0, 1.0, 1.0])
+    assert scores.log_loss(target, probability) == pytest.approx(2 / 3 * -np.log(1e-7), rel=1e-6)
+    assert np.isfinite(scores.log_loss(target, probability.astype(np.float32)))
+
+
+def test_half_is_not_high():
+    assert scores.accuracy(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
+    assert scores.accuracy(np.array([0, 0]), np.array([0.5, 0.5])) == 1
+
+
+@pytest.mark.parametrize(("target", "probability"), [([0, 0], [0.1, 0.2]), ([0, 1], [0.1, NAN])])
+def test_auprc_without_high_genes_or_without_numbers_is_nan(target, probability):
+    assert np.isnan(scores.auprc(np.array(target), np.array(probability)))
+
+
+# ---------------------------------------------------------------------------------------------- bootstrap
+def resampled_interval(target: np.ndarray, probability: np.ndarray, draws: int) -> np.ndarray:
+    """The interval by drawing genes within their class and comparing all pairs of each draw."""
+    random = np.random.default_rng(99)
+    areas = []
+    for _ in range(draws):
+        low, high = (random.choice(probability[target == label], (target == label).sum()) for label in (0, 1))
+        areas.append(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
+    return np.percentile(areas, [2.5, 97.5])
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_interval_is_that_of_plain_resampling(decimals):
+    random = np.random.default_rng(5)
+    target = (np.arange(150) % 3 == 0).astype(int)
+    probability = (1 / (1 + np.exp(-random.normal(target, 1.0)))).round(decimals)
+    low, high = scores.auroc_interval(target, probability, seed=1)
+    assert low < scores.auroc(target, probability) < high
+    assert (low, high) == pytest.approx(tuple(resampled_interval(target, probability, 2000)), abs=0.015)
+
+
+def test_interval_is_repeatable_and_depends_on_the_seed():
+    random = np.random.default_rng(6)
+    target, probability = random.integers(0, 2, 60), random.random(60)
+    first = scores.auroc_interval(target, probability, seed=1)
+    assert scores.auroc_interval(target, probability, seed=1) == first
+    assert scores.auroc_interval(target, probability, seed=2) != first
+
+
+@pytest.mark.parametrize(
+    ("target", "probability", "interval"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.8], (1, 1)),
+        ([1, 1, 0], [0.1, 0.2, 0.7], (0, 0)),
+        ([0, 1, 0, 1], [0.5] * 4, (0.5, 0.5)),
+        ([0, 1], [0.3, 0.4], (1, 1)),
+        ([0, 0], [0.3, 0.4], (NAN, NAN)),
+        ([], [], (NAN, NAN)),
+        ([0, 1, 1], [0.3, NAN, 0.2], (NAN, NAN)),
+    ],
+)
+def test_interval_by_hand(target, probability, interval):
+    found = scores.auroc_interval(np.array(target, int), np.array(probability, float), seed=1, draws=50)
+    assert found == pytest.approx(interval, nan_ok=True)
+
+
+@settings(max_examples=40)
+@given(both_classes)
+def test_interval_lies_between_zero_and_one_in_order(pairs):
+    low, high = scores.auroc_interval(*arrays(pairs), seed=1, draws=30)
+    assert 0 <= low <= high <= 1
+
+
+# ---------------------------------------------------------------------------------------- the result table
+def log_rows(validation: list, test: list, seconds: float = 1.5) -> list[dict]:
+    return [
+        {"epoch": str(number), "val_auROC": str(one), "test_auROC": str(other), "seconds": str(seconds)}
+        for number, (one, other) in enumerate(zip(validation, test, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "select_on", "best"),
+    [
+        ([0.5, 0.7, 0.6], [0.9, 0.6, 0.8], "validation", 1),
+        ([0.5, 0.7, 0.6], [0.6, 0.8, 0.9], "test", 2),
+        ([0.5, 0.7, 0.7], [0.6, 0.8, 0.9], "validation", 1),  # the first of equals
+        (["", ""], [0.6, 0.8], "test", 1),
+        ([0.5, NAN, NAN], [0.6, NAN, NAN], "validation", 0),  # training diverged
+        ([NAN, 0.4, NAN], [NAN, 0.5, NAN], "test", 1),
+        ([NAN, NAN], [NAN, NAN], "validation", 0),
+    ],
+)
+def test_best_epoch(validation, test, select_on, best):
+    assert results.best_epoch(log_rows(validation, test), select_on) == best
+
+
+def test_cells_of_the_log_are_empty_without_genes():
+    cells = results.score_cells("val", np.zeros(0, int), np.zeros(0))
+    assert cells == {"val_loss": "", "val_accuracy": "", "val_auROC": ""}
+    cells = results.score_cells("test", np.array([0, 1]), np.array([0.25, 0.75]))
+    assert cells == {"test_loss": f"{-np.log(0.75):.6f}", "test_accuracy": "1.000000", "test_auROC": "1.000000"}
+
+
+def finished_run(folder, diverged: bool = False):
+    """A run of three folds, two of them finished, whose numbers are known by hand."""
+    genes = pd.DataFrame(
+        {
+            "gene_id": ["1", "2", "3", "4", "5", "6", "7", "8"],
+            "chromosome": ["I", "I", "I", "II", "II", "II", "I", "III"],
+            "target": np.array([0, 1, 2, 0, 1, 1, -1, 0], np.int8),
+            "logMaxTPM": [0.0, 3.0, 1.0, 0.1, 3.1, 3.2, NAN, 0.2],
+        }
+    )
+    held_out, test = {"I": [0, 1, 2, 6], "II": [3, 4, 5], "III": [7]}, {"I": [0, 1], "II": [3, 4, 5], "III": [7]}
+    probability = np.array([0.2, 0.9, 0.5, 0.8, 0.7, 0.9, 0.4, 0.1])
+    kmer = np.array([0.9, 0.2, NAN, 0.1, 0.7, 0.9, NAN, NAN])
+    folds, folders = [], []
+    for name in held_out:
+        folder.joinpath(name).mkdir()
+        folders.append(folder / name)
+        rows = np.array(held_out[name])
+        folds.append(
+            SimpleNamespace(
+                name=name, train=np.arange(4), validation=np.arange(2), test=np.array(test[name]), held_out=rows
+            )
+        )
+        frame = pd.DataFrame({"gene_id": genes["gene_id"][rows], "probability": probability[rows], "kmer": kmer[rows]})
+        if diverged:
+            frame["probability"] = NAN
+        if name != "III":
+            frame.assign(gc=0.5).to_csv(folders[-1] / "predictions.csv", index=False)
+            records.write_rows(folders[-1] / "performance_log.csv", log_rows([0.5, 0.6], [0.9, 0.8]))
+    return folder / "toy", folders, folds, genes
+
+
+def test_result_table_and_predictions_of_the_finished_folds(tmp_path):
+    prefix, folders, folds, genes = finished_run(tmp_path)
+    result, predictions = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert list(result.columns) == results.RESULT_COLUMNS
+    assert result["chromosome"].tolist() == ["I", "II", "pooled"]
+    assert result["auROC"].tolist() == [1.0, 0.5, round(5 / 6, 6)]
+    assert result["kmer_auROC"].tolist() == [0.0, 1.0, round(3.5 / 6, 6)]
+    assert result["gc_auROC"].tolist() == [0.5] * 3
+    assert result["accuracy"].tolist() == [1.0, round(2 / 3, 6), 0.8]
+    assert result["test_size"].tolist() == [2, 3, 5]
+    assert result["best_epoch"].tolist() == [1, 1, pd.NA]
+    assert result["auROC_optimistic"].tolist() == [0.9, 0.9, 0.9]
+    assert result["seconds"].tolist() == [3.0, 3.0, 6.0]
+    assert result["organism"].tolist() == ["toy"] * 3
+    assert predictions["probability"].tolist()[:7] == [0.2, 0.9, 0.5, 0.8, 0.7, 0.9, 0.4]
+    lines = (tmp_path / "toy_predictions.csv").read_text().splitlines()
+    assert lines[0] == "gene_id,chromosome,target,logMaxTPM,probability"
+    assert lines[1] == "1,I,0,0.0,0.2"
+    assert lines[7] == "7,I,,,0.4"  # no value in the table, predicted all the same
+    assert lines[8] == "8,III,0,0.2,"  # its fold is not finished
+    assert (tmp_path / "toy_result.csv").read_text().splitlines()[0] == ",".join(results.RESULT_COLUMNS)
+
+
+def test_result_table_before_any_fold_is_finished(tmp_path):
+    prefix, folders, folds, genes = finished_run(tmp_path)
+    result, predictions = results.collect_results(prefix, folders[2:], folds[2:], genes, "validation", 1)
+    assert result.empty
+    assert predictions["probability"].isna().all()
+
+
+def test_a_run_that_diverged_has_a_table_too(tmp_path):
+    prefix, folders, folds, genes = finished_run(tmp_path, diverged=True)
+    result, _ = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert result[["auROC", "auROC_low", "auPR"]].isna().all(axis=None)
+    assert "nan-nan" not in results.show_results(result, "validation")
+
+
+@pytest.mark.parametrize(("select_on", "words"), [("validation", "on another chromosome"), ("test", "is optimistic")])
+def test_table_for_people_says_what_chose_the_epoch(tmp_path, select_on, words):
+    prefix, folders, folds, genes = finished_run(tmp_path)
+    result, _ = results.collect_results(prefix, folders, folds, genes, select_on, 1)
+    head, *table = results.show_results(result, select_on).splitlines()[1:]
+    assert words in results.show_results(result, select_on)
+    assert [line.split()[0] for line in table] == ["held", "I", "II", "pooled"][-len(table) :]
+    assert table[-1].split()[1:3] == ["5", "-"]
