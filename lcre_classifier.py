@@ -88,7 +88,7 @@ DATASETS = {
         "PICKLE_KEY": "demo",
         "UPSTREAM": 300,  # the demo's genes stand close together
         "DOWNSTREAM": 100,
-        "EPOCHS": 20,  # and are few: more epochs give little
+        "EPOCHS": 15,  # more give little
     },
     "tomato": ensembl_plants("solanum", "Solanum_lycopersicum.SL3.0", "sol"),
     "arabidopsis": ensembl_plants("arabidopsis", "Arabidopsis_thaliana.TAIR10", "ara"),
@@ -130,12 +130,10 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     expression, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
     genes, more = inputs.read_annotation(settings.GTF, expression.index)
     notes += more
-    hint = "is the table of this species, and a row a gene?"
-    partner = inputs.join_names(
-        genes["gene_id"], expression.index, inputs.GENE_BRIDGES, "GTF and TPM have no gene", hint, notes
-    )
-    genes["in_table"] = genes["gene_id"].isin(partner)
-    genes["logMaxTPM"] = genes["gene_id"].map(partner).map(expression)
+    ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
+    partner = inputs.join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
+    genes["in_table"] = ids.isin(partner)
+    genes["logMaxTPM"] = ids.map(partner).map(expression)
     low, high = find_thresholds(expression, settings)
     genes["target"] = label_genes(genes["logMaxTPM"].to_numpy(float), low, high)
     notes += check.describe_ties(expression, low, high, (settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE))
@@ -143,28 +141,18 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     warnings = []
     if settings.VALIDATION_GENES:
         listed = inputs.read_gene_list(settings.VALIDATION_GENES, settings.PICKLE_KEY)
-        hint = "is the PICKLE_KEY that of this species?"
-        partner = inputs.join_names(
-            listed, genes["gene_id"], inputs.GENE_BRIDGES, "VALIDATION_GENES and GTF have no gene", hint, notes
-        )
-        genes["scorable"] = genes["gene_id"].isin(partner.values())
+        partner = inputs.join_names(listed, ids, bridges, "VALIDATION_GENES and GTF have no gene", notes)
+        genes["scorable"] = ids.isin(partner.values())
         notes.append(
-            f"{len(partner):,} of {len(listed):,} validation genes are in the annotation; only they are scored"
+            f"{len(partner):,} of {len(listed):,} validation genes are in the annotation: only these are scored"
         )
     else:
         genes["scorable"] = True
         warnings.append("no validation genes are given: homologs of test genes in training flatter the score")
 
     with inputs.open_genome(settings.FASTA) as genome:
-        hint = "are they of the same species and source?"
-        partner = inputs.join_names(
-            genes["chromosome"],
-            genome.lengths,
-            inputs.CHROMOSOME_BRIDGES,
-            "GTF and FASTA have no chromosome",
-            hint,
-            notes,
-        )
+        what, bridges = "GTF and FASTA have no chromosome", inputs.CHROMOSOME_BRIDGES
+        partner = inputs.join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
         windows, atg = cut_genome(genome, genes, partner, settings)
         names = {other: name for name, other in partner.items()}
@@ -280,10 +268,12 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
     windows = np.empty((int(fits.sum()), window_halves(settings)[1].stop), np.uint8)
     for name, here in genes[known].groupby("chromosome", sort=False).groups.items():
         here = here.to_numpy()
-        codes, where = genome.codes(partner[name]), (start[here], end[here], strand[here])
-        atg[here] = starts_with_atg(codes, *where)
-        windows[place[here[fits[here]]]] = cut_windows(codes, *where, *sizes, settings.PADDING)[1]
-    windows[:, ~real_columns(settings)] = 4
+        codes = genome.codes(partner[name])
+        atg[here] = starts_with_atg(codes, start[here], end[here], strand[here])
+        for some in np.array_split(here[fits[here]], len(here) // 1000 + 1):  # few at a time: less memory
+            windows[place[some]] = cut_windows(codes, start[some], end[some], strand[some], *sizes, settings.PADDING)[1]
+    for column in np.flatnonzero(~real_columns(settings)):
+        windows[:, column] = 4
     return windows, atg
 
 
@@ -624,9 +614,8 @@ def train_fold(
         """Shows progress, and ends training after the step in which a stop was asked for."""
 
         def on_train_batch_end(self, batch, logs=None):
-            watch.step(
-                f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {batch + 1}/{steps}  loss {logs['loss']:.3f}"
-            )
+            at = f"epoch {epoch}/{epochs - 1}  step {batch + 1}/{steps}"
+            watch.step(f"fold {fold.name}  {at}  loss {logs['loss']:.3f}")
 
     for epoch in range(len(log), epochs):
         began = time.perf_counter()
@@ -650,11 +639,11 @@ def train_fold(
         checkpoint = models / f"model_epoch_{epoch}.keras"
         with records.replacing(checkpoint) as temporary:
             model.save(temporary)
-        records.append_row(log_file, row)
         log.append(row)
         best = best_epoch(log, settings.SELECT_ON)
         if best == epoch:
             records.copy_file(checkpoint, folder / "best_model.keras")
+        records.append_row(log_file, row)  # last: an epoch without its row is done again
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (best: epoch {best})"
         watch.line(
@@ -678,9 +667,8 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
     frame["probability"] = predict(data.windows[fold.held_out])
-    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(
-        data.windows, window_halves(settings), target, fold, random
-    )
+    halves = window_halves(settings)
+    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, halves, target, fold, random)
     records.write_csv(folder / "predictions.csv", frame.round(6))
 
 
@@ -796,10 +784,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lcre_classifier.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\nlcre_classifier.py: interrupted; the same command goes on from the last finished epoch", file=sys.stderr
-        )
+        print("lcre_classifier.py: interrupted; the same command goes on from the last epoch", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(f"lcre_classifier.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"lcre_classifier.py: {records.explain_os_error(error)}", file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lcre import InputError
 from lcre.records import write_text
 
 RESULT_NUMBERS = ["accuracy", "auROC", "auPR", "training_size", "validation_size", "test_size", "best_epoch"]
@@ -54,10 +55,6 @@ FIGURE_WIDTH = 380  # SVG units; a phone shows them at about 0.9, a desktop at a
 # Reading the run --------------------------------------------------------------------------------------------
 
 
-class ReportError(Exception):
-    """The files of a run cannot be reported; the message is one line that says why and what to do."""
-
-
 @dataclass
 class Run:
     """What the files of one run say; `scored` holds a row for every gene and fold that scores it."""
@@ -88,25 +85,25 @@ class Run:
 def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV as text and turn `numbers` into floats (empty: NaN).
 
-    Raises ReportError when the file is missing, empty, lacks one of `columns` or `numbers`, or holds text where
+    Raises InputError when the file is missing, empty, lacks one of `columns` or `numbers`, or holds text where
     a number belongs. Names stay text: a chromosome may be called 1, a gene NA.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
-        raise ReportError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
+        raise InputError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
     except (ValueError, OSError) as error:
-        raise ReportError(f"{path} cannot be read as CSV ({one_line(error)}): {AGAIN}") from None
+        raise InputError(f"{path} cannot be read as CSV ({one_line(error)}): {AGAIN}") from None
     missing = [name for name in [*columns, *numbers] if name not in frame]
     if missing:
         has = ", ".join(map(str, frame.columns[:15]))
-        raise ReportError(f"{path} has no column {', '.join(missing)} (it has {has}): {AGAIN}")
+        raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {AGAIN}")
     for name in numbers:
         values = pd.to_numeric(frame[name], errors="coerce")
         wrong = frame.loc[values.isna() & ~frame[name].str.strip().str.lower().isin(["", "nan"]), name]
         if len(wrong):
             shown = ", ".join(map(repr, wrong[:3]))
-            raise ReportError(f"{path}: column {name} holds {shown} where a number belongs: {AGAIN}")
+            raise InputError(f"{path}: column {name} holds {shown} where a number belongs: {AGAIN}")
         frame[name] = values.astype(float).replace([np.inf, -np.inf], np.nan)
     return frame
 
@@ -114,23 +111,23 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
 def read_run(prefix: Path) -> Run:
     """Read every file of the run whose names start with `prefix` (saved_models/O).
 
-    Raises ReportError when there is no run, when it is unfinished, or when a file is not as the trainer
+    Raises InputError when there is no run, when it is unfinished, or when a file is not as the trainer
     writes it.
     """
     result_path, predictions_path = Path(f"{prefix}_result.csv"), Path(f"{prefix}_predictions.csv")
     if not result_path.is_file():
-        raise ReportError(explain_missing_run(prefix))
+        raise InputError(explain_missing_run(prefix))
     result = read_columns(result_path, ["chromosome"], RESULT_NUMBERS)
     at = list(result["chromosome"]).index("pooled") if "pooled" in set(result["chromosome"]) else 0
     if at == 0:
-        raise ReportError(f"{result_path} has no row `pooled` below its folds: the run is unfinished, {AGAIN}")
+        raise InputError(f"{result_path} has no row `pooled` below its folds: the run is unfinished, {AGAIN}")
     info = read_run_record(Path(f"{prefix}_run.json"))
     names = ["gene_id", "chromosome"]
     predictions = read_columns(predictions_path, names, ["target", "logMaxTPM", "probability"])
     outside = predictions.loc[(predictions["probability"] < 0) | (predictions["probability"] > 1), "gene_id"]
     if len(outside):
         first = ", ".join(outside[:3])
-        raise ReportError(f"{predictions_path}: probability outside 0 to 1, first of {first}: {AGAIN}")
+        raise InputError(f"{predictions_path}: probability outside 0 to 1, first of {first}: {AGAIN}")
     run = Run(
         prefix=prefix,
         organism=str(info.get("organism") or prefix.name),
@@ -155,7 +152,7 @@ def read_run(prefix: Path) -> Run:
     scored = pd.concat(parts, ignore_index=True)
     run.scored = scored[scored["probability"].notna()].reset_index(drop=True)
     if run.scored.empty:
-        raise ReportError(f"{predictions_path} has no probability for any test gene: {AGAIN}")
+        raise InputError(f"{predictions_path} has no probability for any test gene: {AGAIN}")
     if len(run.scored) < len(scored):
         without = len(scored) - len(run.scored)
         run.warnings.append(f"{without:,} test genes have no probability and are missing from the pictures.")
@@ -167,15 +164,15 @@ def read_run(prefix: Path) -> Run:
 
 
 def read_run_record(path: Path) -> dict:
-    """Read O_run.json; raises ReportError when it is missing, not JSON or not an object."""
+    """Read O_run.json; raises InputError when it is missing, not JSON or not an object."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ReportError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
+        raise InputError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
     except (ValueError, OSError) as error:
-        raise ReportError(f"{path} cannot be read as JSON ({one_line(error)}): {AGAIN}") from None
+        raise InputError(f"{path} cannot be read as JSON ({one_line(error)}): {AGAIN}") from None
     if not isinstance(record, dict):
-        raise ReportError(f"{path} is not a run record (a JSON object): {AGAIN}")
+        raise InputError(f"{path} is not a run record (a JSON object): {AGAIN}")
     for name in ("settings", "versions", "inputs", "audit", "defaults"):
         record[name] = record[name] if isinstance(record.get(name), dict) else {}
     for name in ("warnings", "notes", "funnel"):
@@ -1210,7 +1207,7 @@ def build_page(run: Run) -> str:
 def write_report(prefix: Path) -> Path:
     """Write the page of the finished run `prefix` (saved_models/O) to saved_models/O_report.html; returns its path.
 
-    Raises ReportError when the run is missing or unfinished or a file is not as the trainer writes it, OSError when
+    Raises InputError when the run is missing or unfinished or a file is not as the trainer writes it, OSError when
     the page cannot be written (an earlier page then stays as it was).
     """
     prefix = Path(prefix)
@@ -1227,7 +1224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prefix = parser.parse_args(argv).run
     try:
         path = write_report(prefix)
-    except (ReportError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"lcre_report: {error}", file=sys.stderr)
         return 2
     print(f"{path} ({size(path.stat().st_size)})")

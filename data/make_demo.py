@@ -23,8 +23,8 @@ import numpy as np
 
 SEED = 7
 CHROMOSOMES = ("1", "2", "3", "4", "5")
-GENES_PER_CHROMOSOME = 700
-FAMILIES = 60  # of two to four members, each on another chromosome
+GENES_PER_CHROMOSOME = 900
+FAMILIES = 80  # of two to four members, each on another chromosome
 DIVERGENCE = 0.08  # share of bases in which members of a family differ
 NOISE = 0.7  # standard deviation; that of the sum of the elements is about 1.1
 REACH = 300  # bp before the TSS and after the TES in which elements stand
@@ -99,7 +99,7 @@ def make_gene(random: np.random.Generator) -> Gene:
         if draw < 0.35:
             distance, forward = int(random.integers(element.near, element.far + 1)), True
             forward = element.one_way or random.random() < 0.5
-        elif draw < 0.75:  # a decoy: anywhere, in any orientation
+        elif draw < 0.85:  # a decoy: anywhere, in any orientation
             distance, forward = int(random.integers(10, REACH - 10)), random.random() < 0.5
         else:
             continue

@@ -32,9 +32,9 @@ ORGANELLE = re.compile(r"^(chr)?(m|mt|mtdna|mito|mitochondri\w*|c|pt|ptdna|cp|ch
 ORGANELLE_HEADER = re.compile(r"mitochondri|chloroplast|plastid", re.I)
 SCAFFOLD = re.compile(r"scaffold|contig|ctg|unplaced|unlocali|unanchor|_random|chrUn|^Un|^super|^N[WT]_", re.I)
 
-BASE_CODES = np.full(256, 4, np.uint8)
-for letters, code in (("Aa", 0), ("Cc", 1), ("Gg", 2), ("TtUu", 3)):
-    BASE_CODES[[ord(letter) for letter in letters]] = code
+BASE_CODES = bytearray([4]) * 256  # of every letter: 0..3 = ACGT (U is T) in either case, 4 = anything else
+for base, code in zip(b"AaCcGgTtUu", (0, 0, 1, 1, 2, 2, 3, 3, 3, 3), strict=True):
+    BASE_CODES[base] = code
 
 
 # ---------------------------------------------------------------------------------------------- any file
@@ -84,9 +84,9 @@ class Genome:
     def codes(self, name: str) -> np.ndarray:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else."""
         codes = np.empty(self.lengths[name], np.uint8)
-        for begin in range(0, len(codes), 1 << 22):  # a piece at a time: a base costs a byte, not five
-            piece = self.fasta[name][begin : begin + (1 << 22)]
-            codes[begin : begin + len(piece)] = BASE_CODES[np.frombuffer(piece.encode(), np.uint8)]
+        for begin in range(0, len(codes), 1 << 20):  # a piece at a time: a base costs a byte, not four
+            piece = self.fasta[name][begin : begin + (1 << 20)].encode().translate(BASE_CODES)
+            codes[begin : begin + len(piece)] = np.frombuffer(piece, np.uint8)
         return codes
 
 
@@ -154,28 +154,34 @@ ASCII = bytes(range(128)) + b"?" * 128
 
 
 def lay_out(path: Path, target: Path) -> None:
-    """Write the FASTA `path` to `target`, plain, each sequence on one line without blanks."""
+    """Write the FASTA `path` to `target`, plain, each sequence on one line without blanks, and its index beside it."""
     opener = gzip.open if is_gzip(path) else open
-    open_line = False
+    index: dict[str, list[int]] = {}  # name -> length in bp, offset in the file
+    name = ""
     with opener(path, "rb") as source, open(target, "wb") as file:
         while chunk := source.read(1 << 20):
             before, *records = re.split(rb"(>[^\r\n]*)", chunk + source.readline())
-            before = before.removeprefix(b"\xef\xbb\xbf") if not file.tell() else before
+            before = before.removeprefix(b"\xef\xbb\xbf") if not name else before
             sequence = before.translate(ASCII, BLANKS)
-            if sequence and not file.tell():
+            if sequence and not name:
                 raise InputError(f"FASTA: {path} does not begin with '>' but with {before.strip()[:8]!r}; give a FASTA")
-            file.write(sequence)
-            open_line |= bool(sequence)
+            if name:
+                index[name][0] += file.write(sequence)
             for header, lines in zip(records[::2], records[1::2], strict=True):
-                name = header[1:].decode("utf-8", "replace").strip()
-                if not name:
+                title = header[1:].decode("utf-8", "replace").strip()
+                if not title:
                     raise InputError(f"FASTA: {path} has a record without a name; write one behind its '>'")
-                sequence = lines.translate(ASCII, BLANKS)
-                file.write(b"\n" * open_line + f">{name}\n".encode() + sequence)
-                open_line = bool(sequence)
-        if not file.tell():
+                name = title.split()[0]
+                if name in index:
+                    raise InputError(f"FASTA: {path} has two records named {name!r}; rename or remove one")
+                file.write(b"\n" * bool(index) + f">{title}\n".encode())
+                index[name] = [0, file.tell()]
+                index[name][0] = file.write(lines.translate(ASCII, BLANKS))
+        if not index:
             raise InputError(f"FASTA: {path} holds nothing; copy or download it again")
-        file.write(b"\n" * open_line)
+        file.write(b"\n")
+    entries = [f"{name}\t{length}\t{offset}\t{length}\t{length + 1}\n" for name, (length, offset) in index.items()]
+    target.with_name(target.name + ".fai").write_text("".join(entries), encoding="utf-8")
 
 
 # -------------------------------------------------------------------------------------------- annotation
@@ -220,9 +226,9 @@ def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataF
     else:
         genes["coding"] = True
         notes.append("the annotation has neither biotypes nor CDS lines: every gene is taken as protein coding")
-    genes["coding"] &= np.array([line[2] == "gene" for line in lines])  # not ncRNA_gene, not pseudogene
+    genes["coding"] &= np.array([feature == "gene" for _, feature, *_ in lines])  # not ncRNA_gene, not pseudogene
     if not genes["coding"].any():
-        kinds = examples(sorted({biotype for biotype in biotypes if biotype} or {line[2] for line in lines}))
+        kinds = examples(sorted({biotype for biotype in biotypes if biotype} or {feature for _, feature, *_ in lines}))
         raise InputError(f"GTF: {path} has no gene of biotype 'protein_coding', only {kinds}")
 
     split = genes["gene_id"].duplicated(keep=False) & np.array(["part" in found for found in attributes])
@@ -236,8 +242,8 @@ def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataF
     return genes, notes
 
 
-def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], set[str]]:
-    """Return the fields of each gene line, its attributes, and the ids of genes that have a CDS.
+def scan_annotation(path: Path) -> tuple[list[tuple[str, ...]], list[dict[str, str]], set[str]]:
+    """Return (chromosome, feature, start, end, strand) and attributes of each gene line, and ids of genes with a CDS.
 
     CDS lines are looked at only while no gene line has shown a biotype.
     """
@@ -248,10 +254,10 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
         for number, line in enumerate(file, 1):
             if line.startswith("##FASTA"):
                 break
-            fields = line.rstrip("\r\n").split("\t")
-            if line.startswith("#") or len(fields) < 3:
+            feature = line.split("\t", 3)[2:3]
+            if line.startswith("#") or not feature or (biotypes_seen and feature[0] not in GENE_FEATURES):
                 continue
-            feature = fields[2]
+            fields, feature = line.rstrip("\r\n").split("\t"), feature[0]
             if feature in GENE_FEATURES:
                 if len(fields) != 9 or not (fields[3].isdecimal() and fields[4].isdecimal()):
                     raise InputError(
@@ -263,10 +269,10 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
                         f"GTF: line {number} of {path}: a gene from {fields[3]} to {fields[4]}; "
                         "coordinates count from 1 and start <= end"
                     )
-                lines.append(fields)
+                lines.append((fields[0], feature, fields[3], fields[4], fields[6]))
                 attributes.append(parse_attributes(fields[8]))
                 biotypes_seen = biotypes_seen or any(key in attributes[-1] for key in BIOTYPE_KEYS)
-            elif not biotypes_seen and len(fields) == 9:
+            elif len(fields) == 9:
                 if feature == "CDS":
                     found = parse_attributes(fields[8])
                     coding.update(found.get("Parent", found.get("gene_id", "")).split(","))
@@ -278,10 +284,14 @@ def scan_annotation(path: Path) -> tuple[list[list[str]], list[dict[str, str]], 
 
 GFF3_PAIR = re.compile(r"\s*[^\s=;]+=")
 QUOTED = re.compile(r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)')
+PLAIN_QUOTED = re.compile(r'(?:[\w.\-]+ "[^"\\]*"; ?)+')
 
 
 def parse_attributes(text: str) -> dict[str, str]:
-    """Return the ninth column as a dict, in GTF style (key "value";) or GFF3 style (key=value;)."""
+    """Return the ninth column as a dict, in GTF style (key "value";) or GFF3 style (key=value;); of twins the first."""
+    if PLAIN_QUOTED.fullmatch(text):  # nearly every GTF: all values quoted, nothing escaped
+        parts = text.split('"')
+        return {key.strip("; "): value for key, value in zip(parts[-3::-2], parts[-2::-2], strict=True)}
     if GFF3_PAIR.match(text):  # values may hold quotes
         pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
         return {key.strip(): unquote(value.strip()) for key, value in pairs}
@@ -305,6 +315,8 @@ def choose_id_key(attributes: list[dict[str, str]], known_ids: set[str], path: P
             f"GTF: the genes of {path} share none of the attributes {', '.join(GENE_ID_KEYS)}; they have "
             f"{examples(seen) or 'none'}"
         )
+    if len(keys) == 1:
+        return keys[0]
     bare = {strip_version(name) for name in known_ids}
 
     def agreement(key: str) -> tuple[int, int]:
@@ -314,14 +326,14 @@ def choose_id_key(attributes: list[dict[str, str]], known_ids: set[str], path: P
     return max(keys, key=agreement)  # the first of equals
 
 
-def intervals_of(lines: list[list[str]], path: Path) -> pd.DataFrame:
+def intervals_of(lines: list[tuple[str, ...]], path: Path) -> pd.DataFrame:
     """Return start, end (0-based, half-open) and strand of gene lines, as pyranges reads them."""
     import pyranges
 
     with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
         file = Path(scratch) / "genes.gtf"
         with open(file, "w", encoding="utf-8") as written:
-            for number, (_, _, _, start, end, _, strand, _, _) in enumerate(lines):  # nothing that may hold a quote
+            for number, (_, _, start, end, strand) in enumerate(lines):  # nothing that may hold a quote
                 strand = strand if strand in ("+", "-") else "."
                 written.write(f'gene\t.\tgene\t{start}\t{end}\t.\t{strand}\t.\tgene_id "{number}";\n')
         try:
@@ -475,20 +487,22 @@ def pickled_ids(path: Path, key: str | None) -> list[str]:
 
 
 # ----------------------------------------------------------------------------------------- bridging names
-def join_names(names: Iterable[str], others: Iterable[str], bridges, what: str, hint: str, notes: list[str]) -> dict:
+def join_names(names: Iterable[str], others: Iterable[str], bridges, what: str, notes: list[str]) -> dict[str, str]:
     """Return `bridge_names`, put what was bridged into `notes`, and raise InputError where nothing is in common.
 
     Args:
         names, others, bridges: as in `bridge_names`.
         what: the two sides and the thing, as in "GTF and FASTA have no chromosome".
-        hint: what to look at.
         notes: sentences for the user, added to.
     """
     names, others = list(dict.fromkeys(names)), list(dict.fromkeys(others))
     mapping, sentence = bridge_names(names, others, bridges)
     if not mapping:
-        left, right = what.split()[0], what.split()[2]
-        raise InputError(f"{what} in common: {left} has {examples(names)}, {right} has {examples(others)}; {hint}")
+        left, _, right, *_ = what.split()
+        raise InputError(
+            f"{what} in common: {left} has {examples(names)}, {right} has {examples(others)}; are both of the same "
+            "species and source?"
+        )
     if sentence:
         notes.append(f"{what.split(' have')[0]}: {sentence}")
     return mapping
@@ -543,10 +557,9 @@ def bridge_names(names: Iterable[str], others: Iterable[str], bridges) -> tuple[
     if rest and free:
         for label, strip in bridges:
             partner = {strip(other): other for other in free}
-            stripped = {strip(name) for name in names}
-            if len(stripped) < len(names) or len({strip(other) for other in others}) < len(others):
+            joined = {name: partner[key] for name in rest if (key := strip(name)) in partner}
+            if not joined or not all(len(set(map(strip, side))) == len(side) for side in (names, others)):
                 continue
-            joined = {name: partner[strip(name)] for name in rest if strip(name) in partner}
             joined = {name: other for name, other in joined.items() if not differ_in_number(name, other)}
             if len(joined) > len(best):
                 best = joined

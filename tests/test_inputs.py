@@ -164,7 +164,7 @@ def test_an_index_beside_the_genome_is_not_trusted(tmp_path, age, index):
         (b"\x1f\x8b and no gzip at all", "damaged gzip"),
         (gzip.compress(b""), "holds nothing"),
         (gzip.compress(PNG), "does not begin with '>'"),
-        (b">a\nACGT\n>b\nAC\n>a\nGG\n", "Duplicate key"),
+        (b">a\nACGT\n>b\nAC\n>a\nGG\n", "two records named 'a'"),
         (b">\nACGT\n", "without a name"),
     ],
 )
@@ -711,17 +711,18 @@ def test_bridges(names, others, bridges, expected):
 
 def test_a_bridge_is_said():
     notes = []
-    inputs.join_names(["1", "2"], ["chr1", "chr2"], CHROMOSOMES, "GTF and FASTA have no chromosome", "?", notes)
+    inputs.join_names(["1", "2"], ["chr1", "chr2"], CHROMOSOMES, "GTF and FASTA have no chromosome", notes)
     assert notes == ["GTF and FASTA: 2 names differ by a 'chr' prefix ('1' is 'chr1')"]
-    inputs.join_names(["A"], ["A", "B"], GENES, "GTF and TPM have no gene", "?", notes)
+    inputs.join_names(["A"], ["A", "B"], GENES, "GTF and TPM have no gene", notes)
     assert len(notes) == 1
 
 
 def test_nothing_in_common_shows_both_sides():
     with pytest.raises(InputError) as error:
-        inputs.join_names(["A", "B", "C", "D", "A"], ["X"], GENES, "GTF and TPM have no gene", "of this species?", [])
+        inputs.join_names(["A", "B", "C", "D", "A"], ["X"], GENES, "GTF and TPM have no gene", [])
     assert str(error.value) == (
-        "GTF and TPM have no gene in common: GTF has 'A', 'B', 'C', ..., TPM has 'X'; of this species?"
+        "GTF and TPM have no gene in common: GTF has 'A', 'B', 'C', ..., TPM has 'X'; are both of the same "
+        "species and source?"
     )
 
 

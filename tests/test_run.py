@@ -216,7 +216,7 @@ def test_check_is_quick_and_needs_no_tensorflow(tmp_path):
         command(tmp_path / "models", "--check"), capture_output=True, text=True, timeout=60, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"all +3,500 +3,394 +3,394 +3,394", done.stdout)
+    assert re.search(r"all +4,500 +4,383 +4,383 +4,383", done.stdout)
     assert not (tmp_path / "models").exists()
 
 
