@@ -725,16 +725,17 @@ ACTIONS = {
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
+    from lcre.progress import interrupt_on_sigterm, show_duration
     from lcre.settings import parse_settings, resolve_settings
 
     began = time.perf_counter()
+    interrupt_on_sigterm()
     given, asked = parse_settings(Path(__file__), globals(), __version__, ACTIONS, argv)
     settings = resolve_settings(given, DATASETS, FALLBACKS, tuple(RECIPES))
     export = asked.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
     from lcre import check
-    from lcre.progress import show_duration
     from lcre.results import collect_results, show_results
 
     for name, value in given.items():

@@ -17,6 +17,12 @@ def show_duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM, which ends a job on a cluster, the same as Ctrl-C."""
+    with contextlib.suppress(ValueError):  # outside the main thread the caller handles signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class Progress:
     """Counts the steps of a long run: one line kept up to date on a terminal, silent elsewhere; stops when asked.
 
