@@ -83,7 +83,9 @@ def _parser():
         description="Predicts a gene's expression from the cCREs within its reach.",
         epilog="Input and checkpoint are described in README.md, section CREaTor.",
     )
-    parser.add_argument("-i", "--input", metavar="INPUT", help="pickle with E_ge, E_chp, E_pos, G_pos, G_gpos")
+    parser.add_argument(
+        "-i", "--input", metavar="INPUT", help="pickle with E_ge, E_chp, E_pos, G_pos, G_gpos"
+    )
     parser.add_argument(
         "-c",
         "--checkpoint",

@@ -1,51 +1,48 @@
 """Reads the published checkpoint and the input of one run, checks both, and keeps models in `.keras` files.
 
-Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions that
-make or load a model, so that a wrong input is refused at once.
+Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions
+that make or load a model, so that a wrong input is refused at once.
 """
 
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from creator import InputError
+from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError
 from creator.torchfile import Tensor, as_array, read_torch_file
 
-# Sizes of the published network, and what a .keras file of ours may choose.
-PUBLISHED_SIZES = {"width": 256, "heads": 4, "hidden": 1024, "element_layers": 2, "regulation_layers": 4}
-TOKENS, CHANNELS, BLOCK, BUCKETS, GENE_WINDOW = 6, 16, 5, 64, 700
-REGULATION_TABLES = 5
+# All that a model is built from.
+SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
 
 
 class CreatorInput(NamedTuple):
     """What `-i` holds: N cCREs of W bp, and G genes (one, as published) that see all of them."""
 
     E_ge: np.ndarray  # (N, W) int64, tokens 0 pad or N, 1..4 bases
-    E_chp: np.ndarray  # (N, W, 16) float32, signal per base, channels as in creator.network.CHANNELS
+    E_chp: np.ndarray  # (N, W, 16) float32, signal per base, channels as in creator.CHANNELS
     E_pos: np.ndarray  # (N,) int64, bp
     G_pos: np.ndarray  # (G,) int64, TSS in bp
     G_gpos: np.ndarray  # (G, 700) int64, coordinates of the gene window
 
 
-# --- the published checkpoint -----------------------------------------------------------------------------------
+# --- the published checkpoint ----------------------------------------------------------------------------
 
 
 def published_shapes(width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4):
-    """Names and shapes of the arrays in a published checkpoint, in its order: 87 of them at the default sizes."""
+    """Names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
     shapes = {
         "embed_genome.0.weight": (TOKENS, width),
-        "embed_chipseq.0.weight": (width, CHANNELS),
+        "embed_chipseq.0.weight": (width, len(CHANNELS)),
         "embed_chipseq.0.bias": (width,),
         "projection.conv.weight": (width, width, BLOCK),
         "projection.conv.bias": (width,),
         "rp_bias_1.relative_attention_bias.weight": (BUCKETS, heads),
     }
-    for i in range(REGULATION_TABLES):
+    for i in range(len(REGULATION_SCALES)):
         shapes[f"rp_bias_2.rp_bias.{i}.relative_attention_bias.weight"] = (BUCKETS, heads)
     for encoder, count in (("encoder1", element_layers), ("encoder2", regulation_layers)):
         for i in range(count):
@@ -78,8 +75,8 @@ def read_published_arrays(path):
     """The arrays of a published `.pth` by name, without `module.` -> dict of float32 arrays.
 
     Zip and single-stream files are read, and what lies beside the weights (optimizer, epoch, arguments) is
-    passed over. Raises InputError where an array is missing, has another shape or holds no finite numbers, and
-    where the file holds further layers of a deeper network.
+    passed over. Raises InputError where an array is missing, has another shape or holds no finite numbers,
+    and where the file holds further layers of a deeper network.
     """
     root = read_torch_file(path)
     state = root.get("state_dict", root) if isinstance(root, dict) else root
@@ -162,7 +159,7 @@ def set_published_arrays(model, arrays):
     dense(model.head, "fc.0")
 
 
-# --- models -----------------------------------------------------------------------------------------------------
+# --- models ----------------------------------------------------------------------------------------------
 
 
 def load_model(path):
@@ -178,7 +175,7 @@ def load_published(path):
     arrays = read_published_arrays(path)
     from creator.network import Creator
 
-    model = Creator(**PUBLISHED_SIZES)
+    model = Creator()
     set_published_arrays(model, arrays)
     return model
 
@@ -196,8 +193,10 @@ def _load_keras(path):
     # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked.
     with zipfile.ZipFile(path) as archive:
         try:
+            if damaged := archive.testzip():
+                raise InputError(f"is a damaged .keras file ({damaged}); copy it again")
             config = json.loads(archive.read("config.json"))
-            name, sizes = config["class_name"], {key: config["config"].get(key) for key in PUBLISHED_SIZES}
+            name, sizes = config["class_name"], {key: config["config"].get(key) for key in SIZES}
         except (ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise InputError(f"is a damaged .keras file (config.json: {error}); copy it again") from None
     if name != "Creator":
@@ -228,23 +227,22 @@ def save_model(model, path):
     path = Path(path)
     if path.suffix != ".keras":
         raise InputError(f"the model would be written to {path.name}; give a name that ends in .keras")
-    handle, part = tempfile.mkstemp(suffix=".part.keras", prefix=path.stem, dir=path.parent)
-    os.close(handle)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part.keras")
     try:
         model.save(part)
         os.replace(part, path)
     finally:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-# --- the input of one run ---------------------------------------------------------------------------------------
+# --- the input of one run --------------------------------------------------------------------------------
 
 
 def read_input(path):
     """The pickle of `-i`, torch tensors or numpy arrays -> CreatorInput, checked.
 
-    Raises InputError (one line, without the path): what is wrong, the value seen, what to change; OSError where
-    the file cannot be opened.
+    Raises InputError (one line, without the path): what is wrong, the value seen, what to change; OSError
+    where the file cannot be opened.
     """
     root = read_torch_file(path)
     if not isinstance(root, dict):
@@ -265,15 +263,24 @@ def read_input(path):
 
 def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
     """The five arrays as CreatorInput, of the types the network takes; raises InputError as `read_input`."""
-    for key, array, axes in (("E_ge", E_ge, "(N, W)"), ("E_pos", E_pos, "(N,)"), ("E_chp", E_chp, "(N, W, 16)")):
-        if array.ndim != axes.count(",") + (axes != "(N,)"):
-            raise InputError(f"{key} has shape {array.shape}; it must be {axes}")
+    for key, array, axes, shape in (
+        ("E_ge", E_ge, 2, "(N, W)"),
+        ("E_chp", E_chp, 3, "(N, W, 16)"),
+        ("E_pos", E_pos, 1, "(N,)"),
+        ("G_pos", G_pos, 1, "(1,)"),
+        ("G_gpos", G_gpos, 2, f"(1, {GENE_WINDOW})"),
+    ):
+        if array.ndim != axes:
+            raise InputError(f"{key} has shape {array.shape}; it must be {shape}")
     count, length = E_ge.shape
+    genes = len(G_pos)
     if count == 0:
         raise InputError(
-            f"E_ge has shape {E_ge.shape}, no cCRE at all; a gene is predicted from the cCREs within its reach, "
-            "give at least one or leave the gene out"
+            f"E_ge has shape {E_ge.shape}, no cCRE at all; a gene is predicted from the cCREs within its "
+            "reach, give at least one or leave the gene out"
         )
+    if genes == 0:
+        raise InputError("G_pos has shape (0,), no gene at all; give the TSS of at least one")
     if length == 0 or length % BLOCK:
         raise InputError(
             f"E_ge has W = {length} bases a cCRE, which is not a multiple of {BLOCK}; "
@@ -285,13 +292,15 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
             f"E_ge holds {_first_bad(E_ge, wrong)}; tokens are 0 (pad or N), 1 to 4 (bases) and 5 (CLS)"
         )
 
-    if E_chp.shape[-1] != CHANNELS:
+    if E_chp.shape[-1] != len(CHANNELS):
         raise InputError(
-            f"E_chp has {E_chp.shape[-1]} channels (shape {E_chp.shape}); it must have {CHANNELS}, in the "
-            "published order, with zeros for a track that you do not have"
+            f"E_chp has {E_chp.shape[-1]} channels (shape {E_chp.shape}); it must have {len(CHANNELS)}, in "
+            "the published order, with zeros for a track that you do not have"
         )
     if E_chp.shape[:2] != E_ge.shape:
-        raise InputError(f"E_chp has shape {E_chp.shape}; to fit E_ge it must be {(*E_ge.shape, CHANNELS)}")
+        raise InputError(
+            f"E_chp has shape {E_chp.shape}; to fit E_ge it must be {(*E_ge.shape, len(CHANNELS))}"
+        )
     if E_chp.dtype.kind not in "fiu":
         raise InputError(f"E_chp holds {E_chp.dtype}; signal is float32, save E_chp.float()")
     if not (finite := np.isfinite(E_chp)).all():
@@ -299,14 +308,12 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
 
     for key, array, shape in (
         ("E_pos", E_pos, (count,)),
-        ("G_pos", G_pos, (len(G_pos) if G_pos.ndim else 1,)),
-        ("G_gpos", G_gpos, (len(G_pos) if G_pos.ndim else 1, GENE_WINDOW)),
+        ("G_pos", G_pos, (genes,)),
+        ("G_gpos", G_gpos, (genes, GENE_WINDOW)),
     ):
         if array.shape != shape:
             raise InputError(f"{key} has shape {array.shape}; it must be {shape}")
         _check_whole_numbers(key, array, "coordinates in bp")
-    if len(G_pos) == 0:
-        raise InputError("G_pos has shape (0,), no gene at all; give the TSS of at least one")
     return CreatorInput(
         np.ascontiguousarray(E_ge, np.int64),
         np.ascontiguousarray(E_chp, np.float32),

@@ -1,25 +1,26 @@
 """The network of CREaTor as a Keras model, and its use on genes that share cCREs.
 
-Two stages (Li et al. 2023, Genome Biology 24:266). The element encoder turns the sequence and chromatin of one
-cCRE into a vector; the regulation encoder lets the cCREs within reach of a gene attend to each other, and the
-gene to them, and reads the expression from the gene's row. By default everything is as published, also where
-one would do it differently today, because the published weights need it:
+Two stages (Li et al. 2023, Genome Biology 24:266). The element encoder turns the sequence and chromatin of
+one cCRE into a vector; the regulation encoder lets the cCREs within reach of a gene attend to each other,
+and the gene to them, and reads the expression from the gene's row. By default everything is as published,
+also where one would do it differently today, because the published weights need it:
 
 - row 0 of the token table is used as stored, and nothing is masked where an element is padded;
 - the gene passes through the element encoder with 700 empty tokens and no signal, so its vector depends on
   the coordinates of its window relative to its TSS, and on no sequence.
 
-What is computed is what the published network computes; what is not computed is what cannot change the result:
+What is computed is what the published network computes; what is not computed is what cannot change the
+result:
 
 - an element's vector does not depend on the gene: `element_vectors` once, then any number of genes;
 - token table, signal projection and convolution are linear, so five bases are one matrix product of
   5 x 6 + 5 x 16 = 110 inputs;
 - the last layer of the element encoder is only needed for the token that becomes the vector;
-- nobody attends to a gene, so the cCREs' rows do not depend on it: they are computed once for all genes with the
-  same cCREs, and a gene is one row that reads them;
+- nobody attends to a gene, so the cCREs' rows do not depend on it: they are computed once for all genes
+  with the same cCREs, and a gene is one row that reads them;
 - genes whose windows lie alike around their TSS have one vector;
-- elements are encoded in chunks, and the numbers of elements, cCREs and genes are padded to a few sizes, so that
-  memory does not grow with N and a graph is traced a few times.
+- elements are encoded in chunks, and the numbers of elements, cCREs and genes are padded to a few sizes, so
+  that memory does not grow with N and a graph is traced a few times.
 
 Everything here takes and returns arrays; files are the business of `creator.checkpoint`.
 """
@@ -31,23 +32,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-TOKENS = 6  # 0 pad or N, 1..4 bases, 5 CLS
-CLS = 5
-CHANNELS = (
-    "CTCF", "DNase", "EP300", "H2AFZ", "H3K27ac", "H3K27me3", "H3K36me3", "H3K4me1",
-    "H3K4me2", "H3K4me3", "H3K79me2", "H3K9ac", "H3K9me3", "H4K20me1", "POLR2A", "POLR2AphosphoS5",
-)  # fmt: skip
-BLOCK = 5  # bases that one convolution step turns into one token
-GENE_WINDOW = 700  # coordinates in G_gpos
+from creator import BLOCK, BUCKETS, CHANNELS, ELEMENT_SCALES, GENE_WINDOW, REGULATION_SCALES, TOKENS
 
-BUCKETS = 64  # of relative position, 32 for each sign
+CLS = TOKENS - 1
 BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 128, 153, 182, 216)
-ELEMENT_SCALES = (5,)  # bp in one step of relative position inside an element
-REGULATION_SCALES = (150, 600, 2400, 10000, 40000)  # bp, between elements
 
-BASES_AT_A_TIME = (
-    32 * 700
-)  # a chunk of the element encoder; larger ones need memory in proportion, no less time
+BASES_AT_A_TIME = 22_400  # in a chunk of elements; more takes memory in proportion, and no less time
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
 FORBIDDEN = -1e9  # added to a logit; its share after the softmax is exactly 0
@@ -56,8 +46,8 @@ FORBIDDEN = -1e9  # added to a logit; its share after the softmax is exactly 0
 def relative_bucket(steps):
     """Bucket of each relative position, query minus key: integers of any shape -> int64 of that shape, 0..63.
 
-    Distances below 16 have a bucket each, longer ones share logarithmic buckets up to 216, and 32 is added for
-    a negative step; so bucket 32 never occurs.
+    Distances below 16 have a bucket each, longer ones share logarithmic buckets up to 216, and 32 is added
+    for a negative step; so bucket 32 never occurs.
     """
     steps = np.asarray(steps, np.int64)
     return np.searchsorted(BUCKET_EDGES, np.abs(steps), side="right") + 32 * (steps < 0)
@@ -66,9 +56,9 @@ def relative_bucket(steps):
 def _bucket_intervals(scales):
     """Intervals of distance in bp on which the bucket is constant at every scale.
 
-    Returns the lower edges (S - 1,) of all intervals but the first, and buckets (S, len(scales)). The bucket of
-    floor(d / r) changes where d reaches r e (going up) or r (1 - e) (going down) for an edge e, so one
-    search among the integers d replaces a division and a search at every scale.
+    Returns the lower edges (S - 1,) of all intervals but the first, and buckets (S, len(scales)). The
+    bucket of floor(d / r) changes where d reaches r e (going up) or r (1 - e) (going down) for an edge e,
+    so one search among the integers d replaces a division and a search at every scale.
     """
     edges = np.unique([side * scale for scale in scales for e in BUCKET_EDGES for side in (e, 1 - e)])
     inside = np.concatenate([edges[:1] - 1, edges])
@@ -97,7 +87,7 @@ class RelativeBias(layers.Layer):
 
 
 class TransformerLayer(layers.Layer):
-    """Pre-norm transformer layer: x += attention(LN(x)), x += feed-forward(LN(x)). Rows are (..., T, width)."""
+    """Pre-norm transformer layer on rows (..., T, width): x += attention(LN(x)), x += feed-forward(LN(x))."""
 
     def __init__(self, width, heads, hidden, **kwargs):
         super().__init__(**kwargs)
@@ -123,8 +113,8 @@ class TransformerLayer(layers.Layer):
     def read_last(self, x, bias):
         """`call` for the last row alone: x (..., T, width), bias (..., heads, 1, T) -> (..., width).
 
-        A single query is brought to the rows through the key matrix, which is cheaper than bringing every row to
-        a key; the value matrix likewise meets the average of the rows instead of each of them.
+        A single query is brought to the rows through the key matrix, which is cheaper than bringing every
+        row to a key; the value matrix likewise meets the average of the rows instead of each of them.
         """
         normed = self.norm1(x)
         by_head = (self.width, self.heads, self.width // self.heads)
@@ -135,7 +125,7 @@ class TransformerLayer(layers.Layer):
         return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])))
 
     def keys_values(self, x):
-        """What rows (..., K, width) show to those who attend to them: two arrays (..., heads, K, width / heads)."""
+        """What others attend to: rows (..., K, width) -> keys (..., heads, d, K), values (..., heads, K, d)."""
         return self._keys_values(self.norm1(x))
 
     def attend(self, rows, keys, values, bias, allowed):
@@ -148,14 +138,17 @@ class TransformerLayer(layers.Layer):
         return self._finished(rows, mixed), attention
 
     def _queries(self, normed):
-        return self._split(self.query(normed)) * (self.width // self.heads) ** -0.5
+        # Scaling the kernel instead of the queries saves a pass over every row.
+        scale = (self.width // self.heads) ** -0.5
+        return ops.swapaxes(self._by_head(normed @ (self.query.kernel * scale)), -2, -3)
 
     def _keys_values(self, normed):
-        return self._split(self.key(normed)), self._split(self.value(normed))
+        keys, values = self._by_head(self.key(normed)), self._by_head(self.value(normed))
+        return ops.moveaxis(keys, -3, -1), ops.swapaxes(values, -2, -3)
 
-    def _split(self, x):
+    def _by_head(self, x):
         *lead, rows, width = ops.shape(x)
-        return ops.swapaxes(ops.reshape(x, (*lead, rows, self.heads, width // self.heads)), -2, -3)
+        return ops.reshape(x, (*lead, rows, self.heads, width // self.heads))
 
     def _finished(self, rows, mixed):
         rows = rows + self.out(mixed)
@@ -163,8 +156,8 @@ class TransformerLayer(layers.Layer):
 
 
 def _attention(queries, keys, values, bias, allowed=None):
-    """Queries (..., heads, R, d) on keys and values (..., heads, K, d) -> (..., R, heads d), shares."""
-    logits = queries @ ops.swapaxes(keys, -1, -2) + bias
+    """Rows (..., R, heads * d) read by queries (..., heads, R, d), and shares (..., heads, R, K)."""
+    logits = queries @ keys + bias
     if allowed is not None:
         logits = ops.where(allowed, logits, FORBIDDEN)
     shares = tf.nn.softmax(logits)
@@ -179,8 +172,8 @@ def _attention(queries, keys, values, bias, allowed=None):
 class Creator(keras.Model):
     """CREaTor's network: cCREs and genes -> expression on the log1p scale.
 
-    The sizes of Li et al. 2023 are the defaults: 5,068,545 numbers in 87 arrays. `call` runs all of it and can be
-    trained; its three parts are public, for callers who use one part more often than another.
+    The sizes of Li et al. 2023 are the defaults: 5,068,545 numbers in 87 arrays. `call` runs all of it and
+    can be trained; its three parts are public, for callers who use one part more often than another.
     """
 
     def __init__(self, width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4, **kwargs):
@@ -224,8 +217,8 @@ class Creator(keras.Model):
     def encode(self, tokens, signal, positions):
         """Stage 1, elements to vectors: tokens (n, W), signal (n, W, 16), positions -> (n, width).
 
-        positions (W / 5 + 1,) or (n, 1 + W / 5), integers: coordinate in bp of each block of five bases, the last
-        one that of the CLS block.
+        positions (W / 5 + 1,) or (n, 1 + W / 5), integers: coordinate in bp of each block of five bases,
+        the last one that of the CLS block.
         """
         n, length = ops.shape(tokens)
         blocks = length // BLOCK
@@ -272,8 +265,8 @@ class Creator(keras.Model):
     def express(self, gene_vectors, gene_positions, positions, shown, allowed):
         """Stage 2 for genes: each reads the cCREs of `relate` -> expression (G,), attention of every layer.
 
-        gene_vectors (G, width), gene_positions (G,) TSS in bp, allowed (G, N), bool: which cCREs a gene may attend
-        to. Attention is one (heads, G, N) a layer.
+        gene_vectors (G, width), gene_positions (G,) TSS in bp, allowed (G, N), bool: which cCREs a gene may
+        attend to. Attention is one (heads, G, N) a layer.
         """
         bias = self.regulation_bias(gene_positions, positions)
         rows, attention = gene_vectors, []
@@ -299,18 +292,18 @@ def element_positions(length):
 
 
 def empty_windows(genes):
-    """What the element encoder is shown of genes: no base and no signal, (genes, 700) and (genes, 700, 16)."""
+    """What the element encoder is shown of genes: no base, no signal; (genes, 700), (genes, 700, 16)."""
     return np.zeros((genes, GENE_WINDOW), np.int64), np.zeros((genes, GENE_WINDOW, len(CHANNELS)), np.float32)
 
 
-# --- use ----------------------------------------------------------------------------------------------------------
+# --- use -------------------------------------------------------------------------------------------------
 
 
 def predict_expression(model, E_ge, E_chp, E_pos, G_pos, G_gpos):
     """Expression of genes that all see the same cCREs, on the log1p scale.
 
-    E_ge (N, W) tokens, W a multiple of 5; E_chp (N, W, 16) signal; E_pos (N,) bp; G_pos (G,) TSS in bp; G_gpos
-    (G, 700) coordinates of the gene windows -> (G,) float32.
+    E_ge (N, W) tokens, W a multiple of 5; E_chp (N, W, 16) signal; E_pos (N,) bp; G_pos (G,) TSS in bp;
+    G_gpos (G, 700) coordinates of the gene windows -> (G,) float32.
     """
     return expression(model, element_vectors(model, E_ge, E_chp), E_pos, G_pos, G_gpos)
 
@@ -355,9 +348,9 @@ def gene_vectors(model, G_pos, G_gpos):
 def expression(model, vectors, E_pos, G_pos, G_gpos, in_reach=None):
     """Expression of genes from vectors computed before, on the log1p scale -> (G,) float32.
 
-    vectors (N, width) from `element_vectors`, E_pos (N,), G_pos (G,), G_gpos (G, 700), bp. in_reach: for each gene
-    the indices of the cCREs it sees (at least one), where they are not all; genes with the same cCREs share the
-    work on them, and cCREs out of a gene's reach have no part in its number at all.
+    vectors (N, width) from `element_vectors`, E_pos (N,), G_pos (G,), G_gpos (G, 700), bp. in_reach: for
+    each gene the indices of the cCREs it sees (at least one), where they are not all; genes with the same
+    cCREs share the work on them, and cCREs out of a gene's reach have no part in its number at all.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
     predicted = np.empty(len(G_pos), np.float32)
@@ -380,11 +373,12 @@ def gene_attention(model, vectors, E_pos, G_pos, G_gpos):
 
 
 def ablation_scores(model, vectors, E_pos, G_pos, G_gpos):
-    """Drop in a gene's expression when it may not attend to a cCRE: arguments of `expression` -> (G, N) float32.
+    """Drop in expression when a gene may not attend to a cCRE: arguments of `expression` -> (G, N) float32.
 
-    Only the gene's row is kept from the cCRE, in every layer; the cCREs go on attending to each other, so what a
-    cCRE does through its neighbours remains. A positive score is an element that raises the prediction. A gene that
-    sees a single cCRE reads nothing without it. Cost: the cCREs once, then one row for each score.
+    Only the gene's row is kept from the cCRE, in every layer; the cCREs go on attending to each other, so
+    what a cCRE does through its neighbours remains. A positive score is an element that raises the
+    prediction. A gene that sees a single cCRE reads nothing without it. Cost: the cCREs once, then one row
+    for each score.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
     shown = _Shown(model, vectors, E_pos)
@@ -463,7 +457,7 @@ def _padded(array, size, dtype=np.int64):
 
 @contextlib.contextmanager
 def _full_float32():
-    """Keeps a GPU from rounding the inputs of float32 products to 10 bits (TF32), which costs the fifth digit."""
+    """Keeps a GPU from rounding the factors of float32 products to 10 bits (TF32): a digit is lost."""
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:

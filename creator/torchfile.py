@@ -2,14 +2,14 @@
 
 A pickle is a program, and `pickle.load` runs it: a file can call `os.system` as easily as it can hold a
 tensor. So the pickle module does not see the file at all. Its opcodes are stepped through here, and a name
-in the file is looked up in one table, `_MEANING`, of functions of ours that only build numbers and containers;
-a name that is not in the table is refused before anything else happens.
+in the file is looked up in one table, `_MEANING`, of functions of ours that only build numbers and
+containers; a name that is not in the table is refused before anything else happens.
 
 Three layouts are read, told apart by their first bytes:
 
 - zip (torch >= 1.6): `*/data.pkl`, and each storage as a stored (uncompressed) member `*/data/KEY`;
-- single stream (torch < 1.6): magic number, protocol, system information, the object, the list of storage keys,
-  then each storage as an int64 length and its raw bytes;
+- single stream (torch < 1.6): magic number, protocol, system information, the object, the list of storage
+  keys, then each storage as an int64 length and its raw bytes;
 - plain pickle, in which a torch tensor carries its storage as bytes in the single-stream layout.
 
 A tensor stays in the file until it is asked for (`Tensor.numpy`), so the optimizer state beside the weights
@@ -114,7 +114,7 @@ class Tensor:
         if not isinstance(storage, Storage) or len(shape) != len(stride):
             raise ValueError("a tensor without a storage, or with strides that do not fit its shape")
         if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
-            raise ValueError(f"a tensor of offset, shape and strides {_shown(numbers)}")
+            raise ValueError("a tensor whose offset, shape or strides are not whole numbers from 0 up")
         self._storage, self._offset, self._stride = storage, offset, tuple(stride)
         self._dtype = storage.dtype if dtype is None else dtype
         self.shape = tuple(shape)
@@ -140,7 +140,7 @@ class Tensor:
         last = self._offset + sum((n - 1) * step for n, step in zip(self.shape, self._stride, strict=True))
         if last >= values.size:
             raise InputError(
-                f"damaged: a tensor of shape {self.shape} ends at number {last + 1} of a storage of {values.size}"
+                f"damaged: a tensor of shape {self.shape} ends at number {last + 1} of {values.size} stored"
             )
         strides = tuple(step * values.itemsize for step in self._stride)
         return np.lib.stride_tricks.as_strided(values[self._offset :], self.shape, strides, writeable=False)
@@ -181,7 +181,7 @@ def read_torch_file(path):
             return _read_zip(data)
         if data[:1] not in b"\x80(}])cdIFKMJGN":  # what the first opcode of a pickle can be
             raise InputError(
-                f"starts with {data[:8]!r}, which is neither a torch file nor a pickle; check which file this is"
+                f"starts with {data[:8]!r}, so it is no torch file and no pickle; check which file this is"
             )
         if _is_legacy(data):
             return _read_legacy(data)
@@ -195,7 +195,7 @@ def read_torch_file(path):
 
 
 def as_array(value):
-    """A `Tensor`, numpy array, numpy scalar or number of `read_torch_file` as a numpy array; raises TypeError."""
+    """A `Tensor`, array or number out of `read_torch_file` as a numpy array; TypeError for anything else."""
     if isinstance(value, Tensor):
         return value.numpy()
     if isinstance(value, np.ndarray | np.generic | int | float | bool):
@@ -205,11 +205,14 @@ def as_array(value):
 
 def _shown(value):
     """One line of at most 100 characters, whatever the file put into it."""
-    text = " ".join(str(value).split()) or type(value).__name__
+    # A tuple that holds itself doubled, fifty levels deep, is a small file and an endless text.
+    readable = isinstance(value, str | int | float | bytes | Exception)
+    text = " ".join(str(value).split()) if readable else ""
+    text = text or type(value).__name__
     return "".join(c if c.isprintable() else "?" for c in text[:100])
 
 
-# --- the three layouts ------------------------------------------------------------------------------------------
+# --- the three layouts -----------------------------------------------------------------------------------
 
 
 def _read_zip(data):
@@ -289,6 +292,8 @@ def _read_legacy(data):
     keys = _step_through(stream, _Reader())
     start = stream.tell()
     for key in keys:
+        if type(key) is not str or key not in storages:
+            raise ValueError("a storage that no tensor uses")
         _, dtype, length = storages[key]
         (stored,) = struct.unpack_from("<q", data, start)
         if stored != length:
@@ -306,9 +311,9 @@ def _storage_id(persistent_id):
     """('storage', class, key, device, length, ...) -> dtype, key, length."""
     kind, storage_class, key, _, length = persistent_id[:5]
     if kind != "storage" or type(key) is not str or type(length) is not int or length < 0:
-        raise ValueError(f"a persistent id {_shown(persistent_id)}")
+        raise ValueError("a persistent id that is not a storage's")
     if not isinstance(storage_class, _Name) or storage_class.name not in _STORAGE_CLASSES:
-        raise ValueError(f"a storage of class {_shown(storage_class)}")
+        raise ValueError("a storage of an unknown class")
     return _DTYPES[_STORAGE_CLASSES[storage_class.name]], key, length
 
 
@@ -320,7 +325,25 @@ def _itemsize(dtype):
     return _raw_dtype(dtype).itemsize
 
 
-# --- what the names in a file mean ------------------------------------------------------------------------------
+# --- what the names in a file mean -----------------------------------------------------------------------
+
+
+_SCALARS = (str, bytes, int, float, bool, type(None))
+
+
+def _keys(items):
+    """The items, if they are scalars or tuples of scalars: what is nested deeper can take for ever to hash."""
+    items = list(items)
+    for item in items:
+        parts = item if type(item) is tuple else (item,)
+        if not all(type(part) in _SCALARS or isinstance(part, np.generic) for part in parts):
+            raise ValueError(f"a key of type {type(item).__name__}")
+    return items
+
+
+def _dict(pairs):
+    pairs = list(pairs.items() if isinstance(pairs, dict) else pairs)
+    return dict(zip(_keys(key for key, _ in pairs), (value for _, value in pairs), strict=True))
 
 
 def _tensor(storage, offset, size, stride, *_requires_grad_and_hooks):
@@ -404,9 +427,9 @@ _MEANING = {
     "torch.Size": lambda sizes=(): tuple(sizes),
     "torch.device": _record,
     "torch.storage._load_from_bytes": _embedded_storage,
-    "collections.OrderedDict": lambda pairs=(): dict(pairs),
-    "collections.defaultdict": lambda _factory=None, pairs=(): dict(pairs),
-    "collections.Counter": lambda pairs=(): dict(pairs),
+    "collections.OrderedDict": lambda pairs=(): _dict(pairs),
+    "collections.defaultdict": lambda _factory=None, pairs=(): _dict(pairs),
+    "collections.Counter": lambda pairs=(): _dict(pairs),
     "argparse.Namespace": _record,
     "types.SimpleNamespace": _record,
     "_codecs.encode": _encoded,
@@ -418,8 +441,11 @@ for _module in ("numpy.core", "numpy._core"):  # before and since numpy 2
     _MEANING[f"{_module}.multiarray.scalar"] = _numpy_scalar
     _MEANING[f"{_module}.numeric._frombuffer"] = _array_of_buffer
 for _module in ("builtins", "__builtin__"):  # as Python 3 and Python 2 call it
-    for _container in (dict, list, tuple, set, frozenset):
-        _MEANING[f"{_module}.{_container.__name__}"] = lambda items=(), make=_container: make(items)
+    _MEANING[f"{_module}.dict"] = lambda pairs=(): _dict(pairs)
+    _MEANING[f"{_module}.list"] = lambda items=(): list(items)
+    _MEANING[f"{_module}.tuple"] = lambda items=(): tuple(items)
+    _MEANING[f"{_module}.set"] = lambda items=(): set(_keys(items))
+    _MEANING[f"{_module}.frozenset"] = lambda items=(): frozenset(_keys(items))
     _MEANING[f"{_module}.bytearray"] = _bytearray
 for _name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"):
     _MEANING[f"pathlib.{_name}"] = _MEANING[f"pathlib._local.{_name}"] = _path
@@ -430,7 +456,7 @@ for _name in _DTYPES:
     _MEANING[f"torch.{_name}"] = _opaque(_name)
 
 
-# --- stepping through a pickle ----------------------------------------------------------------------------------
+# --- stepping through a pickle ---------------------------------------------------------------------------
 
 _MARK = object()
 
@@ -451,10 +477,12 @@ def _step_through(stream, reader):
         raise ValueError("a list without a beginning")
 
     def name(module, attribute):
+        if type(module) is not str or type(attribute) is not str:
+            raise ValueError("a name that is not text")
         found = _Name(module, attribute)
-        if str(found) not in _MEANING or type(module) is not str or type(attribute) is not str:
+        if str(found) not in _MEANING:
             raise InputError(
-                f"names {_shown(found)}, which is no part of a tensor file; nothing in it was run. "
+                f"names {_shown(str(found))}, which is no part of a tensor file; nothing in it was run. "
                 "Do not load it elsewhere unless you trust its sender"
             )
         return found
@@ -478,12 +506,12 @@ def _step_through(stream, reader):
     def set_items(pairs):
         if type(stack[-1]) is not dict:
             raise ValueError("items for something that is not a dict")
-        stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
+        stack[-1].update(_dict(zip(pairs[::2], pairs[1::2], strict=True)))
 
     def extend(kind, items):
         if type(stack[-1]) is not kind:
             raise ValueError(f"items for something that is not a {kind.__name__}")
-        (stack[-1].extend if kind is list else stack[-1].update)(items)
+        (stack[-1].extend if kind is list else stack[-1].update)(items if kind is list else _keys(items))
 
     def persistent(identifier):
         if reader.storage is None or type(identifier) is not tuple:
@@ -529,10 +557,10 @@ def _step_through(stream, reader):
             case "LIST":
                 stack.append(pop_to_mark())
             case "FROZENSET":
-                stack.append(frozenset(pop_to_mark()))
+                stack.append(frozenset(_keys(pop_to_mark())))
             case "DICT":
                 pairs = pop_to_mark()
-                stack.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
+                stack.append(_dict(zip(pairs[::2], pairs[1::2], strict=True)))
             case "SETITEM":
                 set_items(_inert([stack.pop(-2), stack.pop()]))
             case "SETITEMS":
@@ -579,7 +607,8 @@ def _inert(items):
     return items
 
 
-_LITERALS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE "
-    "SHORT_BINUNICODE BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
-)
+_LITERALS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}

@@ -1,7 +1,7 @@
-"""CREaTor's network step by step, without any of the savings of creator/network.py: the reference of tests and benchmarks.
+"""CREaTor's network step by step, without the savings of creator/network.py: the reference of the tests.
 
-Every gene encodes all of its cCREs again, in one batch, through separate lookup, projection and convolution, and
-every layer computes every row. Weights are a dict by published name, in torch's layout.
+Every gene encodes all of its cCREs again, in one batch, through separate lookup, projection and
+convolution, and every layer computes every row. Weights are a dict by published name, in torch's layout.
 """
 
 import numpy as np
@@ -52,7 +52,9 @@ def random_input(seed, count, length=350, genes=1, sort=True, descending=False):
 def plain_expression(arrays, E_ge, E_chp, E_pos, G_pos, G_gpos):
     """Expression of each gene by itself -> (G,) float32."""
     one = tf.function(plain_gene, autograph=False)
-    return np.array([one(arrays, E_ge, E_chp, E_pos, *gene)[0].numpy() for gene in _one_by_one(G_pos, G_gpos)])
+    return np.array(
+        [one(arrays, E_ge, E_chp, E_pos, *gene)[0].numpy() for gene in _one_by_one(G_pos, G_gpos)]
+    )
 
 
 def plain_attention(arrays, E_ge, E_chp, E_pos, G_pos, G_gpos):
