@@ -17,6 +17,7 @@ from creator.torchfile import Tensor, as_array, read_torch_file
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 
 
 class CreatorInput(NamedTuple):
@@ -195,6 +196,9 @@ def _load_keras(path):
         try:
             if damaged := archive.testzip():
                 raise InputError(f"is a damaged .keras file ({damaged}); copy it again")
+            with archive.open("model.weights.h5") as weights:
+                if weights.read(8) != HDF5:
+                    raise InputError("is a damaged .keras file (weights that are not HDF5); copy it again")
             config = json.loads(archive.read("config.json"))
             name, sizes = config["class_name"], {key: config["config"].get(key) for key in SIZES}
         except (ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:

@@ -125,16 +125,16 @@ class TransformerLayer(layers.Layer):
         return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])))
 
     def keys_values(self, x):
-        """What others attend to: rows (..., K, width) -> keys (..., heads, d, K), values (..., heads, K, d)."""
+        """What rows (..., K, width) offer to others: keys (..., heads, d, K), values (..., heads, K, d)."""
         return self._keys_values(self.norm1(x))
 
-    def attend(self, rows, keys, values, bias, allowed):
+    def attend(self, rows, keys, values, bias, allowed=None):
         """Rows (..., R, width) attend to the rows of `keys_values` -> new rows, attention (..., heads, R, K).
 
-        bias (..., heads, R, K); allowed (..., R, K), bool. A row that is allowed nothing reads nothing.
+        bias (..., heads, R, K); allowed (R, K), bool, default all. A row that is allowed nothing reads nothing.
         """
         queries = self._queries(self.norm1(rows))
-        mixed, attention = _attention(queries, keys, values, bias, allowed[..., None, :, :])
+        mixed, attention = _attention(queries, keys, values, bias, allowed)
         return self._finished(rows, mixed), attention
 
     def _queries(self, normed):
@@ -252,13 +252,12 @@ class Creator(keras.Model):
 
         present (N,), bool: False for rows that only pad. No gene is involved, because nobody attends to one.
         """
-        bias = self.regulation_bias(positions, positions)
-        allowed = ops.broadcast_to(present[None, :], (ops.shape(present)[0], ops.shape(present)[0]))
+        bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
         shown = []
         for layer in self.regulation_layers:
             shown.append(layer.keys_values(vectors))
             if layer is not self.regulation_layers[-1]:
-                vectors, _ = layer.attend(vectors, *shown[-1], bias, allowed)
+                vectors, _ = layer.attend(vectors, *shown[-1], bias)
         return shown
 
     @tf.function

@@ -332,7 +332,7 @@ _SCALARS = (str, bytes, int, float, bool, type(None))
 
 
 def _keys(items):
-    """The items, if they are scalars or tuples of scalars: what is nested deeper can take for ever to hash."""
+    """The items, if they are scalars or tuples of scalars: anything deeper can take for ever to hash."""
     items = list(items)
     for item in items:
         parts = item if type(item) is tuple else (item,)

@@ -41,7 +41,8 @@ def random_input(seed, count, length=350, genes=1, sort=True, descending=False):
     """E_ge, E_chp, E_pos, G_pos, G_gpos of cCREs within 1 Mb of a gene, or of neighbouring genes."""
     random = np.random.default_rng(seed)
     tokens = random.integers(0, 5, (count, length))
-    signal = np.maximum(random.normal(size=(count, length, 16)), 0).astype(np.float32)
+    signal = random.standard_normal((count, length, 16), np.float32)
+    np.maximum(signal, 0, out=signal)
     tss = 5_000_000 + random.integers(-50_000, 50_000, genes)
     positions = 5_000_000 + random.integers(-1_000_000, 1_000_000, count)
     offsets = np.arange(-350, 350)
