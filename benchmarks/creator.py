@@ -2,10 +2,10 @@
 
     python benchmarks/creator.py                about ten minutes on two cores
 
-Both compute the same numbers from the same random weights of the published sizes (the largest relative difference
-is printed). The plain network is tests/creator_plain.py: compiled as well, but every gene encodes all of its cCREs
-again, in one batch, and every layer computes every row. The two run in turn; medians are compared. Tracing is
-left out of the times, memory is the peak of a process of its own and includes TensorFlow.
+Both compute the same numbers from the same random weights of the published sizes (the largest relative
+difference is printed). The plain network is tests/creator_plain.py: compiled as well, but every gene encodes
+all of its cCREs again, in one batch, and every layer computes every row. The two run in turn; medians are
+compared. Tracing is left out of the times; memory is the peak of a process of its own, TensorFlow included.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main(argv=None):
     parser.add_argument("--genes", type=int, default=50, help="neighbouring genes (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="of one gene (default: %(default)s)")
     parser.add_argument("--gene-repeats", type=int, default=3, help="of many genes (default: %(default)s)")
+    parser.add_argument("--along-repeats", type=int, default=1, help="of many windows (default: %(default)s)")
     parser.add_argument("--memory-elements", type=int, default=1000, help="cCREs (default: %(default)s)")
     parser.add_argument("--memory", choices=("plain", "fast", "idle"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -45,22 +46,9 @@ def main(argv=None):
             f"| {what} | {plain:.2f} s | {fast:.2f} s | {plain / fast:.1f} x faster | {difference:.1e} |",
             flush=True,
         )
+    count = ("--memory-elements", str(options.memory_elements))
     idle, plain, fast = (
-        int(
-            subprocess.run(
-                [
-                    sys.executable,
-                    __file__,
-                    "--memory",
-                    kind,
-                    "--memory-elements",
-                    str(options.memory_elements),
-                ],
-                stdout=subprocess.PIPE,
-                check=True,
-                text=True,
-            ).stdout
-        )
+        int(subprocess.check_output([sys.executable, __file__, "--memory", kind, *count], text=True))
         for kind in ("idle", "plain", "fast")
     )
     print(
@@ -111,14 +99,16 @@ def speed(options):
     what = f"{options.genes} genes, the same {options.elements} cCREs"
     yield what, *in_turn(plain, fast, many, options.gene_repeats, warm=one)
 
-    # Along a chromosome each gene has a window of its own: here each next gene leaves one in eighteen of the
-    # cCREs behind and meets as many new ones, so that a cCRE lies in 18 windows.
+    # Along a chromosome each gene has a window of its own: here each next gene leaves one in eighteen of
+    # its cCREs behind and meets as many new ones, so that a cCRE lies in 18 windows.
     step = max(1, options.elements // 18)
     total = options.elements + step * (options.genes - 1)
     along = random_input(4, total, LENGTH, options.genes)
     in_reach = [np.arange(g * step, g * step + options.elements) for g in range(options.genes)]
 
     def plain_along(tokens, signal, positions, tss, window):
+        if len(tokens) < total:  # the run that traces
+            return plain(tokens, signal, positions, tss, window)
         return np.concatenate(
             [plain(tokens[m], signal[m], positions[m], tss[[g]], window[[g]]) for g, m in enumerate(in_reach)]
         )
@@ -127,11 +117,11 @@ def speed(options):
         return expression(model, element_vectors(model, tokens, signal), positions, tss, window, in_reach)
 
     what = f"{options.genes} genes, {options.elements} each of {total:,} cCREs"
-    yield what, *in_turn(plain_along, fast_along, along, options.gene_repeats)
+    yield what, *in_turn(plain_along, fast_along, along, options.along_repeats, warm=one)
 
 
 def in_turn(plain, fast, inputs, repeats, warm=None):
-    """Median seconds of both, run alternately after a run that traces, and their largest relative difference."""
+    """Median seconds of both, run alternately after a run that traces, and the largest difference."""
     plain(*(warm or inputs)), fast(*inputs)
     seconds = {plain: [], fast: []}
     for _ in range(repeats):

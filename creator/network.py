@@ -131,7 +131,7 @@ class TransformerLayer(layers.Layer):
     def attend(self, rows, keys, values, bias, allowed=None):
         """Rows (..., R, width) attend to the rows of `keys_values` -> new rows, attention (..., heads, R, K).
 
-        bias (..., heads, R, K); allowed (R, K), bool, default all. A row that is allowed nothing reads nothing.
+        bias (..., heads, R, K); allowed (R, K), bool, default all; a row allowed nothing reads nothing.
         """
         queries = self._queries(self.norm1(rows))
         mixed, attention = _attention(queries, keys, values, bias, allowed)

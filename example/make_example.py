@@ -2,10 +2,10 @@
 
     python make_example.py          a few minutes on two cores; writes input.pkl and model.keras
 
-The made-up rule: a cCRE is as active as its H3K27ac is high, H3K27me3 silences it, and a gene receives from each
-cCRE in proportion to activity / (1 + distance / 50 kb). Its expression is log1p of the sum. Each training step is
-a new made-up region of 24 cCREs and 64 genes. The last line printed is how well genes of regions never trained
-on are predicted, and the number that run_example.sh should come near to.
+The made-up rule: a cCRE is as active as its H3K27ac is high, H3K27me3 silences it, and a gene receives from
+each cCRE in proportion to activity / (1 + distance / 50 kb). Its expression is log1p of the sum. Each training
+step is a new made-up region of 24 cCREs and 64 genes. The last line printed is how well genes of regions
+never trained on are predicted, and the number that run_example.sh should come near to.
 """
 
 import os
@@ -102,9 +102,11 @@ def main():
     with open(HERE / "input.pkl.part", "wb") as file:
         pickle.dump(region, file, protocol=4)
     os.replace(HERE / "input.pkl.part", HERE / "input.pkl")
+    correlation = np.corrcoef(predicted, expected)[0, 1]
+    number = predict_expression(model, **region)[0]
     print(
-        f"{len(expected)} genes of 100 new regions: Pearson r {np.corrcoef(predicted, expected)[0, 1]:.3f}; "
-        f"the example: predicted {predict_expression(model, **region)[0]:.3f}, by the rule {expression[0]:.3f}"
+        f"{len(expected)} genes of 100 new regions: Pearson r {correlation:.3f}; "
+        f"the example: predicted {number:.3f}, by the rule {expression[0]:.3f}"
     )
     return 0
 
