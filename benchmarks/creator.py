@@ -31,7 +31,7 @@ def main(argv=None):
     parser.add_argument("--genes", type=int, default=50, help="neighbouring genes (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="of one gene (default: %(default)s)")
     parser.add_argument("--gene-repeats", type=int, default=3, help="of many genes (default: %(default)s)")
-    parser.add_argument("--along-repeats", type=int, default=1, help="of many windows (default: %(default)s)")
+    parser.add_argument("--along-repeats", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--memory-elements", type=int, default=1000, help="cCREs (default: %(default)s)")
     parser.add_argument("--memory", choices=("plain", "fast", "idle"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -83,7 +83,7 @@ def networks(seed=1):
 
 
 def speed(options):
-    """One row for each comparison: what, seconds of the plain network, seconds of ours, largest difference."""
+    """One row a comparison: what, seconds of the plain network, seconds of ours, largest difference."""
     from creator_plain import random_input
 
     from creator.network import element_vectors, expression, predict_expression

@@ -37,7 +37,7 @@ from creator import BLOCK, BUCKETS, CHANNELS, ELEMENT_SCALES, GENE_WINDOW, REGUL
 CLS = TOKENS - 1
 BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 128, 153, 182, 216)
 
-BASES_AT_A_TIME = 22_400  # in a chunk of elements; more takes memory in proportion, and no less time
+BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proportion, and no less time
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
 FORBIDDEN = -1e9  # added to a logit; its share after the softmax is exactly 0
@@ -86,17 +86,27 @@ class RelativeBias(layers.Layer):
         return ops.moveaxis(bias, -1, -3)
 
 
+class LayerNorm(layers.LayerNormalization):
+    """Layer normalisation over the last axis, in fewer passes over the rows than Keras takes."""
+
+    def call(self, x):
+        """Rows (..., width) -> each with mean 0 and variance 1, scaled and shifted."""
+        x = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
+        return x * ops.rsqrt(variance + self.epsilon) * self.gamma + self.beta
+
+
 class TransformerLayer(layers.Layer):
     """Pre-norm transformer layer on rows (..., T, width): x += attention(LN(x)), x += feed-forward(LN(x))."""
 
     def __init__(self, width, heads, hidden, **kwargs):
         super().__init__(**kwargs)
         self.width, self.heads = width, heads
-        self.norm1 = layers.LayerNormalization(epsilon=1e-5, name="norm1")
+        self.norm1 = LayerNorm(epsilon=1e-5, name="norm1")
         self.query, self.key, self.value, self.out = (
             layers.Dense(width, use_bias=False, name=name) for name in ("query", "key", "value", "out")
         )
-        self.norm2 = layers.LayerNormalization(epsilon=1e-5, name="norm2")
+        self.norm2 = LayerNorm(epsilon=1e-5, name="norm2")
         self.expand = layers.Dense(hidden, activation="relu", name="expand")
         self.contract = layers.Dense(width, name="contract")
         for layer in (self.norm1, self.query, self.key, self.value, self.out, self.norm2, self.expand):
@@ -140,7 +150,7 @@ class TransformerLayer(layers.Layer):
     def _queries(self, normed):
         # Scaling the kernel instead of the queries saves a pass over every row.
         scale = (self.width // self.heads) ** -0.5
-        return ops.swapaxes(self._by_head(normed @ (self.query.kernel * scale)), -2, -3)
+        return ops.swapaxes(self._by_head(ops.tensordot(normed, self.query.kernel * scale, 1)), -2, -3)
 
     def _keys_values(self, normed):
         keys, values = self._by_head(self.key(normed)), self._by_head(self.value(normed))
@@ -203,7 +213,7 @@ class Creator(keras.Model):
             TransformerLayer(width, heads, hidden, name=f"regulation_layer_{i}")
             for i in range(regulation_layers)
         ]
-        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm")
+        self.norm = LayerNorm(epsilon=1e-5, name="norm")
         self.norm.build((None, width))
         self.head = layers.Dense(1, activation="softplus", name="head")
         self.head.build((None, width))
@@ -214,37 +224,33 @@ class Creator(keras.Model):
         return {**super().get_config(), **self.sizes}
 
     @tf.function
-    def encode(self, tokens, signal, positions):
-        """Stage 1, elements to vectors: tokens (n, W), signal (n, W, 16), positions -> (n, width).
+    def block_product(self, positions):
+        """What the elements of a length share: kernel (110, width), offset (width,), bias (..., heads, T, T).
 
-        positions (W / 5 + 1,) or (n, 1 + W / 5), integers: coordinate in bp of each block of five bases,
-        the last one that of the CLS block.
+        positions (..., T), integers: coordinate in bp of each block of five bases, the last one of the CLS
+        block. Kernel and offset are token table, signal projection and convolution as one product of 5 x 6
+        + 5 x 16 inputs.
         """
-        n, length = ops.shape(tokens)
-        blocks = length // BLOCK
-        inputs = ops.concatenate(
-            [
-                ops.reshape(ops.one_hot(tokens, TOKENS), (n, blocks, BLOCK * TOKENS)),
-                ops.reshape(signal, (n, blocks, BLOCK * len(CHANNELS))),
-            ],
-            axis=-1,
-        )
-        kernel, bias = self._block_product()
-        cls = ops.sum(ops.reshape(kernel[: BLOCK * TOKENS], (BLOCK, TOKENS, -1))[:, CLS], axis=0) + bias
-        cls = ops.broadcast_to(cls, (n, 1, *cls.shape))
-        x = ops.concatenate([inputs @ kernel + bias, cls], axis=1)
-        relative = self.element_bias(positions, positions)
-        for layer in self.element_layers[:-1]:
-            x = layer(x, relative)
-        return self.element_layers[-1].read_last(x, relative[..., -1:, :])
-
-    def _block_product(self):
-        """Token table, signal projection and convolution as one matrix (5 x 6 + 5 x 16, width) and a bias."""
         width = self.sizes["width"]
         tokens = ops.einsum("vi,kio->kvo", self.token_table, self.projection.kernel)
         signal = ops.einsum("ci,kio->kco", self.signal.kernel, self.projection.kernel)
-        bias = self.projection.bias + ops.einsum("i,kio->o", self.signal.bias, self.projection.kernel)
-        return ops.concatenate([ops.reshape(tokens, (-1, width)), ops.reshape(signal, (-1, width))]), bias
+        kernel = ops.concatenate([ops.reshape(tokens, (-1, width)), ops.reshape(signal, (-1, width))])
+        offset = self.projection.bias + ops.einsum("i,kio->o", self.signal.bias, self.projection.kernel)
+        return kernel, offset, self.element_bias(positions, positions)
+
+    @tf.function
+    def encode(self, tokens, signal, kernel, offset, bias):
+        """Stage 1, elements to vectors: tokens (n, W), signal (n, W, 16), `block_product` -> (n, width)."""
+        n, length = ops.shape(tokens)
+        blocks = length // BLOCK
+        one_hot = ops.reshape(ops.one_hot(tokens, TOKENS), (n, blocks, BLOCK * TOKENS))
+        signal = ops.reshape(signal, (n, blocks, BLOCK * len(CHANNELS)))
+        x = ops.tensordot(ops.concatenate([one_hot, signal], axis=-1), kernel, 1)
+        cls = ops.sum(ops.reshape(kernel[: BLOCK * TOKENS], (BLOCK, TOKENS, -1))[:, CLS], axis=0)
+        x = ops.concatenate([x, ops.broadcast_to(cls, (n, 1, *cls.shape))], axis=1) + offset
+        for layer in self.element_layers[:-1]:
+            x = layer(x, bias)
+        return self.element_layers[-1].read_last(x, bias[..., -1:, :])
 
     @tf.function
     def relate(self, vectors, positions, present):
@@ -278,9 +284,10 @@ class Creator(keras.Model):
         """All of it, differentiable: the five arrays of `predict_expression` as a dict -> expression (G,)."""
         tokens, signal, positions, tss = (inputs[key] for key in ("E_ge", "E_chp", "E_pos", "G_pos"))
         n, g = tokens.shape[0], tss.shape[0]
-        vectors = self.encode(tokens, signal, element_positions(tokens.shape[1]))
+        shared = self.block_product(element_positions(tokens.shape[1]))
+        vectors = self.encode(tokens, signal, *shared)
         window = ops.concatenate([inputs["G_gpos"], tss[:, None]], axis=1)[:, ::BLOCK]
-        genes = self.encode(*empty_windows(g), window)
+        genes = self.encode(*empty_windows(g), *self.block_product(window))
         shown = self.relate(vectors, positions, ops.ones(n, "bool"))
         return self.express(genes, tss, positions, shown, ops.ones((g, n), "bool"))[0]
 
@@ -316,13 +323,12 @@ def element_vectors(model, E_ge, E_chp):
     vectors = np.empty((count, model.sizes["width"]), np.float32)
     chunk = max(1, BASES_AT_A_TIME // length)
     size = chunk if count > chunk else min(chunk, _padded_size(count))
-    positions = element_positions(length)
+    with _full_float32():
+        shared = model.block_product(element_positions(length))
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
         with _full_float32():
-            encoded = model.encode(
-                _padded(E_ge[part], size), _padded(E_chp[part], size, np.float32), positions
-            )
+            encoded = model.encode(_padded(E_ge[part], size), _padded(E_chp[part], size, np.float32), *shared)
         vectors[part] = encoded[: count - start]
     return vectors
 
@@ -338,9 +344,10 @@ def gene_vectors(model, G_pos, G_gpos):
     vectors = []
     for start in range(0, len(layouts), chunk):
         part = layouts[start : start + chunk]
-        size = min(chunk, _padded_size(len(part)))
+        window = _padded(part, min(chunk, _padded_size(len(part))))
         with _full_float32():
-            vectors.append(np.asarray(model.encode(*empty_windows(size), _padded(part, size)))[: len(part)])
+            encoded = model.encode(*empty_windows(len(window)), *model.block_product(window))
+        vectors.append(encoded[: len(part)].numpy())
     return np.concatenate(vectors)[layout_of.reshape(-1)]
 
 

@@ -3,9 +3,9 @@
     python make_example.py          a few minutes on two cores; writes input.pkl and model.keras
 
 The made-up rule: a cCRE is as active as its H3K27ac is high, H3K27me3 silences it, and a gene receives from
-each cCRE in proportion to activity / (1 + distance / 50 kb). Its expression is log1p of the sum. Each training
-step is a new made-up region of 24 cCREs and 64 genes. The last line printed is how well genes of regions
-never trained on are predicted, and the number that run_example.sh should come near to.
+each cCRE in proportion to activity / (1 + distance / 50 kb). Its expression is log1p of the sum. Each
+training step is a new made-up region of 24 cCREs and 64 genes. The last line printed is how well genes of
+regions never trained on are predicted, and the number that run_example.sh should come near to.
 """
 
 import os
