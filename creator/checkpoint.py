@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError
-from creator.torchfile import Tensor, as_array, read_torch_file
+from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
@@ -186,23 +186,23 @@ def is_keras_file(path):
     try:
         with zipfile.ZipFile(path) as archive:
             return {"config.json", "model.weights.h5"} <= set(archive.namelist())
-    except zipfile.BadZipFile:
+    except DAMAGE:  # torchfile tells what is wrong with it
         return False
 
 
 def _load_keras(path):
     # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked.
-    with zipfile.ZipFile(path) as archive:
-        try:
+    try:
+        with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
-                raise InputError(f"is a damaged .keras file ({damaged}); copy it again")
+                raise ValueError(damaged)
             with archive.open("model.weights.h5") as weights:
-                if weights.read(8) != HDF5:
-                    raise InputError("is a damaged .keras file (weights that are not HDF5); copy it again")
+                if weights.read(len(HDF5)) != HDF5:
+                    raise ValueError("weights that are not HDF5")
             config = json.loads(archive.read("config.json"))
-            name, sizes = config["class_name"], {key: config["config"].get(key) for key in SIZES}
-        except (ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise InputError(f"is a damaged .keras file (config.json: {error}); copy it again") from None
+        name, sizes = config["class_name"], {key: config["config"].get(key) for key in SIZES}
+    except DAMAGE as error:
+        raise InputError(f"is a damaged .keras file ({_one_line(error)}); copy it again") from None
     if name != "Creator":
         raise InputError(f"is a Keras model of class {name!r:.60}, not a CREaTor model")
     if not all(type(size) is int and 1 <= size <= 8192 for size in sizes.values()):
@@ -217,13 +217,16 @@ def _load_keras(path):
     model = Creator(**sizes)
     try:
         model.load_weights(path)
-    except (ValueError, LookupError, OSError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"is a damaged .keras file (weights: {reason}); copy it again") from None
+    except (*DAMAGE, OSError) as error:
+        raise InputError(f"is a damaged .keras file (weights: {_one_line(error)}); copy it again") from None
     for variable in model.weights:
         if not np.isfinite(variable.numpy()).all():
             raise InputError(f"{variable.path} holds numbers that are not finite; training diverged")
     return model
+
+
+def _one_line(error):
+    return " ".join(str(error).split())[:120]
 
 
 def save_model(model, path):

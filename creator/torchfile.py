@@ -22,6 +22,7 @@ import pickletools
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -34,18 +35,18 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a single-stream file
 LEGACY_PROTOCOL = 1001
 
 # What a damaged or hostile stream can raise while it is stepped through; all of it means "not readable".
-_DAMAGE = (
+DAMAGE = (
     ValueError,
     TypeError,
     LookupError,
     AttributeError,
     ArithmeticError,
     EOFError,
-    RecursionError,
+    RuntimeError,
     MemoryError,
-    NotImplementedError,
     struct.error,
     zipfile.BadZipFile,
+    zlib.error,
 )
 
 # bfloat16 is the upper half of a float32; numpy has no such type.
@@ -131,7 +132,7 @@ class Tensor:
         """
         try:
             values = self._storage.values(self._dtype)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(
                 f"damaged: a tensor of shape {self.shape} cannot be read ({_shown(error)})"
             ) from None
@@ -188,7 +189,7 @@ def read_torch_file(path):
         return _step_through(io.BytesIO(data), _Reader(embedded=True))
     except InputError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(
             f"damaged or cut short after {len(data):,} bytes ({_shown(error)}); copy or download it again"
         ) from None
