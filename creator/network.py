@@ -93,7 +93,7 @@ class LayerNorm(layers.LayerNormalization):
         """Rows (..., width) -> each with mean 0 and variance 1, scaled and shifted."""
         x = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
-        return x * ops.rsqrt(variance + self.epsilon) * self.gamma + self.beta
+        return x * (1 / ops.sqrt(variance + self.epsilon)) * self.gamma + self.beta
 
 
 class TransformerLayer(layers.Layer):
