@@ -1,0 +1,472 @@
+"""The network of CREaTor as a Keras model, and its use on genes that share cCREs.
+
+Two stages (Li et al. 2023, Genome Biology 24:266). The element encoder turns the sequence and chromatin of
+one cCRE into a vector; the regulation encoder lets the cCREs within reach of a gene attend to each other,
+and the gene to them, and reads the expression from the gene's row. By default everything is as published,
+also where one would do it differently today, because the published weights need it:
+
+- row 0 of the token table is used as stored, and nothing is masked where an element is padded;
+- the gene passes through the element encoder with 700 empty tokens and no signal, so its vector depends on
+  the coordinates of its window relative to its TSS, and on no sequence.
+
+What is computed is what the published network computes; what is not computed is what cannot change the
+result:
+
+- an element's vector does not depend on the gene: `element_vectors` once, then any number of genes;
+- token table, signal projection and convolution are linear, so five bases are one matrix product of
+  5 x 6 + 5 x 16 = 110 inputs;
+- the last layer of the element encoder is only needed for the token that becomes the vector;
+- nobody attends to a gene, so the cCREs' rows do not depend on it: they are computed once for all genes
+  with the same cCREs, and a gene is one row that reads them;
+- genes whose windows lie alike around their TSS have one vector;
+- elements are encoded in chunks, and the numbers of elements, cCREs and genes are padded to a few sizes, so
+  that memory does not grow with N and a graph is traced a few times.
+
+Everything here takes and returns arrays; files are the business of `creator.checkpoint`.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from creator import BLOCK, BUCKETS, CHANNELS, ELEMENT_SCALES, GENE_WINDOW, REGULATION_SCALES, TOKENS
+
+CLS = TOKENS - 1
+BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 128, 153, 182, 216)
+
+BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proportion, and no less time
+ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
+SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
+FORBIDDEN = -1e9  # added to a logit; its share after the softmax is exactly 0
+
+
+def relative_bucket(steps):
+    """Bucket of each relative position, query minus key: integers of any shape -> int64 of that shape, 0..63.
+
+    Distances below 16 have a bucket each, longer ones share logarithmic buckets up to 216, and 32 is added
+    for a negative step; so bucket 32 never occurs.
+    """
+    steps = np.asarray(steps, np.int64)
+    return np.searchsorted(BUCKET_EDGES, np.abs(steps), side="right") + 32 * (steps < 0)
+
+
+def _bucket_intervals(scales):
+    """Intervals of distance in bp on which the bucket is constant at every scale.
+
+    Returns the lower edges (S - 1,) of all intervals but the first, and buckets (S, len(scales)). The
+    bucket of floor(d / r) changes where d reaches r e (going up) or r (1 - e) (going down) for an edge e,
+    so one search among the integers d replaces a division and a search at every scale.
+    """
+    edges = np.unique([side * scale for scale in scales for e in BUCKET_EDGES for side in (e, 1 - e)])
+    inside = np.concatenate([edges[:1] - 1, edges])
+    return edges, np.stack([relative_bucket(inside // scale) for scale in scales], axis=1)
+
+
+class RelativeBias(layers.Layer):
+    """Attention bias from relative position: one (64, heads) table a scale, looked up and summed."""
+
+    def __init__(self, scales, heads, **kwargs):
+        super().__init__(**kwargs)
+        self._edges, self._buckets = _bucket_intervals(scales)
+        self.tables = [
+            self.add_weight((BUCKETS, heads), keras.initializers.RandomNormal(0, 0.02), name=f"table_{scale}")
+            for scale in scales
+        ]
+        self.built = True
+
+    def call(self, queries, keys):
+        """Positions in bp, integers (..., Q) and (..., K) -> bias (..., heads, Q, K)."""
+        distance = queries[..., :, None] - keys[..., None, :]
+        interval = ops.searchsorted(self._edges, ops.reshape(distance, (-1,)), side="right")
+        table = sum(ops.take(table, self._buckets[:, i], axis=0) for i, table in enumerate(self.tables))
+        bias = ops.reshape(ops.take(table, interval, axis=0), (*ops.shape(distance), -1))
+        return ops.moveaxis(bias, -1, -3)
+
+
+class LayerNorm(layers.LayerNormalization):
+    """Layer normalisation over the last axis, in fewer passes over the rows than Keras takes."""
+
+    def call(self, x):
+        """Rows (..., width) -> each with mean 0 and variance 1, scaled and shifted."""
+        x = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
+        return x * (1 / ops.sqrt(variance + self.epsilon)) * self.gamma + self.beta
+
+
+class TransformerLayer(layers.Layer):
+    """Pre-norm transformer layer on rows (..., T, width): x += attention(LN(x)), x += feed-forward(LN(x))."""
+
+    def __init__(self, width, heads, hidden, **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.heads = width, heads
+        self.norm1 = LayerNorm(epsilon=1e-5, name="norm1")
+        self.query, self.key, self.value, self.out = (
+            layers.Dense(width, use_bias=False, name=name) for name in ("query", "key", "value", "out")
+        )
+        self.norm2 = LayerNorm(epsilon=1e-5, name="norm2")
+        self.expand = layers.Dense(hidden, activation="relu", name="expand")
+        self.contract = layers.Dense(width, name="contract")
+        for layer in (self.norm1, self.query, self.key, self.value, self.out, self.norm2, self.expand):
+            layer.build((None, width))
+        self.contract.build((None, hidden))
+        self.built = True
+
+    def call(self, x, bias):
+        """Every row attends to every row: x (..., T, width), bias (..., heads, T, T) -> (..., T, width)."""
+        normed = self.norm1(x)
+        mixed, _ = _attention(self._queries(normed), *self._keys_values(normed), bias)
+        return self._finished(x, mixed)
+
+    def read_last(self, x, bias):
+        """`call` for the last row alone: x (..., T, width), bias (..., heads, 1, T) -> (..., width).
+
+        A single query is brought to the rows through the key matrix, which is cheaper than bringing every
+        row to a key; the value matrix likewise meets the average of the rows instead of each of them.
+        """
+        normed = self.norm1(x)
+        by_head = (self.width, self.heads, self.width // self.heads)
+        query = self._queries(normed[..., -1:, :])[..., 0, :]
+        asked = ops.einsum("...hd,chd->...hc", query, ops.reshape(self.key.kernel, by_head))
+        shares = tf.nn.softmax(asked @ ops.swapaxes(normed, -1, -2) + bias[..., 0, :])
+        read = ops.einsum("...hc,chd->...hd", shares @ normed, ops.reshape(self.value.kernel, by_head))
+        return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])))
+
+    def keys_values(self, x):
+        """What rows (..., K, width) offer to others: keys (..., heads, d, K), values (..., heads, K, d)."""
+        return self._keys_values(self.norm1(x))
+
+    def attend(self, rows, keys, values, bias, allowed=None):
+        """Rows (..., R, width) attend to the rows of `keys_values` -> new rows, attention (..., heads, R, K).
+
+        bias (..., heads, R, K); allowed (R, K), bool, default all; a row allowed nothing reads nothing.
+        """
+        queries = self._queries(self.norm1(rows))
+        mixed, attention = _attention(queries, keys, values, bias, allowed)
+        return self._finished(rows, mixed), attention
+
+    def _queries(self, normed):
+        # Scaling the kernel instead of the queries saves a pass over every row.
+        scale = (self.width // self.heads) ** -0.5
+        return ops.swapaxes(self._by_head(ops.tensordot(normed, self.query.kernel * scale, 1)), -2, -3)
+
+    def _keys_values(self, normed):
+        keys, values = self._by_head(self.key(normed)), self._by_head(self.value(normed))
+        return ops.moveaxis(keys, -3, -1), ops.swapaxes(values, -2, -3)
+
+    def _by_head(self, x):
+        *lead, rows, width = ops.shape(x)
+        return ops.reshape(x, (*lead, rows, self.heads, width // self.heads))
+
+    def _finished(self, rows, mixed):
+        rows = rows + self.out(mixed)
+        return rows + self.contract(self.expand(self.norm2(rows)))
+
+
+def _attention(queries, keys, values, bias, allowed=None):
+    """Rows (..., R, heads * d) read by queries (..., heads, R, d), and shares (..., heads, R, K)."""
+    logits = queries @ keys + bias
+    if allowed is not None:
+        logits = ops.where(allowed, logits, FORBIDDEN)
+    shares = tf.nn.softmax(logits)
+    if allowed is not None:  # where nothing is allowed the softmax is uniform, and must not be
+        shares = shares * ops.cast(allowed, shares.dtype)
+    mixed = ops.swapaxes(shares @ values, -2, -3)
+    *lead, rows, heads, depth = ops.shape(mixed)
+    return ops.reshape(mixed, (*lead, rows, heads * depth)), shares
+
+
+@keras.saving.register_keras_serializable("creator")
+class Creator(keras.Model):
+    """CREaTor's network: cCREs and genes -> expression on the log1p scale.
+
+    The sizes of Li et al. 2023 are the defaults: 5,068,545 numbers in 87 arrays. `call` runs all of it and
+    can be trained; its three parts are public, for callers who use one part more often than another.
+    """
+
+    def __init__(self, width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4, **kwargs):
+        super().__init__(**kwargs)
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.sizes = {
+            "width": width,
+            "heads": heads,
+            "hidden": hidden,
+            "element_layers": element_layers,
+            "regulation_layers": regulation_layers,
+        }
+        self.token_table = self.add_weight(
+            (TOKENS, width), keras.initializers.RandomNormal(0, 1), name="token_table"
+        )
+        self.signal = layers.Dense(width, name="signal")
+        self.signal.build((None, len(CHANNELS)))
+        self.projection = layers.Conv1D(width, BLOCK, strides=BLOCK, name="projection")
+        self.projection.build((None, None, width))
+        self.element_bias = RelativeBias(ELEMENT_SCALES, heads, name="element_bias")
+        self.element_layers = [
+            TransformerLayer(width, heads, hidden, name=f"element_layer_{i}") for i in range(element_layers)
+        ]
+        self.regulation_bias = RelativeBias(REGULATION_SCALES, heads, name="regulation_bias")
+        self.regulation_layers = [
+            TransformerLayer(width, heads, hidden, name=f"regulation_layer_{i}")
+            for i in range(regulation_layers)
+        ]
+        self.norm = LayerNorm(epsilon=1e-5, name="norm")
+        self.norm.build((None, width))
+        self.head = layers.Dense(1, activation="softplus", name="head")
+        self.head.build((None, width))
+        self.built = True
+
+    def get_config(self):
+        """The five sizes, which are all that a model is built from."""
+        return {**super().get_config(), **self.sizes}
+
+    @tf.function
+    def block_product(self, positions):
+        """What the elements of a length share: kernel (110, width), offset (width,), bias (..., heads, T, T).
+
+        positions (..., T), integers: coordinate in bp of each block of five bases, the last one of the CLS
+        block. Kernel and offset are token table, signal projection and convolution as one product of 5 x 6
+        + 5 x 16 inputs.
+        """
+        width = self.sizes["width"]
+        tokens = ops.einsum("vi,kio->kvo", self.token_table, self.projection.kernel)
+        signal = ops.einsum("ci,kio->kco", self.signal.kernel, self.projection.kernel)
+        kernel = ops.concatenate([ops.reshape(tokens, (-1, width)), ops.reshape(signal, (-1, width))])
+        offset = self.projection.bias + ops.einsum("i,kio->o", self.signal.bias, self.projection.kernel)
+        return kernel, offset, self.element_bias(positions, positions)
+
+    @tf.function
+    def encode(self, tokens, signal, kernel, offset, bias):
+        """Stage 1, elements to vectors: tokens (n, W), signal (n, W, 16), `block_product` -> (n, width)."""
+        n, length = ops.shape(tokens)
+        blocks = length // BLOCK
+        one_hot = ops.reshape(ops.one_hot(tokens, TOKENS), (n, blocks, BLOCK * TOKENS))
+        signal = ops.reshape(signal, (n, blocks, BLOCK * len(CHANNELS)))
+        x = ops.tensordot(ops.concatenate([one_hot, signal], axis=-1), kernel, 1)
+        cls = ops.sum(ops.reshape(kernel[: BLOCK * TOKENS], (BLOCK, TOKENS, -1))[:, CLS], axis=0)
+        x = ops.concatenate([x, ops.broadcast_to(cls, (n, 1, *cls.shape))], axis=1) + offset
+        for layer in self.element_layers[:-1]:
+            x = layer(x, bias)
+        return self.element_layers[-1].read_last(x, bias[..., -1:, :])
+
+    @tf.function
+    def relate(self, vectors, positions, present):
+        """Stage 2 for the cCREs: vectors (N, width), positions (N,) in bp -> keys and values of every layer.
+
+        present (N,), bool: False for rows that only pad. No gene is involved, because nobody attends to one.
+        """
+        bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
+        shown = []
+        for layer in self.regulation_layers:
+            shown.append(layer.keys_values(vectors))
+            if layer is not self.regulation_layers[-1]:
+                vectors, _ = layer.attend(vectors, *shown[-1], bias)
+        return shown
+
+    @tf.function
+    def express(self, gene_vectors, gene_positions, positions, shown, allowed):
+        """Stage 2 for genes: each reads the cCREs of `relate` -> expression (G,), attention of every layer.
+
+        gene_vectors (G, width), gene_positions (G,) TSS in bp, allowed (G, N), bool: which cCREs a gene may
+        attend to. Attention is one (heads, G, N) a layer.
+        """
+        bias = self.regulation_bias(gene_positions, positions)
+        rows, attention = gene_vectors, []
+        for layer, keys_values in zip(self.regulation_layers, shown, strict=True):
+            rows, shares = layer.attend(rows, *keys_values, bias, allowed)
+            attention.append(shares)
+        return self.head(self.norm(rows))[:, 0], attention
+
+    def call(self, inputs):
+        """All of it, differentiable: the five arrays of `predict_expression` as a dict -> expression (G,)."""
+        tokens, signal, positions, tss = (inputs[key] for key in ("E_ge", "E_chp", "E_pos", "G_pos"))
+        n, g = tokens.shape[0], tss.shape[0]
+        shared = self.block_product(element_positions(tokens.shape[1]))
+        vectors = self.encode(tokens, signal, *shared)
+        window = ops.concatenate([inputs["G_gpos"], tss[:, None]], axis=1)[:, ::BLOCK]
+        genes = self.encode(*empty_windows(g), *self.block_product(window))
+        shown = self.relate(vectors, positions, ops.ones(n, "bool"))
+        return self.express(genes, tss, positions, shown, ops.ones((g, n), "bool"))[0]
+
+
+def element_positions(length):
+    """Coordinate of each block of an element of `length` bp, and of its CLS block: (length / 5 + 1,)."""
+    return np.arange(0, length + BLOCK, BLOCK)
+
+
+def empty_windows(genes):
+    """What the element encoder is shown of genes: no base, no signal; (genes, 700), (genes, 700, 16)."""
+    return np.zeros((genes, GENE_WINDOW), np.int64), np.zeros((genes, GENE_WINDOW, len(CHANNELS)), np.float32)
+
+
+# --- use -------------------------------------------------------------------------------------------------
+
+
+def predict_expression(model, E_ge, E_chp, E_pos, G_pos, G_gpos):
+    """Expression of genes that all see the same cCREs, on the log1p scale.
+
+    E_ge (N, W) tokens, W a multiple of 5; E_chp (N, W, 16) signal; E_pos (N,) bp; G_pos (G,) TSS in bp;
+    G_gpos (G, 700) coordinates of the gene windows -> (G,) float32.
+    """
+    return expression(model, element_vectors(model, E_ge, E_chp), E_pos, G_pos, G_gpos)
+
+
+def element_vectors(model, E_ge, E_chp):
+    """Vectors of cCREs: E_ge (N, W) tokens 0..5, E_chp (N, W, 16) signal -> (N, width) float32.
+
+    A vector depends on its own element alone; compute it once a cell type and use it for every gene in reach.
+    """
+    count, length = E_ge.shape
+    vectors = np.empty((count, model.sizes["width"]), np.float32)
+    chunk = max(1, BASES_AT_A_TIME // length)
+    size = chunk if count > chunk else min(chunk, _padded_size(count))
+    with _full_float32():
+        shared = model.block_product(element_positions(length))
+    for start in range(0, count, chunk):
+        part = slice(start, start + chunk)
+        with _full_float32():
+            encoded = model.encode(_padded(E_ge[part], size), _padded(E_chp[part], size, np.float32), *shared)
+        vectors[part] = encoded[: count - start]
+    return vectors
+
+
+def gene_vectors(model, G_pos, G_gpos):
+    """Vectors of genes: G_pos (G,) and G_gpos (G, 700) in bp -> (G, width) float32.
+
+    Only the window relative to the TSS matters, so genes laid out alike are computed once.
+    """
+    windows = np.concatenate([G_gpos, G_pos[:, None]], axis=1)[:, ::BLOCK] - G_pos[:, None]
+    layouts, layout_of = np.unique(windows, axis=0, return_inverse=True)
+    chunk = BASES_AT_A_TIME // GENE_WINDOW
+    vectors = []
+    for start in range(0, len(layouts), chunk):
+        part = layouts[start : start + chunk]
+        window = _padded(part, min(chunk, _padded_size(len(part))))
+        with _full_float32():
+            encoded = model.encode(*empty_windows(len(window)), *model.block_product(window))
+        vectors.append(encoded[: len(part)].numpy())
+    return np.concatenate(vectors)[layout_of.reshape(-1)]
+
+
+def expression(model, vectors, E_pos, G_pos, G_gpos, in_reach=None):
+    """Expression of genes from vectors computed before, on the log1p scale -> (G,) float32.
+
+    vectors (N, width) from `element_vectors`, E_pos (N,), G_pos (G,), G_gpos (G, 700), bp. in_reach: for
+    each gene the indices of the cCREs it sees (at least one), where they are not all; genes with the same
+    cCREs share the work on them, and cCREs out of a gene's reach have no part in its number at all.
+    """
+    genes = gene_vectors(model, G_pos, G_gpos)
+    predicted = np.empty(len(G_pos), np.float32)
+    for members, of in _shared_sets(len(E_pos), len(G_pos), in_reach):
+        shown = _Shown(model, vectors[members], E_pos[members])
+        for part in _parts(of):
+            predicted[part] = shown.read(genes[part], G_pos[part])[0]
+    return predicted
+
+
+def gene_attention(model, vectors, E_pos, G_pos, G_gpos):
+    """How much each gene attends to each cCRE: arguments of `expression` -> (G, layers, heads, N) float32.
+
+    Over N every row sums to 1.
+    """
+    genes = gene_vectors(model, G_pos, G_gpos)
+    shown = _Shown(model, vectors, E_pos)
+    parts = [shown.read(genes[part], G_pos[part])[1] for part in _parts(np.arange(len(G_pos)))]
+    return np.concatenate(parts)
+
+
+def ablation_scores(model, vectors, E_pos, G_pos, G_gpos):
+    """Drop in expression when a gene may not attend to a cCRE: arguments of `expression` -> (G, N) float32.
+
+    Only the gene's row is kept from the cCRE, in every layer; the cCREs go on attending to each other, so
+    what a cCRE does through its neighbours remains. A positive score is an element that raises the
+    prediction. A gene that sees a single cCRE reads nothing without it. Cost: the cCREs once, then one row
+    for each score.
+    """
+    genes = gene_vectors(model, G_pos, G_gpos)
+    shown = _Shown(model, vectors, E_pos)
+    scores = np.empty((len(G_pos), len(E_pos)), np.float32)
+    for gene, (vector, tss) in enumerate(zip(genes, G_pos, strict=True)):
+        (intact,), _ = shown.read(vector[None], tss[None])
+        for part in _parts(np.arange(len(E_pos))):
+            rows = np.repeat(vector[None], len(part), axis=0), np.repeat(tss, len(part))
+            scores[gene, part] = intact - shown.read(*rows, forbidden=part)[0]
+    return scores
+
+
+class _Shown:
+    """A set of cCREs after stage 2, ready to be read by any number of genes."""
+
+    def __init__(self, model, vectors, positions):
+        self.model, self.count = model, len(positions)
+        self.size = _padded_size(self.count)
+        self.positions = _padded(positions, self.size)
+        present = np.arange(self.size) < self.count
+        with _full_float32():
+            self.keys_values = model.relate(_padded(vectors, self.size, np.float32), self.positions, present)
+
+    def read(self, genes, positions, forbidden=None):
+        """Genes (G, width) at positions (G,) -> expression (G,), attention (G, layers, heads, N).
+
+        forbidden (G,): one cCRE for each row that it may not attend to.
+        """
+        count = len(genes)
+        size = _padded_size(count)
+        allowed = np.zeros((size, self.size), bool)
+        allowed[:, : self.count] = True
+        if forbidden is not None:
+            allowed[np.arange(count), forbidden] = False
+        with _full_float32():
+            predicted, attention = self.model.express(
+                _padded(genes, size, np.float32),
+                _padded(positions, size),
+                self.positions,
+                self.keys_values,
+                allowed,
+            )
+        attention = np.stack([shares[..., :count, : self.count] for shares in attention])
+        return predicted[:count].numpy(), attention.transpose(2, 0, 1, 3)
+
+
+def _shared_sets(count, genes, in_reach):
+    """Index arrays: each distinct set of cCREs, and the genes that see exactly it."""
+    if in_reach is None:
+        return [(np.arange(count), np.arange(genes))]
+    if len(in_reach) != genes:
+        raise ValueError(f"in_reach holds the cCREs of {len(in_reach)} genes, there are {genes}")
+    sets = {}
+    for gene, members in enumerate(in_reach):
+        members = np.asarray(members, np.int64)
+        if members.size == 0:
+            raise ValueError(f"gene {gene} sees no cCRE; its expression cannot be predicted, leave it out")
+        sets.setdefault(members.tobytes(), (members, []))[1].append(gene)
+    return [(members, np.array(of)) for members, of in sets.values()]
+
+
+def _parts(indices):
+    return [indices[i : i + ROWS_AT_A_TIME] for i in range(0, len(indices), ROWS_AT_A_TIME)]
+
+
+def _padded_size(count):
+    """The smallest of SIZES that holds `count`; beyond them, the next multiple of 1024."""
+    return next((size for size in SIZES if size >= count), -(-count // 1024) * 1024)
+
+
+def _padded(array, size, dtype=np.int64):
+    """The array with zeros appended along its first axis up to `size`."""
+    padding = [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(np.asarray(array, dtype), padding)
+
+
+@contextlib.contextmanager
+def _full_float32():
+    """Keeps a GPU from rounding the factors of float32 products to 10 bits (TF32): a digit is lost."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)

@@ -1,0 +1,225 @@
+"""creator.torchfile: torch files and pickles are read right, and nothing in them is run."""
+
+import contextlib
+import os
+import pickle
+import subprocess
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from creator_files import STORAGE_CLASS, Call, dumps, layouts, legacy_file, storage_id, strided, zip_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from creator import InputError
+from creator.torchfile import Tensor, as_array, read_torch_file
+
+
+def read_bytes(tmp_path, data):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    return read_torch_file(path)
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+@pytest.mark.parametrize("dtype", [dtype for dtype in STORAGE_CLASS if dtype != "bfloat16"])
+def test_every_layout_and_type(tmp_path, layout, dtype):
+    values = np.array([[1, 0, 3], [4, 5, 200]]).astype(dtype)
+    read = read_bytes(tmp_path, layouts(values, dtype, 0, (2, 3), (3, 1))[layout])["x"]
+    assert as_array(read).dtype == values.dtype
+    np.testing.assert_array_equal(as_array(read), values)
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path, layout):
+    halves = np.array([0x3F80, 0xC040, 0x7F80], np.uint16)  # 1, -3, infinity
+    read = read_bytes(tmp_path, layouts(halves, "bfloat16", 0, (3,), (1,))[layout])["x"]
+    assert as_array(read).tolist() == [1.0, -3.0, float("inf")]
+    assert read.dtype == as_array(read).dtype == np.float32
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+@pytest.mark.parametrize(
+    ("offset", "shape", "stride", "expected"),
+    [
+        (0, (3, 2), (1, 3), [[0, 3], [1, 4], [2, 5]]),  # transposed
+        (7, (2, 2), (2, 1), [[7, 8], [9, 10]]),  # a view that begins later
+        (1, (3,), (4,), [1, 5, 9]),  # every fourth
+        (2, (2, 3), (1, 0), [[2, 2, 2], [3, 3, 3]]),  # expanded
+        (0, (0, 5), (5, 1), np.empty((0, 5)).tolist()),
+        (11, (), (), 11),
+    ],
+)
+def test_views_and_strides(tmp_path, layout, offset, shape, stride, expected):
+    read = read_bytes(tmp_path, layouts(np.arange(12.0), "float64", offset, shape, stride)[layout])["x"]
+    assert as_array(read).tolist() == expected
+    assert read.shape == shape
+
+
+def test_view_beyond_its_storage_is_refused(tmp_path):
+    for data in layouts(np.arange(12.0), "float64", 0, (3, 5), (5, 1)).values():
+        with pytest.raises(InputError, match="ends at number 15 of 12"):
+            as_array(read_bytes(tmp_path, data)["x"])
+
+
+def test_huge_expanded_view_takes_no_memory(tmp_path):
+    for data in layouts(np.ones(1), "float64", 0, (10**6, 10**6), (0, 0)).values():
+        assert as_array(read_bytes(tmp_path, data)["x"])[10**5, 10**5] == 1
+
+
+def test_big_endian_zip(tmp_path):
+    values = np.arange(5, dtype=">f4")
+    tensor = strided(storage_id("0", "float32", 5), 0, (5,), (1,))
+    read = read_bytes(tmp_path, zip_file(tensor, {"0": (5, values.tobytes())}, byteorder="big"))
+    assert as_array(read).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_two_tensors_of_one_storage(tmp_path):
+    both = [strided(storage_id("0", "int64", 6, True), start, (3,), (1,)) for start in (0, 3)]
+    first, second = read_bytes(tmp_path, legacy_file(both, {"0": (6, np.arange(6).tobytes())}))
+    assert as_array(first).tolist() + as_array(second).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_numpy_and_plain_containers(tmp_path, protocol):
+    value = {
+        "array": np.arange(6.0).reshape(2, 3),
+        "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "other end": np.arange(3, dtype=">i4"),
+        "text": np.array(["GATA1", "CTCF"]),
+        "number": np.float32(2.5),
+        "ordered": OrderedDict(a=1, b=[2.5, None, True]),
+        "mixed": ((1, 2, 3, 4), {5}, frozenset([6]), b"seven", bytearray(b"8"), -9, 2**70, "ten"),
+    }
+    read = read_bytes(tmp_path, pickle.dumps(value, protocol))
+    for key in ("array", "columns", "other end", "text", "number"):
+        np.testing.assert_array_equal(read[key], value[key])
+    assert read["ordered"] == value["ordered"]
+    assert read["mixed"] == value["mixed"]
+
+
+def test_numpy_names_from_before_numpy_2(tmp_path):
+    data = pickle.dumps({"x": np.arange(3), "y": np.float64(4)}, 2).replace(b"numpy._core", b"numpy.core")
+    read = read_bytes(tmp_path, data)
+    assert (read["x"].tolist(), read["y"]) == ([0, 1, 2], 4)
+
+
+class Runs:
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+def attacks(marker):
+    touch = f"touch {marker}"
+    return {
+        "os.system": (Runs(os.system, touch), "system"),
+        "eval": (Runs(eval, f"open({str(marker)!r}, 'w')"), "eval"),
+        "getattr": (Runs(getattr, touch, "upper"), "getattr"),
+        "popen": (Runs(subprocess.Popen, touch), "Popen"),
+        "nested": ({"E_ge": [({"deep": Runs(os.system, touch)},)]}, "system"),
+        "as argument": (Runs(OrderedDict, Runs(os.system, touch)), "system"),
+        "torch name": (Call("torch._utils._import_dotted_name", "os.system"), "_import_dotted_name"),
+        "torch load": (Call("torch.serialization.load", "other.pth"), "torch.serialization.load"),
+        "inside a tensor": (
+            Call("torch.storage._load_from_bytes", legacy_file(Runs(os.system, touch), {})),
+            "system",
+        ),
+    }
+
+
+@pytest.mark.parametrize("attack", attacks(""))
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+def test_nothing_is_run(tmp_path, attack, layout):
+    marker = tmp_path / "marker"
+    value, name = attacks(marker)[attack]
+    if attack == "inside a tensor" and layout != "pickle":
+        name = (
+            "a storage inside a storage"  # where no tensor carries its storage, the bytes are not looked at
+        )
+    data = {
+        "zip": lambda: zip_file(value, {}),
+        "stream": lambda: legacy_file(value, {}),
+        "pickle": lambda: dumps(value),
+    }[layout]()
+    with pytest.raises(InputError, match=name) as refused:
+        read_bytes(tmp_path, data)
+    assert not marker.exists()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",  # protocol 0
+        b"(S'true'\nios\nsystem\n.",  # INST
+        b"(cos\nsystem\nS'true'\no.",  # OBJ
+        b"\x80\x02ccollections\nOrderedDict\n)R}(X\x01\x00\x00\x00aK\x01ub0cos\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",  # STACK_GLOBAL
+        b"\x80\x02\x82\x01.",  # a name from the extension registry
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)Rcbuiltins\ndict\nb.",  # state from a name
+        b"\x80\x02ccollections\nOrderedDict\n}X\x01\x00\x00\x00aK\x01sb.",  # state for a name
+    ],
+)
+def test_hand_made_programs(tmp_path, data):
+    with pytest.raises(InputError):
+        read_bytes(tmp_path, data)
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+def test_cut_short_anywhere(tmp_path, layout):
+    whole = layouts(np.arange(50.0), "float64", 0, (50,), (1,))[layout]
+    for length in range(0, len(whole) - 1, 7):
+        with pytest.raises(InputError) as refused:
+            as_array(read_bytes(tmp_path, whole[:length])["x"])
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R."]
+)
+def test_what_doubles_fifty_times_is_refused_at_once(tmp_path, end):
+    doubled = b"\x80\x04K\x01\x94" + b"0h\x00h\x00\x86q\x00" * 50
+    with pytest.raises(InputError):
+        read_bytes(tmp_path, doubled + b"0" + end)
+
+
+def test_other_kinds_of_files(tmp_path):
+    for data, text in (
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "PNG"),
+        (b"", "empty"),
+        (b"E_ge\tE_chp\n", "no torch file and no pickle"),
+        (zip_file({}, {}).replace(b"data.pkl", b"data.txt"), "torch.save did not write"),
+    ):
+        with pytest.raises(InputError, match=text):
+            read_bytes(tmp_path, data)
+
+
+def test_compressed_storage_is_not_inflated(tmp_path):
+    tensor = strided(storage_id("0", "uint8", 10**7), 0, (10**7,), (1,))
+    data = zip_file(tensor, {"0": (10**7, bytes(10**7))}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="compressed"):
+        read_bytes(tmp_path, data)
+
+
+WHOLE = list(layouts(np.arange(20.0), "float64", 0, (4, 5), (5, 1)).values())
+WHOLE.append(pickle.dumps({"x": np.arange(20.0), "y": [1, (2, 3), {"z": None}]}, 4))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6))
+def test_damaged_bytes_are_read_or_refused(tmp_path_factory, whole, changes):
+    """Whatever happens to a file, it gives an InputError or plain data, and no other exception."""
+    data = bytearray(whole)
+    for position, byte in changes:
+        data[position % len(data)] = byte
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(data)
+    with contextlib.suppress(InputError):
+        root = read_torch_file(path)
+        if isinstance(root, dict) and isinstance(root.get("x"), Tensor):
+            root["x"].numpy()
