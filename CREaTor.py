@@ -8,12 +8,12 @@ Source: Li et al. 2023, Genome Biology 24:266.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from creator import InputError
 from creator.checkpoint import load_model, load_published, read_input, save_model
+from lcre.device import import_tensorflow
 
 CHECKPOINT = "checkpoints/chk.pth"  # where the published commands look for the authors' weights
 
@@ -24,8 +24,6 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     if arguments.command is None and arguments.input is None:
         parser.error("give an input: -i INPUT")
-    # TensorFlow tells about itself on stderr, where a user looks for what went wrong.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if arguments.command == "convert":
             convert(arguments.published, arguments.model)
@@ -51,6 +49,7 @@ def predict(input_path, checkpoint_path):
             f"no checkpoint {checkpoint_path}; put the authors' file at {CHECKPOINT} (README, 'The authors' "
             "checkpoint'), or give another with -c"
         )
+    import_tensorflow()
     model = _named(checkpoint_path, load_model)
 
     from creator.network import predict_expression
@@ -62,6 +61,7 @@ def convert(published_path, model_path):
     """Writes a published `.pth` as a `.keras` model."""
     if Path(model_path).suffix != ".keras":
         raise InputError(f"{model_path}: a converted model is a .keras file; give a name that ends in .keras")
+    import_tensorflow()
     model = _named(published_path, load_published)
     save_model(model, model_path)
     print(f"{model_path}: {model.count_params():,} numbers from {published_path}")
@@ -83,14 +83,9 @@ def _parser():
         description="Predicts a gene's expression from the cCREs within its reach.",
         epilog="Input and checkpoint are described in README.md, section CREaTor.",
     )
+    parser.add_argument("-i", "--input", metavar="INPUT", help="pickle with E_ge, E_chp, E_pos, G_pos, G_gpos")
     parser.add_argument(
-        "-i", "--input", metavar="INPUT", help="pickle with E_ge, E_chp, E_pos, G_pos, G_gpos"
-    )
-    parser.add_argument(
-        "-c",
-        "--checkpoint",
-        default=CHECKPOINT,
-        help="the published .pth, or a .keras model (default: %(default)s)",
+        "-c", "--checkpoint", default=CHECKPOINT, help="the published .pth, or a .keras model (default: %(default)s)"
     )
     commands = parser.add_subparsers(dest="command", metavar="convert")
     command = commands.add_parser("convert", help="write a published .pth as a .keras model")

@@ -97,11 +97,7 @@ def read_published_arrays(path):
     if missing or misshaped or foreign:
         problems = [
             f"{len(items)} {problem}: {', '.join(items)}"
-            for problem, items in (
-                ("missing", missing),
-                ("of another shape or type", misshaped),
-                ("too many", foreign),
-            )
+            for problem, items in (("missing", missing), ("of another shape or type", misshaped), ("too many", foreign))
             if items
         ]
         raise InputError(
@@ -295,9 +291,7 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
         )
     _check_whole_numbers("E_ge", E_ge, "tokens")
     if (wrong := (E_ge < 0) | (E_ge >= TOKENS)).any():
-        raise InputError(
-            f"E_ge holds {_first_bad(E_ge, wrong)}; tokens are 0 (pad or N), 1 to 4 (bases) and 5 (CLS)"
-        )
+        raise InputError(f"E_ge holds {_first_bad(E_ge, wrong)}; tokens are 0 (pad or N), 1 to 4 (bases) and 5 (CLS)")
 
     if E_chp.shape[-1] != len(CHANNELS):
         raise InputError(
@@ -305,9 +299,7 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
             "the published order, with zeros for a track that you do not have"
         )
     if E_chp.shape[:2] != E_ge.shape:
-        raise InputError(
-            f"E_chp has shape {E_chp.shape}; to fit E_ge it must be {(*E_ge.shape, len(CHANNELS))}"
-        )
+        raise InputError(f"E_chp has shape {E_chp.shape}; to fit E_ge it must be {(*E_ge.shape, len(CHANNELS))}")
     if E_chp.dtype.kind not in "fiu":
         raise InputError(f"E_chp holds {E_chp.dtype}; signal is float32, save E_chp.float()")
     if not (finite := np.isfinite(E_chp)).all():

@@ -197,9 +197,7 @@ class Creator(keras.Model):
             "element_layers": element_layers,
             "regulation_layers": regulation_layers,
         }
-        self.token_table = self.add_weight(
-            (TOKENS, width), keras.initializers.RandomNormal(0, 1), name="token_table"
-        )
+        self.token_table = self.add_weight((TOKENS, width), keras.initializers.RandomNormal(0, 1), name="token_table")
         self.signal = layers.Dense(width, name="signal")
         self.signal.build((None, len(CHANNELS)))
         self.projection = layers.Conv1D(width, BLOCK, strides=BLOCK, name="projection")
@@ -210,8 +208,7 @@ class Creator(keras.Model):
         ]
         self.regulation_bias = RelativeBias(REGULATION_SCALES, heads, name="regulation_bias")
         self.regulation_layers = [
-            TransformerLayer(width, heads, hidden, name=f"regulation_layer_{i}")
-            for i in range(regulation_layers)
+            TransformerLayer(width, heads, hidden, name=f"regulation_layer_{i}") for i in range(regulation_layers)
         ]
         self.norm = LayerNorm(epsilon=1e-5, name="norm")
         self.norm.build((None, width))
@@ -421,11 +418,7 @@ class _Shown:
             allowed[np.arange(count), forbidden] = False
         with _full_float32():
             predicted, attention = self.model.express(
-                _padded(genes, size, np.float32),
-                _padded(positions, size),
-                self.positions,
-                self.keys_values,
-                allowed,
+                _padded(genes, size, np.float32), _padded(positions, size), self.positions, self.keys_values, allowed
             )
         attention = np.stack([shares[..., :count, : self.count] for shares in attention])
         return predicted[:count].numpy(), attention.transpose(2, 0, 1, 3)

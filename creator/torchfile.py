@@ -133,9 +133,7 @@ class Tensor:
         try:
             values = self._storage.values(self._dtype)
         except DAMAGE as error:
-            raise InputError(
-                f"damaged: a tensor of shape {self.shape} cannot be read ({_shown(error)})"
-            ) from None
+            raise InputError(f"damaged: a tensor of shape {self.shape} cannot be read ({_shown(error)})") from None
         if math.prod(self.shape) == 0:
             return np.empty(self.shape, values.dtype)
         last = self._offset + sum((n - 1) * step for n, step in zip(self.shape, self._stride, strict=True))
@@ -266,9 +264,7 @@ def _read_legacy(data):
     protocol = _step_through(stream, _Reader())
     if protocol != LEGACY_PROTOCOL:
         raise InputError(f"torch file of protocol {_shown(protocol)}, not {LEGACY_PROTOCOL}; save it again")
-    _step_through(
-        stream, _Reader()
-    )  # sizes of the writer's C types; the storages are little-endian throughout
+    _step_through(stream, _Reader())  # sizes of the writer's C types; the storages are little-endian throughout
     storages, start_of = {}, {}
 
     def storage(persistent_id):
@@ -365,9 +361,7 @@ def _embedded_storage(data):
 
 def _numpy_dtype(code, *_align_and_copy):
     if not re.fullmatch(r"[biufcSU]\d{1,9}", code):
-        raise InputError(
-            f"holds a numpy array of type {_shown(code)}; only numbers and fixed-width text are read"
-        )
+        raise InputError(f"holds a numpy array of type {_shown(code)}; only numbers and fixed-width text are read")
     return np.dtype(code)
 
 

@@ -60,9 +60,7 @@ def train():
     random = np.random.default_rng(SEED)
     model = Creator(**SIZES)
     optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            0.0, STEPS - 100, warmup_target=LEARNING_RATE, warmup_steps=100
-        ),
+        keras.optimizers.schedules.CosineDecay(0.0, STEPS - 100, warmup_target=LEARNING_RATE, warmup_steps=100),
         clipnorm=1.0,
     )
 

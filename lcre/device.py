@@ -26,19 +26,26 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
+def import_tensorflow():
+    """Import TensorFlow and Keras without their greetings; return the module and the GPUs that it sees."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster or equal: benchmarks/training.py
+    with quiet_stderr():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        return tf, tf.config.list_physical_devices("GPU")
+
+
 def start_tensorflow() -> str:
     """Import TensorFlow for repeatable runs and return what it computes on, in words.
 
     With the same seed the same machine gives the same numbers. A GPU's memory is taken as needed, and its
     matrix products are done in float16 with float32 sums where the chip has units for it.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster or equal: benchmarks/training.py
-    with quiet_stderr():
-        import keras
-        import tensorflow as tf
+    tf, gpus = import_tensorflow()
+    import keras
 
-        gpus = tf.config.list_physical_devices("GPU")
     tf.config.experimental.enable_op_determinism()
     if not gpus:
         return f"CPU, {os.cpu_count()} cores{why_no_gpu(tf)}"

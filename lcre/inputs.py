@@ -495,7 +495,7 @@ def join_names(names: Iterable[str], others: Iterable[str], bridges, what: str, 
         what: the two sides and the thing, as in "GTF and FASTA have no chromosome".
         notes: sentences for the user, added to.
     """
-    names, others = list(dict.fromkeys(names)), list(dict.fromkeys(others))
+    names, others = (list(dict.fromkeys(pd.Index(side).tolist())) for side in (names, others))
     mapping, sentence = bridge_names(names, others, bridges)
     if not mapping:
         left, _, right, *_ = what.split()

@@ -66,9 +66,7 @@ def dumps(value, protocol=2):
 
 
 def storage_id(key, dtype, length, legacy=False):
-    return Persistent(
-        ("storage", Name(f"torch.{STORAGE_CLASS[dtype]}"), key, "cpu", length, *([None] * legacy))
-    )
+    return Persistent(("storage", Name(f"torch.{STORAGE_CLASS[dtype]}"), key, "cpu", length, *([None] * legacy)))
 
 
 def strided(storage, offset, shape, stride):

@@ -53,16 +53,12 @@ def random_input(seed, count, length=350, genes=1, sort=True, descending=False):
 def plain_expression(arrays, E_ge, E_chp, E_pos, G_pos, G_gpos):
     """Expression of each gene by itself -> (G,) float32."""
     one = tf.function(plain_gene, autograph=False)
-    return np.array(
-        [one(arrays, E_ge, E_chp, E_pos, *gene)[0].numpy() for gene in _one_by_one(G_pos, G_gpos)]
-    )
+    return np.array([one(arrays, E_ge, E_chp, E_pos, *gene)[0].numpy() for gene in _one_by_one(G_pos, G_gpos)])
 
 
 def plain_attention(arrays, E_ge, E_chp, E_pos, G_pos, G_gpos):
     """Attention of each gene's row to the cCREs -> (G, layers, heads, N)."""
-    return np.stack(
-        [plain_gene(arrays, E_ge, E_chp, E_pos, *gene)[1].numpy() for gene in _one_by_one(G_pos, G_gpos)]
-    )
+    return np.stack([plain_gene(arrays, E_ge, E_chp, E_pos, *gene)[1].numpy() for gene in _one_by_one(G_pos, G_gpos)])
 
 
 def plain_ablation(arrays, E_ge, E_chp, E_pos, G_pos, G_gpos):
@@ -139,9 +135,7 @@ def _layer(arrays, name, x, bias):
     heads = bias.shape[-3]
     normed = _norm(arrays, f"{name}.norm1", x)
     query, key, value = (
-        tf.transpose(
-            tf.reshape(_dense(arrays, f"{name}.attn.fc_{part}", normed), (n, length, heads, -1)), (0, 2, 1, 3)
-        )
+        tf.transpose(tf.reshape(_dense(arrays, f"{name}.attn.fc_{part}", normed), (n, length, heads, -1)), (0, 2, 1, 3))
         for part in ("query", "key", "value")
     )
     logits = tf.matmul(query, key, transpose_b=True) / np.float32(np.sqrt(width // heads))

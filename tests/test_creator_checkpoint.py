@@ -17,22 +17,13 @@ from creator_plain import plain_expression, random_arrays, random_input
 
 import CREaTor
 from creator import InputError
-from creator.checkpoint import (
-    CreatorInput,
-    is_keras_file,
-    published_shapes,
-    read_input,
-    read_published_arrays,
-)
+from creator.checkpoint import CreatorInput, is_keras_file, published_shapes, read_input, read_published_arrays
 
 EXAMPLE = 2.3758  # what example/run_example.sh prints; the made-up rule behind it says 2.271
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = {
     "epoch": 7,
-    "optimizer": {
-        "state": {0: {"step": 3, "exp_avg": np.zeros(4)}},
-        "param_groups": [{"lr": 1e-4, "params": [0]}],
-    },
+    "optimizer": {"state": {0: {"step": 3, "exp_avg": np.zeros(4)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]},
     "args": Namespace(width=256),
     "best": np.float64(0.5),
     "history": OrderedDict(loss=[1.0, 0.5]),
@@ -110,9 +101,7 @@ def test_checkpoint_of_another_network_lists_what_differs(arrays, tmp_path, capf
     assert "1 too many: encoder2.layers.4.norm1.weight)" in line
 
     path.write_bytes(zip_file(*checkpoint_value({"conv1.weight": np.ones((64, 3), np.float32)})))
-    assert "87 missing: embed_genome.0.weight (6, 256)" in refused(
-        capfd, "convert", path, tmp_path / "m.keras"
-    )
+    assert "87 missing: embed_genome.0.weight (6, 256)" in refused(capfd, "convert", path, tmp_path / "m.keras")
 
 
 def test_diverged_checkpoint(arrays, tmp_path):
@@ -158,17 +147,11 @@ WRONG_INPUTS = {
     "short signal": ({"E_chp": np.zeros((4, 45, 16), np.float32)}, "it must be (4, 50, 16)"),
     "nan signal": ({"E_chp": np.full((4, 50, 16), np.nan, np.float32)}, "nan at [0, 0, 0] and 3,199 more"),
     "signal of text": ({"E_chp": np.full((4, 50, 16), "a")}, "E_chp holds <U1"),
-    "missing key": (
-        {"E_pos": None, "G_gpos": None},
-        "has no E_pos, G_gpos (it holds 'E_ge', 'E_chp', 'G_pos')",
-    ),
+    "missing key": ({"E_pos": None, "G_gpos": None}, "has no E_pos, G_gpos (it holds 'E_ge', 'E_chp', 'G_pos')"),
     "a list": ({"E_pos": [1, 2, 3, 4]}, "E_pos is a list where an array is expected"),
     "too many positions": ({"E_pos": np.arange(5)}, "E_pos has shape (5,); it must be (4,)"),
     "short gene window": ({"G_gpos": np.zeros((1, 699), np.int64)}, "it must be (1, 700)"),
-    "flat signal": (
-        {"E_chp": np.zeros((4, 50), np.float32)},
-        "E_chp has shape (4, 50); it must be (N, W, 16)",
-    ),
+    "flat signal": ({"E_chp": np.zeros((4, 50), np.float32)}, "E_chp has shape (4, 50); it must be (N, W, 16)"),
 }
 
 

@@ -5,14 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from creator_plain import (
-    plain_ablation,
-    plain_attention,
-    plain_bucket,
-    plain_expression,
-    random_arrays,
-    random_input,
-)
+from creator_plain import plain_ablation, plain_attention, plain_bucket, plain_expression, random_arrays, random_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,18 +86,14 @@ def test_one_search_finds_the_buckets_of_all_scales(distance):
 )
 def test_agrees_with_the_plain_network(model, arrays, count, length, genes, sort, descending):
     inputs = random_input(count, count, length, genes, sort, descending)
-    np.testing.assert_allclose(
-        network.predict_expression(model, *inputs), plain_expression(arrays, *inputs), rtol=3e-6
-    )
+    np.testing.assert_allclose(network.predict_expression(model, *inputs), plain_expression(arrays, *inputs), rtol=3e-6)
 
 
 def test_agrees_with_the_plain_network_at_the_published_sizes():
     arrays, inputs = random_arrays(3), random_input(4, 6, 350)
     model = model_of(arrays, {})
     assert (len(model.weights), model.count_params()) == (87, 5_068_545)
-    np.testing.assert_allclose(
-        network.predict_expression(model, *inputs), plain_expression(arrays, *inputs), rtol=5e-6
-    )
+    np.testing.assert_allclose(network.predict_expression(model, *inputs), plain_expression(arrays, *inputs), rtol=5e-6)
 
 
 def test_agrees_with_the_published_numbers():
@@ -204,10 +193,7 @@ def test_ablation_of_the_only_cCRE_leaves_nothing_to_read(model, arrays):
     vectors = network.element_vectors(model, tokens, signal)
     scores = network.ablation_scores(model, vectors, *positions)
     intact = network.expression(model, vectors, *positions)
-    deaf = {
-        name: array * (not (name.startswith("encoder2") and "fc_out" in name))
-        for name, array in arrays.items()
-    }
+    deaf = {name: array * (not (name.startswith("encoder2") and "fc_out" in name)) for name, array in arrays.items()}
     set_published_arrays(model, deaf)
     np.testing.assert_allclose(scores, [intact - network.expression(model, vectors, *positions)], atol=1e-6)
 

@@ -125,10 +125,7 @@ def attacks(marker):
         "as argument": (Runs(OrderedDict, Runs(os.system, touch)), "system"),
         "torch name": (Call("torch._utils._import_dotted_name", "os.system"), "_import_dotted_name"),
         "torch load": (Call("torch.serialization.load", "other.pth"), "torch.serialization.load"),
-        "inside a tensor": (
-            Call("torch.storage._load_from_bytes", legacy_file(Runs(os.system, touch), {})),
-            "system",
-        ),
+        "inside a tensor": (Call("torch.storage._load_from_bytes", legacy_file(Runs(os.system, touch), {})), "system"),
     }
 
 
@@ -138,9 +135,7 @@ def test_nothing_is_run(tmp_path, attack, layout):
     marker = tmp_path / "marker"
     value, name = attacks(marker)[attack]
     if attack == "inside a tensor" and layout != "pickle":
-        name = (
-            "a storage inside a storage"  # where no tensor carries its storage, the bytes are not looked at
-        )
+        name = "a storage inside a storage"  # where no tensor carries its storage, the bytes are not looked at
     data = {
         "zip": lambda: zip_file(value, {}),
         "stream": lambda: legacy_file(value, {}),
@@ -179,9 +174,7 @@ def test_cut_short_anywhere(tmp_path, layout):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R."]
-)
+@pytest.mark.parametrize("end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R."])
 def test_what_doubles_fifty_times_is_refused_at_once(tmp_path, end):
     doubled = b"\x80\x04K\x01\x94" + b"0h\x00h\x00\x86q\x00" * 50
     with pytest.raises(InputError):
