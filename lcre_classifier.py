@@ -132,6 +132,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
     partner = inputs.join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
+    notes.append(f"{len(partner):,} of {len(expression):,} genes of the table are in the annotation")
     genes["in_table"] = ids.isin(partner)
     genes["logMaxTPM"] = ids.map(partner).map(expression)
     low, high = find_thresholds(expression, settings)
@@ -165,17 +166,10 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         )
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
-    notes += [f"{len(scaffolds)} scaffolds train but are not held out: {examples(sorted(scaffolds))}"] * bool(scaffolds)
-    notes += [f"organelles neither train nor are held out: {examples(sorted(organelles))}"] * bool(organelles)
-    used = genes.loc[genes["status"] == "used", "target"]
+    notes += check.describe_chromosomes(organelles, scaffolds)
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
-    for target, name in enumerate(("low", "high")):
-        if not (used == target).any():
-            raise InputError(
-                f"a single class: of {len(used):,} usable genes none is {name} ({labels}); look at {column}"
-            )
-    audit = {"start_with_ATG": int(atg.sum()), "coding_genes": int((genes["coding"] & genes["sequence_known"]).sum())}
-    audit |= check.audit_windows(windows, real_columns(settings))
+    check.require_classes(genes, labels)
+    audit = check.audit_genes(genes, atg, settings.DOWNSTREAM) | check.audit_windows(windows, real_columns(settings))
     return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
 
 
@@ -325,10 +319,13 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
     Raises:
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
     """
+    from lcre.check import fingerprint_windows
+
     genes = data.with_windows
     target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
     used, scorable = (genes["status"] == "used").to_numpy(), genes["scorable"].to_numpy()
     labelled = (target == 0) | (target == 1)
+    twins = fingerprint_windows(data.windows)
 
     def both_classes(rows: np.ndarray) -> bool:
         return {0, 1} <= set(target[rows].tolist())
@@ -342,7 +339,7 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
         name, held_out = "+".join(group), np.isin(chromosome, group)
         test = held_out & labelled & scorable & genes["in_table"].to_numpy()
         if not both_classes(test):
-            raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; see --check")
+            raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; --check counts them")
         train, validation, chosen = labelled & used & ~held_out, np.zeros(len(genes), bool), None
         if settings.SELECT_ON == "validation":
             after = max((ring.index(part) for part in group if part in ring), default=-1) + 1
@@ -351,13 +348,14 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
                 raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
             validation = labelled & used & scorable & (chromosome == chosen)
             train &= chromosome != chosen
+        train &= ~np.isin(twins, twins[held_out | validation])  # the same sequence elsewhere would give it away
         if not both_classes(train):
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
         fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in (train, validation, test, held_out)))
         fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
         folds.append(fold)
     if not folds:
-        raise InputError("no chromosome has both low and high genes that may be scored; see --check")
+        raise InputError("no chromosome has both low and high genes that may be scored; --check counts them")
     return folds
 
 
@@ -669,7 +667,7 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     frame["probability"] = predict(data.windows[fold.held_out])
     halves = window_halves(settings)
     frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, halves, target, fold, random)
-    records.write_csv(folder / "predictions.csv", frame.round(6))
+    records.write_csv(folder / "predictions.csv", frame.round(8))
 
 
 # ============================================================================================== leave one out
@@ -684,6 +682,7 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
     folders = [records.fold_folder(prefix, fold.name) for fold in folds]
     waiting = [fold for fold, folder in zip(folds, folders, strict=True) if not (folder / "predictions.csv").exists()]
     if not waiting:
+        print("every fold is finished already; --overwrite begins anew")
         return ""
     for fold, folder in zip(folds, folders, strict=True):
         write_roles(folder, fold, genes["gene_id"])
@@ -742,18 +741,15 @@ def run(argv: Sequence[str]) -> None:
         if value != globals()[name]:
             print(f"{name} = {value}  (in the script: {globals()[name]})")
     data = load_data(settings)
-    counts = np.bincount(data.with_windows["target"].to_numpy() + 1, minlength=4)
-    print(
-        f"{settings.ORGANISM}: {len(data.genes):,} genes in the annotation, {len(data.windows):,} coding genes with "
-        f"windows of {data.windows.shape[1]:,} columns: {counts[1]:,} low, {counts[3]:,} middle, {counts[2]:,} high"
-    )
+    print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
     if export:
         return export_windows(data, export)
-    folds = make_folds(data, settings)
-    print("".join(f"note: {note}\n" for note in data.notes), end="")
-    print("".join(f"warning: {warning}\n" for warning in data.warnings), end="")
+    check.print_remarks(data.notes, data.warnings)
     if asked.check:
-        return check.print_check(data.genes, data.labels, data.audit, folds)
+        check.print_check(data.genes, data.labels, data.audit)
+    folds = make_folds(data, settings)
+    if asked.check:
+        return check.print_folds(folds)
 
     prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
     record = records.describe_run(vars(settings), __version__, argv, check.describe_data(data, folds))
@@ -785,7 +781,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lcre_classifier.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lcre_classifier.py: interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        print(
+            "lcre_classifier.py: interrupted; the same command goes on behind the last finished epoch", file=sys.stderr
+        )
         return 130
     except ModuleNotFoundError as error:
         print(f"lcre_classifier.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)

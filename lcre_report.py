@@ -601,7 +601,7 @@ def draw_calibration(bins: pd.DataFrame, brier: float, error: float) -> str:
     return svg(FIGURE_WIDTH, 394, label, *parts)
 
 
-def draw_expression(genes: pd.DataFrame, correlation: float) -> str:
+def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> str:
     """Probability against measured expression of all held-out genes: counts in cells, median and quartiles."""
     measured, probability = genes["logMaxTPM"].to_numpy(), genes["probability"].to_numpy()
     low, high = float(measured.min()), float(measured.max())
@@ -614,7 +614,7 @@ def draw_expression(genes: pd.DataFrame, correlation: float) -> str:
     level = np.searchsorted(steps, counts, side="right")
     width, height = panel.width / columns, panel.height / rows
     ticks = round_ticks(low, high)
-    parts = [axes(panel, "measured expression, logMaxTPM", "probability of high", ticks, round_ticks(0, 1))]
+    parts = [axes(panel, f"measured expression, {measure}", "probability of high", ticks, round_ticks(0, 1))]
     for i, step in enumerate(steps, start=1):  # one path for each shade, a subpath for each cell
         shade = f' fill-opacity="{shades[i - 1]:.2f}"'
         cells = "".join(
@@ -812,11 +812,13 @@ def headline(run: Run) -> tuple[str, str]:
     gain = value - kmer
     if low <= 0.5 or value <= 0.5:
         second = "That is not distinguishable from guessing, which is right 50 times."
+        second += f" Counting short words is right {100 * kmer:.1f} times." if kmer > max(high, 0.5) else ""
     elif math.isnan(kmer):
         second = "No k-mer baseline is recorded, so there is nothing to hold this number against."
     elif gain < 5e-4:
         far = "equal to it" if gain > -5e-4 else f"{-gain:.3f} below it"
-        second = f"The network does not beat the k-mer baseline ({far}): counting short words does as well."
+        verdict = "as well" if gain > -0.01 else "better"
+        second = f"The network does not beat the k-mer baseline ({far}): counting short words does {verdict}."
     elif low <= kmer:
         second = f"The network is {gain:.3f} above the k-mer baseline, but the baseline lies inside its interval: "
         second += "this run does not tell the two apart."
@@ -959,7 +961,7 @@ def write_expression(run: Run) -> str:
     text += f"; of the {len(middle):,} middle genes alone {decimal(spearman(middle), 2)}." if len(middle) > 2 else "."
     more = "No score on this page looks at middle genes. Where the probability rises through the middle, the network "
     more += "orders expression and does not only tell its two ends apart."
-    picture = draw_expression(genes, spearman(genes))
+    picture = draw_expression(genes, spearman(genes), run.info.get("settings", {}).get("TARGET_COLUMN", "logMaxTPM"))
     caption = "Grey: number of genes." + (
         " Blue: median and quartiles of the probability." if len(genes) >= 2 * QUARTILE_GENES else ""
     )
@@ -1200,7 +1202,7 @@ def build_page(run: Run) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{esc(run.organism)}: LCRE report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n"
         "<footer>Written by lcre_report.py from the files of the run; python lcre_report.py "
-        f"{esc(Path(run.prefix.parent.name, run.prefix.name).as_posix())} writes it again.</footer>\n</body>\n</html>\n"
+        f"{esc(run.prefix.as_posix())} writes it again.</footer>\n</body>\n</html>\n"
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lcre import examples
+from lcre import InputError, examples
 
 START_CODON = np.array([0, 3, 2], np.uint8)  # ATG as base codes
 STEPS = ("in annotation", "protein coding", "sequence known", "window fits", "in table", "low", "middle", "high")
@@ -50,6 +50,20 @@ def starts_with_atg(codes: np.ndarray, start: np.ndarray, end: np.ndarray, stran
     return (bases == START_CODON).all(axis=1) & (end - start >= 3) & np.isin(strand, ["+", "-"])
 
 
+def audit_genes(genes: pd.DataFrame, atg: np.ndarray, downstream: int) -> dict[str, int]:
+    """Count coding genes whose sequence is known, those that start with ATG, and those shorter than `downstream` bp.
+
+    Args:
+        genes: start, end, and the flags coding, sequence_known and window_fits.
+        atg: what `starts_with_atg` says of each.
+    """
+    return {
+        "start_with_ATG": int(atg.sum()),
+        "coding_genes": int((genes["coding"] & genes["sequence_known"]).sum()),
+        "short_genes": int((genes["window_fits"] & (genes["end"] - genes["start"] < downstream)).sum()),
+    }
+
+
 def audit_windows(windows: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Measure what is odd about windows: unknown bases, and the same sequence in several genes.
 
@@ -62,11 +76,16 @@ def audit_windows(windows: np.ndarray, real: np.ndarray) -> dict[str, float]:
         those of another gene to the last base.
     """
     unknown = sum(int(((windows[part] == 4) & real).sum()) for part in slices(len(windows), 1024))
-    fingerprints = pd.Series([hash(window.tobytes()) for window in windows])
+    fingerprints = pd.Series(fingerprint_windows(windows))
     return {
         "share_N": unknown / max(real.sum() * len(windows), 1),
         "duplicate_windows": int(fingerprints.duplicated(keep=False).sum()),
     }
+
+
+def fingerprint_windows(windows: np.ndarray) -> np.ndarray:
+    """Return a number for each window that is the same for the same sequence, int64, (genes,)."""
+    return np.array([hash(window.tobytes()) for window in windows], np.int64)
 
 
 def slices(length: int, size: int) -> list[slice]:
@@ -79,15 +98,18 @@ def describe_audit(audit: dict) -> list[str]:
     coding, atg = audit["coding_genes"], audit["start_with_ATG"]
     share = atg / coding if coding else 0.0
     if share > 0.5:
-        meaning = "an annotation without 5' UTRs: the start codon itself is masked, the TSS is the translation start"
+        meaning = "an annotation without 5' UTRs: the start codon itself is masked"
     elif share > 0.1:
-        meaning = "5' UTRs are annotated for a part of the genes only"
+        meaning = "5' UTRs are annotated for a part of the genes; for the others the masked columns are the start codon"
     else:
         meaning = "5' UTRs are annotated (1.6 % is chance)"
     return [
         f"{atg:,} of {coding:,} coding genes ({share:.1%}) have ATG at the TSS on their strand: {meaning}",
         f"{audit['share_N']:.2%} of the window bases are not A, C, G or T",
-        f"{audit['duplicate_windows']:,} genes have windows that another gene has too, base for base",
+        f"{audit['duplicate_windows']:,} genes have windows that another gene has too, base for base; such a gene does "
+        "not train where its twin is held out or chooses the epoch",
+        f"{audit['short_genes']:,} genes with windows are shorter than DOWNSTREAM: their halves overlap and pass the "
+        "other end of the gene",
     ]
 
 
@@ -150,14 +172,54 @@ def describe_data(data, folds: list) -> dict:
     }
 
 
-def print_check(genes: pd.DataFrame, labels: str, audit: dict, folds: list) -> None:
-    """Print the gene funnel by chromosome, how the labels were made, the audit and the folds."""
+def describe_chromosomes(organelles: set[str], scaffolds: set[str]) -> list[str]:
+    """Return what becomes of organelles and scaffolds, if there are any."""
+    sentences = {
+        f"{len(scaffolds)} scaffolds train but are not held out": scaffolds,
+        "organelles neither train nor are held out": organelles,
+    }
+    return [f"{sentence}: {examples(sorted(names))}" for sentence, names in sentences.items() if names]
+
+
+def require_classes(genes: pd.DataFrame, labels: str) -> None:
+    """Raise InputError unless there are low and high genes among the used ones; `labels` says what these are."""
+    used = genes.loc[genes["status"] == "used", "target"]
+    for target, name in enumerate(("low", "high")):
+        if not (used == target).any():
+            raise InputError(
+                f"a single class: of {len(used):,} usable genes none is {name} ({labels}); is it expression?"
+            )
+
+
+def describe_counts(data) -> str:
+    """Return how many genes there are and of which class, in words."""
+    counts = np.bincount(data.with_windows["target"].to_numpy() + 1, minlength=4)
+    return (
+        f"{len(data.genes):,} genes in the annotation, {len(data.windows):,} coding genes with windows of "
+        f"{data.windows.shape[1]:,} columns: {counts[1]:,} low, {counts[3]:,} middle, {counts[2]:,} high, "
+        f"{counts[0]:,} not in the table"
+    )
+
+
+def print_remarks(notes: list[str], warnings: list[str]) -> None:
+    """Print notes and warnings, a line each."""
+    for kind, sentences in (("note", notes), ("warning", warnings)):
+        for sentence in sentences:
+            print(f"{kind}: {sentence}", flush=True)
+
+
+def print_check(genes: pd.DataFrame, labels: str, audit: dict) -> None:
+    """Print the gene funnel by chromosome, how the labels were made, and the audit."""
     funnel = gene_funnel(genes)
     shown = funnel[(funnel.index == 0) | (funnel["window fits"] > 0)]
     print("\ngenes left after each step\n" + show_table(shown.head(41)))
     if len(shown) > 41:
         print(f"... and {len(shown) - 41} more chromosomes and scaffolds with windows")
-    print(f"\n{labels}\n\nsequences\n  " + "\n  ".join(describe_audit(audit)))
+    print(f"\n{labels}\n\nsequences\n  " + "\n  ".join(describe_audit(audit)), flush=True)
+
+
+def print_folds(folds: list) -> None:
+    """Print how many genes have which role in each fold."""
     table = pd.DataFrame(
         {
             "fold": fold.name,

@@ -83,11 +83,10 @@ class Genome:
 
     def codes(self, name: str) -> np.ndarray:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else."""
-        codes = np.empty(self.lengths[name], np.uint8)
-        for begin in range(0, len(codes), 1 << 20):  # a piece at a time: a base costs a byte, not four
-            piece = self.fasta[name][begin : begin + (1 << 20)].encode().translate(BASE_CODES)
-            codes[begin : begin + len(piece)] = np.frombuffer(piece, np.uint8)
-        return codes
+        place = self.fasta.faidx.index[name]
+        if not place.rlen:
+            return np.zeros(0, np.uint8)
+        return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
 
 
 def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
@@ -123,7 +122,7 @@ def open_genome(path: Path) -> Iterator[Genome]:
 
     pyfaidx reads no plain gzip, trusts an old .fai, writes its index beside the FASTA, and cuts wrong sequences
     from lines of unequal length or with blanks at their end. So the genome is laid out in a scratch folder, one
-    sequence a line, and indexed there.
+    sequence a line, as base codes already, and indexed there.
 
     Raises:
         InputError: not a FASTA, damaged gzip, a name twice or none, no room for the scratch copy.
@@ -150,11 +149,10 @@ def open_genome(path: Path) -> Iterator[Genome]:
 
 
 BLANKS = bytes(range(33))
-ASCII = bytes(range(128)) + b"?" * 128
 
 
 def lay_out(path: Path, target: Path) -> None:
-    """Write the FASTA `path` to `target`, plain, each sequence on one line without blanks, and its index beside it."""
+    """Write the FASTA `path` to `target` with each sequence as one line of base codes, and its index beside it."""
     opener = gzip.open if is_gzip(path) else open
     index: dict[str, list[int]] = {}  # name -> length in bp, offset in the file
     name = ""
@@ -162,9 +160,10 @@ def lay_out(path: Path, target: Path) -> None:
         while chunk := source.read(1 << 20):
             before, *records = re.split(rb"(>[^\r\n]*)", chunk + source.readline())
             before = before.removeprefix(b"\xef\xbb\xbf") if not name else before
-            sequence = before.translate(ASCII, BLANKS)
+            sequence = before.translate(BASE_CODES, BLANKS)
             if sequence and not name:
-                raise InputError(f"FASTA: {path} does not begin with '>' but with {before.strip()[:8]!r}; give a FASTA")
+                seen = before.strip()[:8].decode("ascii", "replace")
+                raise InputError(f"FASTA: {path} does not begin with '>' but with {seen!r}; give a FASTA")
             if name:
                 index[name][0] += file.write(sequence)
             for header, lines in zip(records[::2], records[1::2], strict=True):
@@ -176,7 +175,7 @@ def lay_out(path: Path, target: Path) -> None:
                     raise InputError(f"FASTA: {path} has two records named {name!r}; rename or remove one")
                 file.write(b"\n" * bool(index) + f">{title}\n".encode())
                 index[name] = [0, file.tell()]
-                index[name][0] = file.write(lines.translate(ASCII, BLANKS))
+                index[name][0] = file.write(lines.translate(BASE_CODES, BLANKS))
         if not index:
             raise InputError(f"FASTA: {path} holds nothing; copy or download it again")
         file.write(b"\n")
@@ -206,7 +205,9 @@ def read_annotation(path: Path, known_ids: Iterable[str] = ()) -> tuple[pd.DataF
     path = check_file(path, "GTF")
     lines, attributes, coding_ids = scan_annotation(path)
     if not lines:
-        raise InputError(f"GTF: {path} has no line with the feature 'gene'; give a GTF or GFF3 with gene lines")
+        with open_text(path, "GTF") as file:
+            kind = "is a FASTA" if next(file, "").startswith(">") else "has no line with the feature 'gene'"
+        raise InputError(f"GTF: {path} {kind}; give a GTF or GFF3 with gene lines, columns separated by tabs")
     genes = intervals_of(lines, path)
     genes["chromosome"] = [line[0] for line in lines]
     notes = []
@@ -370,8 +371,11 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
         delimiter = max("\t,;", key=lambda mark: (header.count(mark), first.count(mark)))
         if delimiter not in header + first:
             raise InputError(f"TPM: the first line of {path} has one column: {header.strip()[:60]!r}; give CSV or TSV")
-        names = next(csv.reader([header], delimiter=delimiter))
-        if len(next(csv.reader([first], delimiter=delimiter), [])) == len(names) + 1:
+        try:
+            names, cells = (next(csv.reader([line], delimiter=delimiter), []) for line in (header, first))
+        except csv.Error as error:
+            raise InputError(f"TPM: {path} is not a table ({error}); give CSV or TSV") from None
+        if len(cells) == len(names) + 1:
             names = ["", *names]  # R's write.table leaves the ids' column without a name
         text = first + file.read()
     if not text.strip():
@@ -410,8 +414,17 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     if (tpm < 0).any():
         gene = values.index[np.argmax((tpm < 0).any(axis=1))]
         raise InputError(f"TPM: {path} has negative values (gene {gene!r}); give TPM, or name a TARGET_COLUMN")
-    note = f"no column {column!r}: log10(max + 1) over {len(samples)} columns ({examples(samples)}) is used"
-    return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), [note]
+    notes = [f"no column {column!r}: log10(max + 1) over {len(samples)} columns is used: {examples(samples, 30)}"]
+    left = [name for name in values.columns if name not in samples]
+    notes += [f"columns of the table that are not numbers are left out: {examples(left)}"] * bool(left)
+    odd = [name for name in samples if NO_SAMPLE.fullmatch(name)]
+    notes += [f"is {examples(odd)} a sample? Remove columns of the table that are not expression"] * bool(odd)
+    return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), notes
+
+
+NO_SAMPLE = re.compile(
+    r"length|start|end|width|strand|chr\w*|entrez\w*|p(adj|value)|log2?fc|.*foldchange", re.IGNORECASE
+)
 
 
 def clean_header(names: list[str]) -> list[str]:
@@ -432,9 +445,10 @@ def to_numbers(column: pd.Series, path: Path) -> pd.Series:
     bad = ~np.isfinite(numbers.to_numpy(float, na_value=np.nan))
     if bad.any():
         shown = ", ".join(f"{gene!r} has {value!r}" for gene, value in column[bad].head(3).items())
+        comma = column[bad].str.fullmatch(r"-?\d+,\d+").all()
         raise InputError(
             f"TPM: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
-            "correct or remove these rows"
+            + ("write decimal points instead of commas" if comma else "correct or remove these rows")
         )
     return numbers.astype(float)
 

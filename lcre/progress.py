@@ -46,6 +46,7 @@ class Progress:
         again, self.stop_asked = self.stop_asked, True
         if again or not self.in_step:
             raise KeyboardInterrupt
+        self.line("stopping after this step; once more stops at once")
 
     @contextlib.contextmanager
     def whole_steps(self) -> Iterator[None]:

@@ -141,7 +141,8 @@ def show_results(result: pd.DataFrame, select_on: str) -> str:
     shown = shown.rename(columns={"chromosome": "held out", "test_size": "genes", "best_epoch": "epoch"})
     chosen = "on another chromosome" if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
     return (
-        f"Low against high genes of held-out chromosomes; epoch chosen {chosen}; columns from auROC on are auROC, of "
-        f"the network,\nof k-mer and of composition regression; optimistic: the best epoch on the test genes\n"
+        f"Low against high genes of held-out chromosomes, epoch chosen {chosen}. k-mers and composition: auROC of "
+        "regressions\non the same genes; optimistic: auROC of the network's best epoch on the test genes, pooled: its "
+        "mean over genes\n"
         f"{check.show_table(shown)}"
     )

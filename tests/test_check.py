@@ -119,16 +119,17 @@ def test_audit_of_more_windows_than_are_looked_at_together():
     ("atg", "share", "meaning"), [(95, "95.0%", "start codon itself"), (30, "30.0%", "a part"), (2, "2.0%", "chance")]
 )
 def test_audit_says_what_the_share_of_atg_means(atg, share, meaning):
-    audit = {"coding_genes": 100, "start_with_ATG": atg, "share_N": 0.0123, "duplicate_windows": 1234}
-    first, second, third = check.describe_audit(audit)
+    audit = {"coding_genes": 100, "start_with_ATG": atg, "share_N": 0.0123, "duplicate_windows": 1234, "short_genes": 3}
+    first, second, third, fourth = check.describe_audit(audit)
     assert first.startswith(f"{atg} of 100 coding genes ({share})")
     assert meaning in first
     assert second.startswith("1.23%")
     assert third.startswith("1,234 genes")
+    assert fourth.startswith("3 genes with windows are shorter than DOWNSTREAM")
 
 
 def test_audit_without_coding_genes():
-    audit = {"coding_genes": 0, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0}
+    audit = {"coding_genes": 0, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0, "short_genes": 3}
     assert check.describe_audit(audit)[0].startswith("0 of 0 coding genes (0.0%)")
 
 
@@ -195,9 +196,10 @@ def test_cells(value, shown):
 def test_a_genome_of_many_scaffolds_is_cut_short(capsys):
     genes = pd.DataFrame({"chromosome": [f"scaffold_{number}" for number in range(100)], "target": LOW})
     genes = genes.assign(coding=True, sequence_known=True, window_fits=genes.index % 2 == 0, in_table=True)
-    audit = {"coding_genes": 100, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0}
+    audit = {"coding_genes": 100, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0, "short_genes": 3}
     folds = [SimpleNamespace(name="1", validation_chromosome=None, train=[1], validation=[], test=[2], held_out=[2])]
-    check.print_check(genes, "low: x <= 1; high: >= 2", audit, folds)
+    check.print_check(genes, "low: x <= 1; high: >= 2", audit)
+    check.print_folds(folds)
     shown = capsys.readouterr().out
     assert shown.count("scaffold_") == 40
     assert "... and 10 more chromosomes and scaffolds with windows" in shown

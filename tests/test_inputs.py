@@ -408,8 +408,8 @@ def test_gene_ids_agree_with_the_table(tmp_path):
         ("#only\n##comments\n", "no line with the feature 'gene'"),
         (line(feature="exon", attributes='gene_id "A";'), "no line with the feature 'gene'"),
         (PNG, "no line with the feature 'gene'"),
-        (GENOME, "no line with the feature 'gene'"),
-        (gzip.compress(GENOME), "no line with the feature 'gene'"),
+        (GENOME, "is a FASTA"),
+        (gzip.compress(GENOME), "is a FASTA"),
         (cut_gzip("".join(ENSEMBL_GTF).encode()), "damaged gzip"),
         (gtf("A", start="1.5"), "line 1"),
         (gtf("A", start="²"), "line 1"),
@@ -511,8 +511,28 @@ def test_logmaxtpm_is_computed_from_the_samples(tmp_path):
     values, notes = read_table(tmp_path, content)
     assert values.to_dict() == pytest.approx({"G1": 2, "G2": 1, "G3": 0, "G4": math.log10(101)})
     assert values.name == "logMaxTPM"
-    assert len(notes) == 1
-    assert "log10(max + 1) over 3 columns ('a', 'b', 'c')" in notes[0]
+    assert notes == [
+        "no column 'logMaxTPM': log10(max + 1) over 3 columns is used: 'a', 'b', 'c'",
+        "columns of the table that are not numbers are left out: 'name'",
+    ]
+
+
+def test_a_column_that_is_no_sample_is_asked_about(tmp_path):
+    _, notes = read_table(tmp_path, "gene_id,Length,a\nG1,1000,9\nG2,2000,3\n")
+    assert notes[-1] == "is 'Length' a sample? Remove columns of the table that are not expression"
+
+
+def test_decimal_commas_are_named(tmp_path):
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, "gene_id;logMaxTPM\nG1;1,5\nG2;2,5\n")
+    assert "write decimal points instead of commas" in one_line(error)
+
+
+def test_table_that_is_a_long_pickle(tmp_path):
+    """The csv module has a limit on the length of a cell, and says so in its own words."""
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, '"' + "x," * 100_000)
+    assert "is not a table" in one_line(error)
 
 
 def test_another_column(tmp_path):
