@@ -85,9 +85,12 @@ class Genome:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else."""
         codes = np.empty(self.lengths[name], np.uint8)
         for begin in range(0, len(codes), 1 << 20):  # a piece at a time: a base costs a byte, not four
-            piece = self.fasta[name][begin : begin + (1 << 20)].encode().translate(BASE_CODES)
-            codes[begin : begin + len(piece)] = np.frombuffer(piece, np.uint8)
+            codes[begin : begin + (1 << 20)] = self.piece(name, begin, begin + (1 << 20))
         return codes
+
+    def piece(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Return the codes of [begin, end), 0-based half-open; fewer where the chromosome ends before."""
+        return np.frombuffer(self.fasta[name][begin:end].encode().translate(BASE_CODES), np.uint8)
 
 
 def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
