@@ -159,13 +159,11 @@ def move_boundary(boundary: int, edit: Edit, insertion_before: bool) -> int:
     Args:
         boundary: of the base behind it, 0-based.
         edit: what is changed.
-        insertion_before: an insertion exactly here goes before the boundary (at a gene's first base), not behind it
-            (at its last): it is outside of the gene in both cases.
+        insertion_before: what is inserted exactly here goes before the boundary (at a gene's first base), not behind
+            it (at its last): it is outside of the gene in both cases.
     """
     begin, end, codes = edit
-    if begin == end == boundary:
-        return boundary + len(codes) * insertion_before
-    if end <= boundary:
+    if end < boundary or (end == boundary and insertion_before):
         return boundary + len(codes) - (end - begin)
     return begin + min(boundary - begin, len(codes)) if begin < boundary else boundary
 
@@ -215,15 +213,14 @@ class Windows:
         An insertion is inside a half where it changes it: not before its first or behind its last base.
         """
         edges, genes, sides = self.index.get(name, ((), (), ()))
-        half, (begin, end, _) = self.upstream + self.downstream, edit
+        half, (begin, end, codes) = self.upstream + self.downstream, edit
         found: dict[int, str] = {}
         for at in range(bisect_left(edges, begin - half), bisect_right(edges, end)):
             gene, side, edge = genes[at], sides[at], edges[at]
-            if begin < end:
-                inside = edge < end and begin < edge + half
-            else:  # one at the TSS or TES lies outside of the gene, so also where no base of the gene is shown
-                anchor = (self.end if side else self.start)[gene]
-                inside = edge < begin < edge + half or (begin == anchor and self.upstream > 0)
+            anchor = (self.end if side else self.start)[gene]
+            inside = begin < end and edge < end and begin < edge + half
+            if not inside and len(codes) > end - begin:  # at the TSS or TES it is outside of the gene, and so shown
+                inside = edge < end < edge + half or (end == anchor and self.upstream > 0)
             if inside:
                 region = "promoter" if (side == 0) == (self.strand[gene] == "+") else "terminator"
                 found[gene] = region if gene not in found else "both"
