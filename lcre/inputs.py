@@ -88,6 +88,10 @@ class Genome:
             return np.zeros(0, np.uint8)
         return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
 
+    def piece(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Return the codes of [begin, end), 0-based half-open; fewer where the chromosome ends before."""
+        return self.codes(name)[begin:end]
+
 
 def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
     """Sort chromosomes into nuclear ones, organelles and scaffolds.

@@ -70,13 +70,13 @@ class Progress:
         rate = (time.monotonic() - self.started) / self.done
         return f"{show_duration(rate * max(self.total - self.done, 0))} left"
 
-    def step(self, text: str) -> None:
-        """Count one step, show `text` at most five times a second, and end here if a stop was asked for."""
+    def step(self, text: str, count: int = 1) -> None:
+        """Count `count` steps, show `text` at most five times a second, and end here if a stop was asked for."""
         if self.started is None:
             self.started = time.monotonic()  # the first step also builds the graph: it is not timed
-            self.total -= 1
+            self.total -= count
         else:
-            self.done += 1
+            self.done += count
         if self.terminal and time.monotonic() - self.shown > 0.2:
             self.shown = time.monotonic()
             print(f"\r\033[K  {text}  {self.time_left()}", end="", flush=True)

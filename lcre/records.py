@@ -250,6 +250,9 @@ def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bo
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
     run["device"] = device or run["device"]
     run["finished"] = (run["finished"] or now()) if finished else None
+    if finished and (device or "models" not in run):  # trained just now: whoever loads them can tell them from others
+        files = {name: fold_folder(prefix, name) / "best_model.keras" for name in run["folds"]}
+        run["models"] = {name: hash_file(path) for name, path in files.items() if path.exists()}
     write_json(Path(f"{prefix}_run.json"), run)
 
 

@@ -1,0 +1,450 @@
+"""Scores genes, ready windows and variants with the trained folds of a run.
+
+  python lcre_predict.py --models saved_models/O --fasta F --gtf G --out genes.csv
+      every coding gene of a genome, of the run's own species or another: the probability of being high
+  python lcre_predict.py --models saved_models/O --windows W.fa --out windows.csv
+      sequences that are windows already
+  python lcre_predict.py --models saved_models/O --fasta F --gtf G --vcf V.vcf.gz --out variants.csv
+      what each variant does to each gene whose promoter or terminator holds it
+
+Probabilities are means over folds, with their standard deviation. On the run's own genome a gene is scored by the
+folds that held its chromosome out, which have not seen it; --all-folds takes all of them.
+"""
+
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from lcre import InputError, records
+
+BATCH = 4096  # windows that are gathered before they are scored: enough for full batches in every fold
+
+
+# ============================================================================================== scoring
+class Scorer:
+    """Scores windows with the folds of a run."""
+
+    def __init__(self, run):
+        from lcre_classifier import make_predictor
+
+        self.folds = run.folds
+        self.predict = [make_predictor(run.models[fold]) for fold in run.folds]
+
+    def score(self, codes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Return probabilities of being high, float64, (windows, folds); nan where a fold is not wanted.
+
+        Args:
+            codes: base codes, uint8, (windows, columns).
+            wanted: which folds score which window, booleans, (windows, folds).
+        """
+        probability = np.full(wanted.shape, np.nan)
+        for number, predict in enumerate(self.predict):
+            rows = np.flatnonzero(wanted[:, number])
+            if len(rows):
+                probability[rows, number] = predict(codes if len(rows) == len(codes) else codes[rows])
+        return probability
+
+
+def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation (n - 1) over the folds that are not nan, each (rows,); of one fold nan."""
+    count = np.sum(~np.isnan(values), axis=1)
+    mean = np.nansum(values, axis=1) / count
+    squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
+    return mean, np.sqrt(np.divide(squares, count - 1, out=np.full(len(values), np.nan), where=count > 1))
+
+
+def show_number(value: float) -> str:
+    """Return a number as a cell: seven digits, or nothing for nan."""
+    return "" if value != value else f"{value:.7g}"
+
+
+# ============================================================================================== genes
+def read_genes(genome, gtf: Path, run):
+    """Read an annotation and cut the windows of its coding genes as in training.
+
+    Args:
+        genome: an open `lcre.inputs.Genome`.
+        gtf: the annotation.
+        run: the `lcre.trained.Run` that says the sizes.
+
+    Returns:
+        A frame of the genes with windows; their base codes, uint8, (genes, columns); the annotation's name of a
+        chromosome -> the genome's; and notes for the user.
+
+    Raises:
+        InputError: an annotation that cannot be read or belongs to another genome; no gene whose windows fit.
+    """
+    from lcre import inputs
+    from lcre_classifier import cut_genome
+
+    genes, notes = inputs.read_annotation(gtf, run.roles(run.folds[0]).index)
+    bridges, what = inputs.CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
+    partner = inputs.join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
+    codes, _ = cut_genome(genome, genes, partner, run.settings)
+    sizes = f"{run.settings.UPSTREAM} + {run.settings.DOWNSTREAM} bp"
+    coding = int(genes["coding"].sum())
+    if not len(codes):
+        raise InputError(
+            f"none of {coding:,} coding genes has windows of {sizes} inside its chromosome; these models need longer "
+            "sequences, or GTF and FASTA are of different assemblies"
+        )
+    if len(codes) < coding:
+        notes.append(f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {sizes} inside the FASTA")
+    return genes[genes["window_fits"]].reset_index(drop=True), codes, partner, notes
+
+
+def choose_folds(genes, run, own: bool, notes: list[str]) -> np.ndarray:
+    """Return which folds score which gene, booleans, (genes, folds).
+
+    On the run's own genome those that held the gene's chromosome out; a gene on a chromosome that no fold held out,
+    and every gene of another genome, gets all folds.
+
+    Args:
+        genes: gene_id and chromosome of each.
+        run: the `lcre.trained.Run`.
+        own: whether this is the run's own genome and held-out folds are wanted.
+        notes: sentences for the user, added to.
+    """
+    wanted = np.ones((len(genes), len(run.folds)), bool)
+    seen = set()
+    for fold in run.folds:
+        roles = run.roles(fold)
+        seen.update(roles.index[roles.isin(["train", "validation"])])
+    trained_on = genes["gene_id"].isin(seen).to_numpy()
+    if own:
+        never = np.zeros(len(genes), bool)
+        for name, rows in genes.groupby("chromosome", sort=False).indices.items():
+            held_out = run.held_out_by(name)
+            never[rows] = not held_out
+            wanted[rows] = np.isin(run.folds, held_out) if held_out else True
+        notes.append("this is the run's own genome: a gene is scored by the folds that held its chromosome out")
+        if never.any():
+            notes.append(
+                f"{int(never.sum()):,} genes on chromosomes that no fold held out are scored by all folds; "
+                f"{int((never & trained_on).sum()):,} of them were trained on, which flatters their probability"
+            )
+    elif trained_on.any():
+        notes.append(
+            f"{int(trained_on.sum()):,} genes have ids of genes that some folds were trained on; if they are the same "
+            "genes, the mean over all folds flatters them"
+        )
+    return wanted
+
+
+def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndarray, scorer: Scorer, out: Path) -> None:
+    """Score windows batch by batch and write a row each.
+
+    Args:
+        ids, chromosomes: of all windows.
+        batches: base codes of `BATCH` windows at a time, uint8, (n, columns).
+        wanted: which folds score which window, (windows, folds).
+        scorer: of the run.
+        out: the CSV to write.
+    """
+    from lcre.progress import Progress
+
+    watch, done = Progress(len(ids)), 0
+    with records.replacing(out) as temporary, open_csv(temporary) as write:
+        write(["gene_id", "chromosome", "probability", "sd", *(f"fold_{fold}" for fold in scorer.folds)])
+        for codes in batches:
+            here = slice(done, done + len(codes))
+            with watch.whole_steps():
+                probability = scorer.score(codes, wanted[here])
+                done += len(codes)
+                watch.step(f"{done:,} of {len(ids):,}", len(codes))
+            means = zip(*mean_and_sd(probability), probability, strict=True)
+            for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
+                write([gene, chromosome, *map(show_number, (mean, sd, *folds))])
+    watch.line(f"{out}: {len(ids):,} rows")
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[Callable]:
+    """Open a CSV for writing and give the function that writes a row."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        yield csv.writer(file, lineterminator="\n").writerow
+
+
+def score_genome(run, asked: argparse.Namespace) -> None:
+    """Score the coding genes of a genome."""
+    from lcre.inputs import open_genome
+
+    with open_genome(asked.fasta) as genome:
+        genes, codes, _, notes = read_genes(genome, asked.gtf, run)
+    wanted = choose_folds(genes, run, not asked.all_folds and run.is_own(asked.fasta, asked.gtf), notes)
+    scorer = start(run, notes)
+    batches = (codes[begin : begin + BATCH] for begin in range(0, len(codes), BATCH))
+    write_genes(genes["gene_id"].tolist(), genes["chromosome"].tolist(), batches, wanted, scorer, asked.out)
+
+
+# ============================================================================================== ready windows
+def score_windows(run, asked: argparse.Namespace) -> None:
+    """Score the sequences of a FASTA that are windows already; the gene id is the sequence's name."""
+    from lcre.inputs import check_file, open_genome
+    from lcre_classifier import real_columns
+
+    hidden = np.flatnonzero(~real_columns(run.settings))
+    with open_genome(check_file(asked.windows, "windows")) as sequences:
+        ids = list(sequences.lengths)
+        wrong = {name: length for name, length in sequences.lengths.items() if length != run.columns}
+        if wrong:
+            half = run.settings.UPSTREAM + run.settings.DOWNSTREAM
+            shown = ", ".join(f"{name!r} has {length:,}" for name, length in list(wrong.items())[:3])
+            raise InputError(
+                f"windows: {len(wrong):,} of {len(ids):,} sequences of {asked.windows} have not {run.columns:,} bases "
+                f"({shown}); this run's windows are {half:,} of promoter, {run.settings.PADDING} N and {half:,} of "
+                "terminator, on the gene's strand"
+            )
+
+        def read_batch(names: list[str]) -> np.ndarray:
+            codes = np.stack([sequences.codes(name) for name in names])
+            codes[:, hidden] = 4
+            return codes
+
+        batches = (read_batch(ids[begin : begin + BATCH]) for begin in range(0, len(ids), BATCH))
+        wanted = np.ones((len(ids), len(run.folds)), bool)
+        write_genes(ids, [""] * len(ids), batches, wanted, start(run, []), asked.out)
+
+
+# ============================================================================================== variants
+class VariantTable:
+    """Scores pairs of gene and variant in batches and writes them in the order they come.
+
+    Each gene's own window is scored once, with the first variant that lies in it.
+    """
+
+    def __init__(self, scorer: Scorer, windows, ids: list[str], wanted: np.ndarray, write: Callable):
+        self.scorer, self.windows, self.ids, self.wanted, self.write = scorer, windows, ids, wanted, write
+        self.reference = np.full(wanted.shape, np.nan)
+        self.known = np.zeros(len(ids), bool)  # which genes have their reference
+        self.pairs, self.rows, self.written = [], np.empty((BATCH, windows.codes.shape[1]), np.uint8), 0
+        write(["gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd"])
+
+    def add(self, gene: int, name: str, region: str, row: np.ndarray) -> None:
+        """Take a pair: a gene's window with the variant `name` in it, uint8, (columns,)."""
+        self.rows[len(self.pairs)] = row
+        self.pairs.append((gene, name, region))
+        if len(self.pairs) == BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Score and write the pairs that wait."""
+        if not self.pairs:
+            return
+        genes = np.array([gene for gene, *_ in self.pairs])
+        new = np.unique(genes[~self.known[genes]])
+        self.reference[new] = self.scorer.score(self.windows.codes[new], self.wanted[new])
+        self.known[new] = True
+        rows, reference = self.rows[: len(genes)], self.reference[genes]
+        changed = (rows != self.windows.codes[genes]).any(axis=1)  # masked columns and unknown bases change nothing
+        alternative = reference.copy()
+        alternative[changed] = self.scorer.score(rows[changed], self.wanted[genes[changed]])
+        effect, sd = mean_and_sd(alternative - reference)
+        cells = zip(mean_and_sd(reference)[0], mean_and_sd(alternative)[0], effect, sd, strict=True)
+        for (gene, name, region), numbers in zip(self.pairs, cells, strict=True):
+            self.write([self.ids[gene], name, region, *map(show_number, numbers)])
+        self.written += len(self.pairs)
+        self.pairs.clear()
+
+
+def score_variants(run, asked: argparse.Namespace) -> None:
+    """Score the variants of a VCF in every gene whose windows hold them, in the order of the file."""
+    from lcre import variants
+    from lcre.inputs import open_genome
+    from lcre.progress import Progress
+    from lcre_classifier import real_columns
+
+    rejected_file = asked.out.with_suffix(".rejected.csv")
+    with ExitStack() as stack:
+        genome = stack.enter_context(open_genome(asked.fasta))
+        genes, codes, partner, notes = read_genes(genome, asked.gtf, run)
+        lines, vcf_partner = variants.match_genome(asked.vcf, genome, notes)
+        wanted = choose_folds(genes, run, not asked.all_folds and run.is_own(asked.fasta, asked.gtf), notes)
+        windows = variants.Windows(
+            codes,
+            genes["chromosome"].map(partner).tolist(),
+            genes["start"].to_numpy(),
+            genes["end"].to_numpy(),
+            genes["strand"].to_numpy(str),
+            run.settings.UPSTREAM,
+            run.settings.DOWNSTREAM,
+            np.flatnonzero(~real_columns(run.settings)),
+        )
+        scorer, watch = start(run, notes), Progress(lines)
+        out, rejected = (stack.enter_context(records.replacing(path)) for path in (asked.out, rejected_file))
+        table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, stack.enter_context(open_csv(out)))
+        reject = stack.enter_context(open_csv(rejected))
+        reject(["line", "variant", "reason"])
+        counts, last, ten = Counter(), 0, 0
+        for number, line in enumerate(variants.read_vcf(asked.vcf), 1):
+            with watch.whole_steps():
+                place_variant(line, vcf_partner, genome, windows, table, reject, counts)
+                if number - last == 500 or number == lines:
+                    watch.step(f"{number:,} of {lines:,} lines, {table.written:,} rows", number - last)
+                    last = number
+            if lines >= 10_000 and number * 10 // lines > ten and number < lines:
+                ten = number * 10 // lines
+                watch.line(f"{number:,} of {lines:,} lines of the VCF  {watch.time_left()}")
+        with watch.whole_steps():
+            table.flush()
+    if not counts["rejected"]:
+        rejected_file.unlink()
+    watch.line(f"{asked.out}: {table.written:,} rows, one a gene and variant")
+    scored = counts.pop("scored", 0)
+    listed = counts.pop("rejected", 0)
+    print(f"{scored:,} variants lie in windows and are scored")
+    for reason, count in (+counts).most_common():
+        print(f"{count:,} are not scored: {reason}")
+    if listed:
+        print(f"{rejected_file}: the {listed:,} that cannot be scored, each with its reason")
+
+
+def place_variant(line, partner: dict[str, str], genome, windows, table: VariantTable, reject, counts: Counter) -> None:
+    """Hand the alleles of a line of the VCF to the table, or to the rejected ones with the reason, and count them.
+
+    Args:
+        line: a `lcre.variants.Line`.
+        partner: the VCF's name of a chromosome -> the genome's.
+        genome, windows: open genome; the `lcre.variants.Windows` of all genes.
+        table: takes the windows with the variant in them.
+        reject: writes a row of line, variant, reason.
+        counts: added to: `scored`, `rejected` and each reason.
+    """
+    from lcre import variants
+
+    def refuse(name: str, reason: str) -> None:
+        reject([line.number, name, reason])
+        counts.update(["rejected", reason.split(":")[0]])
+
+    reason = variants.explain_reference(line, partner, genome)
+    if reason:
+        for alternative in line.alternatives:
+            refuse(line.name(alternative), reason)
+        return
+    for alternative in line.alternatives:
+        name = line.name(alternative)
+        if reason := variants.explain_alternative(line.reference, alternative):
+            refuse(name, reason)
+            continue
+        edit = variants.make_edit(line, alternative)
+        found = windows.find(partner[line.chromosome], edit)
+        scored = False
+        for gene, region in found:
+            row = windows.edit(gene, genome, edit)
+            if row is None:
+                refuse(name, f"deletes a whole gene: {table.ids[gene]}")
+            else:
+                table.add(gene, name, region, row)
+                scored = True
+        counts["scored"] += scored
+        counts["outside of all windows"] += not found
+
+
+# ============================================================================================== main
+def start(run, notes: list[str]) -> Scorer:
+    """Say what is done, start TensorFlow and load the models of a run."""
+    from lcre.device import start_tensorflow
+
+    print("".join(f"note: {note}\n" for note in notes), end="")
+    device = start_tensorflow()
+    import tensorflow as tf
+
+    # A GPU's short form of float32 would make the same window differ from batch to batch by more than small effects.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    scorer = Scorer(run)
+    print(f"{len(run.folds)} folds of {run.prefix}; computing on {device}", flush=True)
+    return scorer
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line asks for, or leave with one line and exit status 2."""
+    from lcre.settings import OneLineParser
+    from lcre_classifier import __version__
+
+    parser = OneLineParser(
+        prog="lcre_predict.py",
+        description=(__doc__ or "").strip(),
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted; in both nothing is "
+        "written.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--models", type=Path, required=True, metavar="RUN", help="a finished run, as saved_models/demo"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV to write")
+    parser.add_argument("--fasta", type=Path, metavar="FILE", help="genome, plain, gzip or bgzip")
+    parser.add_argument("--gtf", type=Path, metavar="FILE", help="annotation, GTF or GFF3, plain or gzip")
+    parser.add_argument("--vcf", type=Path, metavar="FILE", help="variants on that genome, plain, gzip or bgzip")
+    parser.add_argument("--windows", type=Path, metavar="FILE", help="FASTA of ready windows, instead of a genome")
+    parser.add_argument(
+        "--all-folds",
+        action="store_true",
+        help="score the run's own genes with all folds, also those that trained on them",
+    )
+    parser.add_argument("--version", action="version", version=f"lcre_predict {__version__}")
+    asked = parser.parse_args(argv)
+    if asked.windows and (asked.fasta or asked.gtf or asked.vcf):
+        parser.error("--windows goes without --fasta, --gtf and --vcf")
+    if not asked.windows and not (asked.fasta and asked.gtf):
+        parser.error("give --fasta and --gtf, or --windows")
+    return asked
+
+
+def check_out(asked: argparse.Namespace) -> None:
+    """Raise InputError where the output cannot be written or would take the place of an input."""
+    if asked.out.is_dir() or not asked.out.absolute().parent.is_dir():
+        raise InputError(f"out: {asked.out} is not a file in a folder that exists")
+    for name in ("fasta", "gtf", "vcf", "windows"):
+        path = getattr(asked, name)
+        if (
+            path
+            and path.exists()
+            and path.resolve() in (asked.out.resolve(), asked.out.with_suffix(".rejected.csv").resolve())
+        ):
+            raise InputError(f"out: {asked.out} would take the place of --{name}; give another name")
+
+
+def run(argv: Sequence[str]) -> None:
+    """Do what the command line asks for."""
+    from lcre.inputs import check_file
+    from lcre.trained import load_run
+
+    asked = parse(argv)
+    check_out(asked)
+    trained = load_run(asked.models)
+    for name in ("fasta", "gtf", "vcf"):
+        if getattr(asked, name):
+            check_file(getattr(asked, name), name.upper())
+    action = score_windows if asked.windows else score_variants if asked.vcf else score_genome
+    action(trained, asked)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    try:
+        run(sys.argv[1:] if argv is None else list(argv))
+    except InputError as error:
+        print(f"lcre_predict.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lcre_predict.py: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        print(f"lcre_predict.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"lcre_predict.py: {error.strerror or error}{where}; nothing was written", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
