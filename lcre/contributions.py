@@ -204,13 +204,13 @@ class Profile:
     def __init__(self, columns: int):
         self.total, self.genes = np.zeros((2, columns)), np.zeros((2, columns), np.int64)
 
-    def add(self, contributions: np.ndarray, codes: np.ndarray, target: int) -> None:
-        """Add a gene: contributions, (columns, 4); base codes, (columns,); 0 low, 1 high."""
-        self.total[target] += np.abs(contributions.sum(axis=1))
-        self.genes[target] += codes != 4
+    def add(self, contributions: np.ndarray, compared: np.ndarray, target: int) -> None:
+        """Add a gene: contributions, (columns, 4); which columns have one, booleans, (columns,); 0 low, 1 high."""
+        self.total[target] += np.abs(contributions.sum(axis=1)) * compared
+        self.genes[target] += compared
 
     @property
     def means(self) -> np.ndarray:
-        """Means over the genes that have a base there; rows low and high, nan where none has one; (2, columns)."""
+        """Means over the genes that have one there; rows low and high, nan where none has; (2, columns)."""
         with np.errstate(invalid="ignore"):
             return np.where(self.genes > 0, self.total / np.maximum(self.genes, 1), np.nan)

@@ -30,11 +30,11 @@ def last_steps() -> tuple[np.ndarray, np.ndarray]:
 WAYS, TREES = last_steps()
 
 
-def find_runs(codes: np.ndarray) -> list[tuple[int, int]]:
-    """Return begin and end of every stretch without code 4, in order."""
+def find_runs(codes: np.ndarray) -> list[np.ndarray]:
+    """Return the columns of every stretch without code 4, in order."""
     known = np.concatenate([[False], codes != UNKNOWN, [False]])
     edges = np.flatnonzero(known[1:] != known[:-1]).reshape(-1, 2)
-    return [(int(begin), int(end)) for begin, end in edges]
+    return [np.arange(begin, end) for begin, end in edges]
 
 
 def draw_last_steps(run: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -56,54 +56,69 @@ def draw_last_steps(run: np.ndarray, count: int, random: np.random.Generator) ->
     return WAYS[drawn]
 
 
-def shuffle_dinucleotides(codes: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Shuffle a window `count` times; every dinucleotide occurs as often as before, in each stretch for itself.
+def shuffle_dinucleotides(
+    codes: np.ndarray, count: int, random: np.random.Generator, pieces: list[np.ndarray] | None = None
+) -> np.ndarray:
+    """Shuffle a window `count` times; in each piece, every dinucleotide occurs as often as before.
 
-    Stretches without code 4 (padding, masked columns, unknown bases) are shuffled one by one, and code 4 stays where
-    it is. The first and the last base of a stretch stay, as they must. All shuffles of a stretch are equally likely.
+    The first and the last base of a piece stay, as they must. All shuffles of a piece are equally likely.
 
     Args:
-        codes: base codes, uint8, (columns,): 0..3 = ACGT, 4 = anything else.
+        codes: base codes, uint8, (columns,): 0..3 = ACGT, 4 = anything else, which stays where it is.
         count: how many shuffles.
         random: drawn from.
+        pieces: columns that are read in a row as one sequence, each piece for itself; none of code 4. Not given: every
+            stretch without code 4.
 
     Returns:
         Base codes, uint8, (count, columns).
     """
     shuffled = np.repeat(codes[None], count, axis=0)
-    runs = [(begin, end) for begin, end in find_runs(codes) if end - begin > 3]  # three bases have one walk only
-    if not runs or not count:
+    pieces = find_runs(codes) if pieces is None else pieces
+    pieces = [columns for columns in pieces if len(columns) > 3]  # three bases have one walk only
+    if not pieces or not count:
         return shuffled
-    runs.sort(key=lambda run: run[0] - run[1])  # the longest first: those still walking are always the first ones
-    longest = runs[0][1] - runs[0][0]
-    walkers = len(runs) * count
+    pieces.sort(key=len, reverse=True)  # the longest first: those still walking are always the first ones
+    longest = len(pieces[0])
+    walkers = len(pieces) * count
     targets = np.zeros((walkers, longest - 1), np.uint8)
     pointers = np.zeros((walkers, 4), np.int64)
-    for place, (begin, end) in enumerate(runs):
-        run = codes[begin:end]
-        source, target, mine = run[:-1], run[1:], slice(place * count, (place + 1) * count)
-        key = source + random.random((count, len(source))) * 0.5  # in random order among those that leave one base
-        last = draw_last_steps(run, count, random)
-        first_of = np.full((4, 4), -1)
-        pairs, where = np.unique(source * np.uint8(4) + target, return_index=True)
-        first_of[pairs // 4, pairs % 4] = where
-        for base in range(4):
-            edge = first_of[base, last[:, base]]
-            chosen = np.flatnonzero((edge >= 0) & (base != run[-1]))
-            key[chosen, edge[chosen]] = base + 0.75  # behind all others of this base
-        targets[mine, : len(target)] = target[np.argsort(key, axis=1)]
-        pointers[mine] = np.searchsorted(np.sort(source), np.arange(4))
-    rows = np.arange(walkers)
     walks = np.zeros((walkers, longest), np.uint8)
-    walks[:, 0] = np.repeat([codes[begin] for begin, _ in runs], count)
-    lengths = np.array([end - begin for begin, end in runs])
-    flat = pointers.reshape(-1)
+    for place, columns in enumerate(pieces):
+        sequence, mine = codes[columns], slice(place * count, (place + 1) * count)
+        targets[mine, : len(sequence) - 1] = order_edges(sequence, count, random)
+        pointers[mine] = np.searchsorted(np.sort(sequence[:-1]), np.arange(4))
+        walks[mine, 0] = sequence[0]
+    lengths = np.array([len(columns) for columns in pieces])
+    rows, flat = np.arange(walkers), pointers.reshape(-1)
     for step in range(1, longest):
         walking = int((lengths > step).sum()) * count
         row = rows[:walking]
         at = row * 4 + walks[:walking, step - 1]
         walks[:walking, step] = targets[row, flat[at]]
         flat[at] += 1
-    for place, (begin, end) in enumerate(runs):
-        shuffled[:, begin:end] = walks[place * count : (place + 1) * count, : end - begin]
+    for place, columns in enumerate(pieces):
+        shuffled[:, columns] = walks[place * count : (place + 1) * count, : len(columns)]
     return shuffled
+
+
+def order_edges(sequence: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Draw for `count` shuffles the order in which each base is left for its next bases.
+
+    Args:
+        sequence: base codes 0..3, uint8, (bp,).
+
+    Returns:
+        Next bases, those after A first, then those after C and so on, each in the order to take; (count, bp - 1).
+    """
+    source, target = sequence[:-1], sequence[1:]
+    key = source + random.random((count, len(source))) * 0.5
+    last = draw_last_steps(sequence, count, random)
+    first_of = np.full((4, 4), -1)  # any of several equal edges can be the last: they look the same
+    pairs, where = np.unique(source * np.uint8(4) + target, return_index=True)
+    first_of[pairs // 4, pairs % 4] = where
+    for base in range(4):
+        edge = first_of[base, last[:, base]]
+        chosen = np.flatnonzero((edge >= 0) & (base != sequence[-1]))
+        key[chosen, edge[chosen]] = base + 0.75  # behind all others of this base
+    return target[np.argsort(key, axis=1)]
