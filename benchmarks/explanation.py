@@ -45,8 +45,8 @@ def compare_sites(explained: Path, settings) -> pd.DataFrame:
 
     Returns:
         A row an element: sites; contribution (mean over its sites' bases, with its sign); and three ratios, inside to
-        rest. signed: of mean contributions. site: of the absolute mean contribution of 12 bp in a row. base: of the mean
-        absolute contribution of single bases, in which the noise of every base counts in full.
+        rest. signed: of mean contributions. site: of the absolute mean contribution of 12 bp in a row. base: of the
+        mean absolute contribution of single bases, in which the noise of every base counts in full.
     """
     with np.load(explained / "contributions.npz") as arrays:
         row_of = {name: row for row, name in enumerate(arrays["gene_id"])}
