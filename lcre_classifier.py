@@ -16,6 +16,8 @@ time, trains a CNN + LSTM on the others, and logs everything to CSV.
 #   "pyranges>=0.1.4,<0.2",
 #   "pyfaidx>=0.8.1,<1",
 #   "scikit-learn>=1.5,<2",
+#   "matplotlib>=3.9,<4",
+#   "logomaker>=0.8,<1",
 # ]
 # ///
 

@@ -1,0 +1,591 @@
+"""Shows which bases a trained network reads: contributions, profiles around TSS and TES, logos, words, motifs.
+
+`python lcre_explain.py --models saved_models/demo` explains the genes of a finished run that were predicted correctly,
+each by the fold that held its chromosome out, and writes to saved_models/demo_explain. The script reads top to bottom:
+it chooses genes, cuts their windows, computes contributions gene by gene, and writes tables, figures and the files that
+TF-MoDISco reads.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lcre import InputError, examples, records
+
+METHODS = ("integrated-gradients", "mutagenesis")
+CLASSES = ("low", "high")
+COLOURS = {"low": "#a03c79", "high": "#00765a"}  # those of the report
+TOP_WORDS = 100  # of each region
+LOGO_WIDTH = 60  # bp that are readable in one row
+OFF_BY = 0.02  # probabilities that differ by more are not those of this run's files
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the command line; raises InputError where a number is out of range."""
+    from lcre.settings import OneLineParser
+    from lcre_classifier import __version__
+
+    parser = OneLineParser(
+        prog="lcre_explain.py",
+        description=__doc__,
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted (nothing is written).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what to explain")
+    what.add_argument(
+        "--models",
+        type=Path,
+        default=Path("saved_models/demo"),
+        help="the run: what its files begin with [saved_models/demo]",
+    )
+    what.add_argument("--fasta", type=Path, help="genome; not given: the file that the run was trained on")
+    what.add_argument("--gtf", type=Path, help="annotation; not given: the file that the run was trained on")
+    what.add_argument(
+        "--genes",
+        default="all",
+        help="all: every held-out gene that is predicted correctly; a number: as many of them, low and high alike; or "
+        "gene ids, comma-separated or in a .txt or .csv: those, right or wrong [all]",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"[{METHODS[0]}]")
+    how.add_argument("--steps", type=int, default=50, metavar="N", help="gradients for each reference [50]")
+    how.add_argument(
+        "--references", type=int, default=10, metavar="N", help="shuffles of a gene's window it is compared with [10]"
+    )
+    how.add_argument("--seed", type=int, default=1, metavar="N", help="of the shuffles and of the choice of genes [1]")
+    out = parser.add_argument_group("what is written")
+    out.add_argument("--out", type=Path, metavar="DIR", help="folder [MODELS_explain, where the report looks for it]")
+    out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
+    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 8 [6]")
+    out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
+    out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
+    parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
+    given = parser.parse_args(argv)
+    for name, least, most in (
+        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 8), ("seed", 0, 2**31)),
+    ):
+        if not least <= getattr(given, name) <= most:
+            raise InputError(f"--{name} {getattr(given, name)} is out of range; give {least} to {most}")
+    given.motifs = given.motifs or given.meme is not None
+    given.out = given.out or Path(f"{given.models}_explain")
+    return given
+
+
+# ============================================================================================== genes and windows
+def choose_genes(run, asked: str, seed: int):
+    """Choose the genes to explain, and the fold that explains each.
+
+    Args:
+        run: the `lcre.trained.Run`.
+        asked: all, a number, ids, or a file of ids, as `--genes` says.
+        seed: of the draw where a number is asked for.
+
+    Returns:
+        A frame in the order of the run's predictions: gene_id, chromosome, fold, target (0 low, 1 high, 2 middle,
+        -1 none) and probability.
+
+    Raises:
+        InputError: no such genes, or none whose chromosome was held out.
+    """
+    import pandas as pd
+
+    path = Path(f"{run.prefix}_predictions.csv")
+    try:
+        genes = pd.read_csv(path, dtype=str, keep_default_na=False)
+        genes = genes[["gene_id", "chromosome", "target", "probability"]]
+        genes["probability"] = pd.to_numeric(genes["probability"])
+        genes["target"] = pd.to_numeric(genes["target"]).fillna(-1).astype(int)
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"models: {path} is not there or damaged; the run's command writes it again") from None
+    folds = {name: run.held_out_by(name) for name in genes["chromosome"].unique()}
+    genes.insert(2, "fold", genes["chromosome"].map(lambda name: folds[name][0] if folds[name] else ""))
+    genes = genes[(genes["fold"] != "") & genes["probability"].notna()]
+    wanted = read_ids(asked)
+    if wanted:
+        missing = [name for name in wanted if name not in set(genes["gene_id"])]
+        if missing:
+            raise InputError(
+                f"--genes: {len(missing)} of {len(wanted)} genes have no prediction of a held-out chromosome in "
+                f"{path.name}: {examples(missing)}"
+            )
+        return genes[genes["gene_id"].isin(set(wanted))].reset_index(drop=True)
+    tested = set()
+    for fold in run.folds:
+        roles = run.roles(fold)
+        tested |= set(roles.index[roles == "test"])
+    correct = (genes["probability"] > 0.5) == (genes["target"] == 1)
+    genes = genes[correct & genes["target"].isin([0, 1]) & genes["gene_id"].isin(tested)].reset_index(drop=True)
+    if genes.empty:
+        raise InputError(f"no held-out gene of {run.prefix} is predicted correctly; name some with --genes")
+    return genes if asked == "all" else genes.loc[draw_evenly(genes["target"].to_numpy(), int(asked), seed)]
+
+
+def read_ids(asked: str) -> list[str]:
+    """Return the gene ids that `--genes` names; none where it asks for all or for a number."""
+    from lcre import inputs
+
+    if asked == "all":
+        return []
+    if asked.isdecimal():
+        if not int(asked):
+            raise InputError("--genes 0 leaves nothing to explain")
+        return []
+    if asked.endswith((".txt", ".csv", ".tsv")):
+        inputs.check_file(Path(asked), "--genes")
+        return inputs.read_gene_list(Path(asked), None)
+    ids = [name.strip() for name in asked.split(",") if name.strip()]
+    if not ids:
+        raise InputError("--genes names no gene; give ids, a number, or all")
+    return ids
+
+
+def draw_evenly(target: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return `count` rows, as many low (0) as high (1) as far as there are, in ascending order."""
+    random = np.random.default_rng(seed)
+    low, high = (random.permutation(np.flatnonzero(target == value)) for value in (0, 1))
+    of_low = min(max(count // 2, count - len(high)), len(low))
+    return np.sort(np.concatenate([low[:of_low], high[: count - of_low]]))
+
+
+def find_input(run, name: str, given: Path | None) -> Path:
+    """Return the genome or annotation: the one given, that of the run, or that of the run's data set here."""
+    from lcre_classifier import DATASETS
+
+    if given is not None:
+        return given
+    recorded = Path(getattr(run.settings, name))
+    bundled = Path(DATASETS.get(run.settings.DATASET, {}).get(name, recorded))
+    for path in (recorded, bundled):
+        if path.exists() and path.name == recorded.name:
+            return path
+    raise InputError(f"{name}: the run was trained on {recorded}, which is not there; give --{name.lower()}")
+
+
+def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
+    """Cut the windows of `genes` (a frame with gene_id); uint8, (genes, columns), in its order."""
+    from lcre import inputs
+    from lcre_classifier import cut_genome
+
+    notes: list[str] = []
+    annotation, _ = inputs.read_annotation(gtf, genes["gene_id"])
+    partner = inputs.join_names(
+        genes["gene_id"], annotation["gene_id"], inputs.GENE_BRIDGES, "models and GTF have no gene", notes
+    )
+    back = {other: name for name, other in partner.items()}
+    annotation = annotation[annotation["gene_id"].isin(back)].reset_index(drop=True)
+    with inputs.open_genome(fasta) as genome:
+        names = inputs.join_names(
+            annotation["chromosome"],
+            genome.lengths,
+            inputs.CHROMOSOME_BRIDGES,
+            "GTF and FASTA have no chromosome",
+            notes,
+        )
+        windows, _ = cut_genome(genome, annotation, names, run.settings)
+    print("".join(f"note: {note}\n" for note in notes), end="")
+    row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
+    missing = [name for name in genes["gene_id"] if name not in row_of]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} "
+            f"({examples(missing)}); give the genome and annotation that the run was trained on"
+        )
+    return windows[[row_of[name] for name in genes["gene_id"]]]
+
+
+# ============================================================================================== contributions
+@dataclass
+class Results:
+    """What was computed, on disk, a row a gene."""
+
+    hypothetical: np.ndarray  # float32, (genes, columns, 4)
+    contributions: np.ndarray  # float32, (genes, columns, 4)
+    one_hot: np.ndarray  # uint8, (genes, columns, 4)
+
+
+@contextlib.contextmanager
+def open_results(folder: Path, genes: int, columns: int) -> Iterator[Results]:
+    """Give arrays that lie in a scratch folder in `folder`, which is gone afterwards: memory stays small."""
+    with tempfile.TemporaryDirectory(prefix=".lcre-", dir=folder) as scratch:
+
+        def array(name: str, kind) -> np.ndarray:
+            file = Path(scratch) / f"{name}.npy"
+            return np.lib.format.open_memmap(file, "w+", kind, (genes, columns, 4))
+
+        yield Results(array("hypothetical", np.float32), array("contributions", np.float32), array("codes", np.uint8))
+
+
+def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argparse.Namespace) -> None:
+    """Explain every gene by its fold, into `results`; adds logit, reference_logit and completeness_gap to `genes`."""
+    from lcre.contributions import Network, integrated_gradients, mutagenesis
+    from lcre.device import start_tensorflow
+    from lcre.progress import Progress
+    from lcre.shuffle import shuffle_dinucleotides
+    from lcre_classifier import one_hot
+
+    print(f"computing on {start_tensorflow()}")
+    watch = Progress(len(genes))
+    values = np.zeros((len(genes), 3))
+    for fold, rows in genes.groupby("fold", sort=False).indices.items():
+        network = Network(run.models[fold])
+        watch.line(f"fold {fold}: {len(rows):,} genes  {watch.time_left()}".rstrip())
+        for row in rows:
+            gene_id, codes = genes["gene_id"].iloc[row], windows[row]
+            # a gene's references depend on the gene and the seed only, not on which others are explained
+            random = np.random.default_rng([given.seed, zlib.crc32(gene_id.encode())])
+            references = shuffle_dinucleotides(codes, given.references, random, find_pieces(codes, run.settings))
+            if given.method == "mutagenesis":
+                explanation = mutagenesis(network, codes, references)
+            else:
+                explanation = integrated_gradients(network, codes, references, given.steps)
+            results.hypothetical[row] = explanation.hypothetical
+            results.contributions[row] = explanation.contributions
+            results.one_hot[row] = one_hot(codes)
+            values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
+            watch.step(f"gene {gene_id}  fold {fold}")
+    watch.line(f"{len(genes):,} genes explained")
+    genes[["logit", "reference_logit", "completeness_gap"]] = values
+
+
+def find_pieces(codes: np.ndarray, settings) -> list[np.ndarray]:
+    """Return the columns of promoter and of terminator that have a base: each is shuffled as one sequence.
+
+    So the bases next to the masked codons move too; only the first and the last of each half stay where they are.
+    """
+    return [columns.start + np.flatnonzero(codes[columns] != 4) for columns, _ in find_zeros(settings).values()]
+
+
+def compare_with_run(genes) -> str:
+    """Return a warning if the probabilities found here are not those that the run wrote, else ''."""
+    probability = 1 / (1 + np.exp(-genes["logit"]))
+    off = genes.loc[(probability - genes["probability"]).abs() > OFF_BY, "gene_id"]
+    if off.empty:
+        return ""
+    return (
+        f"warning: {len(off):,} of {len(genes):,} genes have another probability here than in the run's predictions "
+        f"({examples(off)}): genome or annotation are not those it was trained on"
+    )
+
+
+def describe_gap(gap: np.ndarray, method: str) -> str:
+    """Return a line on how well the contributions add up to the difference in logit."""
+    said = (
+        f"completeness gap: median {np.median(gap):.2%} of the difference in logit, {np.mean(gap > 0.05):.0%} of the "
+    )
+    if method == "mutagenesis":
+        return said + "genes above 5 %; contributions by mutagenesis need not add up"
+    return said + "genes above 5 %" + ("; more --steps bring it down" if np.median(gap) > 0.05 else "")
+
+
+# ============================================================================================== tables
+def name_columns(settings):
+    """Return what each column of a window is, but for padding and masked ones: a frame of column, region, position.
+
+    The position is in bp from the TSS (promoter) or the TES (terminator), on the gene's strand; negative: before it.
+    """
+    import pandas as pd
+
+    from lcre_classifier import real_columns
+
+    column = np.flatnonzero(real_columns(settings))
+    zero = find_zeros(settings)
+    region = np.where(column < zero["promoter"][0].stop, "promoter", "terminator")
+    position = column - np.array([zero[name][1] for name in region])
+    return pd.DataFrame({"column": column, "region": region, "position": position})
+
+
+def find_zeros(settings) -> dict[str, tuple[slice, int]]:
+    """Return the columns of each region, and which of its own columns is position 0: the TSS, or the first after TES.
+
+    The second number counts from the window's begin.
+    """
+    from lcre_classifier import window_halves
+
+    promoter, terminator = window_halves(settings)
+    return {
+        "promoter": (promoter, promoter.start + settings.UPSTREAM),
+        "terminator": (terminator, terminator.start + settings.DOWNSTREAM),
+    }
+
+
+def make_profile(genes, windows: np.ndarray, results: Results, settings, method: str):
+    """Return the mean absolute contribution by position, as profile.csv has it: a frame.
+
+    Without the outermost bases of each half where references were shuffled: those have their base in every shuffle.
+    """
+    import pandas as pd
+
+    from lcre.contributions import Profile
+
+    profile = Profile(windows.shape[1])
+    for row, target in enumerate(genes["target"]):
+        if target not in (0, 1):
+            continue
+        compared = windows[row] != 4
+        if method != "mutagenesis":
+            for piece in find_pieces(windows[row], settings):
+                compared[piece[[0, -1]] if len(piece) else piece] = False
+        profile.add(results.contributions[row], compared, target)
+    columns = name_columns(settings)
+    frames = []
+    for target, name in enumerate(CLASSES):
+        means = profile.means[target][columns["column"]]
+        frames.append(columns.drop(columns="column").assign(**{"class": name, "mean_abs_contribution": means}))
+    return (
+        pd.concat(frames)
+        .dropna()
+        .round({"mean_abs_contribution": 8})[["position", "region", "class", "mean_abs_contribution"]]
+    )
+
+
+def find_words(windows: np.ndarray, results: Results, settings, size: int):
+    """Return the words that are enriched where contributions are high, as words.csv has them: a frame."""
+    from lcre.words import WordCounter
+
+    regions = {name: (columns, zero - columns.start) for name, (columns, zero) in find_zeros(settings).items()}
+    largest = max((float(np.abs(one.sum(axis=1)).max()) for one in results.contributions), default=0.0) * size
+    counter = WordCounter(regions, size, largest)
+    for codes, values in zip(windows, results.contributions, strict=True):
+        counter.measure(codes, values.sum(axis=1))
+    threshold = counter.threshold
+    for codes, values in zip(windows, results.contributions, strict=True):
+        counter.count(codes, values.sum(axis=1), threshold)
+    words = counter.top_words(TOP_WORDS)
+    words["p_value"] = words["p_value"].map(lambda value: f"{value:.3g}")
+    return words.round({"enrichment": 3, "mean_contribution": 6})
+
+
+def write_arrays(out: Path, genes, results: Results) -> None:
+    """Write contributions.npz and the pair that `modisco motifs` reads, whose arrays are (genes, 4, columns)."""
+    with records.replacing(out / "contributions.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            gene_id=genes["gene_id"].to_numpy(str),
+            one_hot=results.one_hot,
+            contributions=results.contributions,
+            hypothetical=results.hypothetical,
+            logit=genes["logit"].to_numpy(),
+            reference_logit=genes["reference_logit"].to_numpy(),
+            completeness_gap=genes["completeness_gap"].to_numpy(),
+        )
+    for name, array in (("modisco_sequences", results.one_hot), ("modisco_attributions", results.hypothetical)):
+        with records.replacing(out / f"{name}.npz") as temporary:
+            np.savez_compressed(temporary, array.transpose(0, 2, 1))
+
+
+# ============================================================================================== figures
+@contextlib.contextmanager
+def drawing() -> Iterator[object]:
+    """Give pyplot, drawing to files in one style, and close what was drawn."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    style = {
+        **{"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"},
+        **{"axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.hashsalt": "lcre"},
+    }
+    with plt.rc_context(style):
+        try:
+            yield plt
+        finally:
+            plt.close("all")
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure as .png, to look at, and .svg, for print; `path` is without suffix."""
+    for suffix, more in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
+        with records.replacing(path.with_name(path.name + suffix)) as temporary:
+            figure.savefig(temporary, bbox_inches="tight", **more)
+
+
+def draw_profile(path: Path, profile, counts: dict[str, int]) -> None:
+    """Draw profile.csv: one panel around the TSS, one around the TES, low and high genes apart.
+
+    Args:
+        profile: as `make_profile` gives it.
+        counts: genes of each class.
+    """
+    with drawing() as plt:
+        figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, layout="constrained")
+        for axis, (region, site) in zip(axes, (("promoter", "TSS"), ("terminator", "TES")), strict=True):
+            here = profile[profile["region"] == region]
+            smooth = max(1, round((here["position"].max() - here["position"].min()) / 80)) if len(here) else 1
+            for name in CLASSES:
+                one = here[here["class"] == name].set_index("position")["mean_abs_contribution"]
+                if one.empty:
+                    continue
+                one = one.reindex(range(one.index.min(), one.index.max() + 1))  # a gap where codons are masked
+                label = f"{name} ({counts[name]:,} genes)"
+                axis.plot(one.index, one, color=COLOURS[name], linewidth=0.5, alpha=0.35)
+                mean = one.rolling(smooth, center=True, min_periods=1).mean().where(one.notna())
+                axis.plot(mean.index, mean, color=COLOURS[name], linewidth=1.6, label=label)
+            axis.axvline(0, color="#888888", linewidth=0.8, linestyle="--", zorder=0)
+            axis.set_title(f"{region}: around the {site}")
+            axis.set_xlabel(f"position from the {site}, bp")
+            axis.margins(x=0.01)
+        axes[0].set_ylabel("mean |contribution| to the logit")
+        axes[0].set_ylim(bottom=0)
+        axes[0].legend(frameon=False, title=f"means of {smooth} bp" if smooth > 1 else None, alignment="left")
+        save_figure(figure, path)
+
+
+def find_peak(values: np.ndarray, columns: slice, width: int) -> slice:
+    """Return the `width` columns within `columns` with the largest sum of |values|."""
+    width = min(width, columns.stop - columns.start)
+    sums = np.convolve(np.abs(values[columns]), np.ones(width), mode="valid")
+    begin = columns.start + int(np.argmax(sums))
+    return slice(begin, begin + width)
+
+
+def draw_gene(path: Path, gene, contributions: np.ndarray, settings) -> None:
+    """Draw one gene: contributions along the whole window, and its strongest stretch of each region as letters.
+
+    Args:
+        gene: a row of the genes' frame.
+        contributions: of the gene, (columns, 4).
+    """
+    import logomaker
+    import pandas as pd
+
+    values = contributions.sum(axis=1)
+    regions, sites = find_zeros(settings), {"promoter": "TSS", "terminator": "TES"}
+    peaks = {name: find_peak(values, columns, LOGO_WIDTH) for name, (columns, _) in regions.items()}
+    with drawing() as plt:
+        figure = plt.figure(figsize=(10, 6.2), layout="constrained")
+        grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.1, 1.1])
+        limits = [min(values.min(), 0) * 1.08, max(values.max(), 0) * 1.08 or 1]
+        for place, (name, (columns, zero)) in enumerate(regions.items()):
+            axis = figure.add_subplot(grid[0, place])
+            position = np.arange(columns.start, columns.stop) - zero
+            axis.bar(position, values[columns], width=1.0, color="#3d4850", linewidth=0)
+            axis.axvspan(peaks[name].start - zero - 0.5, peaks[name].stop - zero - 0.5, color="#ffd76a", alpha=0.45)
+            axis.axvline(-0.5, color="#888888", linewidth=0.8, linestyle="--", zorder=0)
+            axis.axhline(0, color="#888888", linewidth=0.5)
+            axis.set_ylim(limits)
+            axis.margins(x=0.01)
+            axis.set_title(name)
+            axis.set_xlabel(f"position from the {sites[name]}, bp")
+            if not place:
+                axis.set_ylabel("contribution\nto the logit")
+            axis = figure.add_subplot(grid[place + 1, :])
+            letters = pd.DataFrame(contributions[peaks[name]], columns=list("ACGT"))
+            letters.index = np.arange(peaks[name].start, peaks[name].stop) - zero
+            if letters.to_numpy().any():
+                logomaker.Logo(letters, ax=axis, color_scheme="classic", flip_below=False)
+            axis.axhline(0, color="#888888", linewidth=0.5)
+            axis.set_ylim(limits)
+            axis.set_title(f"{name}, strongest {len(letters)} bp")
+            axis.set_xlabel(f"position from the {sites[name]}, bp")
+            axis.set_ylabel("contribution\nto the logit")
+        said = {0: "low", 1: "high", 2: "middle"}.get(gene["target"], "not measured")
+        figure.suptitle(
+            f"{gene['gene_id']}: {said}; probability of being high {gene['probability']:.3f} (fold {gene['fold']}); "
+            f"logit {gene['logit']:.2f}, its shuffles {gene['reference_logit']:.2f}",
+            x=0.01,
+            ha="left",
+        )
+        save_figure(figure, path)
+
+
+def choose_logos(genes, asked: str, count: int) -> list[int]:
+    """Return the rows to draw: those asked for by name in their order, else the most certain low and high ones."""
+    if read_ids(asked):
+        return list(range(min(count, len(genes))))
+    rows = []
+    for target, of_class in ((1, count - count // 2), (0, count // 2)):
+        here = np.flatnonzero(genes["target"] == target)
+        rows += here[np.argsort(-np.abs(genes["logit"].to_numpy()[here]), kind="stable")][:of_class].tolist()
+    return rows
+
+
+# ============================================================================================== main
+def run(argv: Sequence[str]) -> None:
+    """Do what the command line asks for."""
+    began = time.perf_counter()
+    given = parse_arguments(argv)
+    from lcre import motifs, trained
+    from lcre.progress import show_duration
+
+    if given.motifs:
+        motifs.need_extra()
+    known_motifs = motifs.read_known(given.meme) if given.meme else {}
+    trained_run = trained.load_run(given.models)
+    fasta, gtf = (find_input(trained_run, name, getattr(given, name.lower())) for name in ("FASTA", "GTF"))
+    genes = choose_genes(trained_run, given.genes, given.seed).reset_index(drop=True)
+    counts = {name: int((genes["target"] == target).sum()) for target, name in enumerate(CLASSES)}
+    print(f"{len(genes):,} held-out genes to explain: {counts['low']:,} low, {counts['high']:,} high; {given.method}")
+    windows = read_windows(trained_run, genes, fasta, gtf)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=given.out).close()
+    except OSError as error:
+        raise InputError(f"--out: cannot write to {given.out} ({error.strerror}); name another folder") from None
+
+    settings = trained_run.settings
+    with open_results(given.out, *windows.shape) as results:
+        explain_genes(trained_run, genes, windows, results, given)
+        print(compare_with_run(genes) or "probabilities agree with the run's predictions")
+        print(describe_gap(genes["completeness_gap"].to_numpy(), given.method))
+        write_arrays(given.out, genes, results)
+        records.write_csv(given.out / "genes.csv", genes.round(6))
+        profile = make_profile(genes, windows, results, settings, given.method)
+        records.write_csv(given.out / "profile.csv", profile)
+        records.write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
+        draw_profile(given.out / "profile", profile, counts)
+        if given.logos:
+            (given.out / "logos").mkdir(exist_ok=True)
+        for row in choose_logos(genes, given.genes, given.logos):
+            name = motifs.file_name(genes["gene_id"].iloc[row])
+            draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
+    if given.motifs:
+        found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
+        with drawing() as plt:
+            figure = motifs.draw_motifs(plt, found)
+            if figure is not None:
+                save_figure(figure, given.out / "motifs")
+        records.write_csv(given.out / "motifs.csv", motifs.tabulate(found))
+        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs")
+    else:
+        print(
+            f"for motifs: --motifs, or modisco motifs -s {given.out}/modisco_sequences.npz -a "
+            f"{given.out}/modisco_attributions.npz -n 5000 -w {windows.shape[1]}"
+        )
+    print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {given.out}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        run(argv)
+    except InputError as error:
+        print(f"lcre_explain.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lcre_explain.py: interrupted; what an earlier run wrote is as it was", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        print(f"lcre_explain.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"lcre_explain.py: {error.strerror or error}{where}; make room or mend it, and start again", file=sys.stderr
+        )
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

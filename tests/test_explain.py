@@ -1,0 +1,386 @@
+"""lcre_explain.py over a run of two folds whose networks are linear, so that every number it writes is known."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from builders import PNG, write
+from genomes import Gene, random_sequence, read_window, show_codes, write_fasta, write_gtf
+
+import lcre_explain
+from lcre import motifs
+from lcre.motifs import Motif
+
+ROOT = Path(__file__).resolve().parents[1]
+UPSTREAM, DOWNSTREAM, PADDING = 30, 15, 4
+COLUMNS = 2 * (UPSTREAM + DOWNSTREAM) + PADDING
+FILES = {"contributions.npz", "genes.csv", "logos", "modisco_attributions.npz", "modisco_sequences.npz", "profile.csv"}
+FILES |= {"profile.png", "profile.svg", "words.csv"}
+
+
+@dataclass
+class ToyRun:
+    """A run on disk and what is known about it."""
+
+    prefix: Path
+    weights: dict[str, np.ndarray]  # fold -> of its network, (columns, 4)
+    codes: dict[str, np.ndarray]  # gene -> its window
+    probability: dict[str, float]
+    target: dict[str, int]
+
+    def command(self, out: Path, *flags: str) -> list[str]:
+        return ["--models", str(self.prefix), "--out", str(out), "--references", "4", "--steps", "2", *flags]
+
+
+def rows(path: Path) -> list[dict]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, table: list[dict]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, table[0])
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def save_linear(path: Path, weights: np.ndarray) -> None:
+    from keras import Sequential, layers
+
+    last = layers.Dense(1, activation="sigmoid")
+    model = Sequential([layers.Input(weights.shape), layers.Flatten(), last])
+    last.set_weights([weights.reshape(-1, 1), np.zeros(1)])
+    model.save(path)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> ToyRun:
+    """Twelve genes on each of two chromosomes, both strands; every third is predicted wrongly, one is middle."""
+    folder = tmp_path_factory.mktemp("run")
+    random = np.random.default_rng(11)
+    sequences = {name: random_sequence(random, 2600) for name in ("1", "2")}
+    genes = [
+        Gene(f"g{name}_{place}", name, 100 + 200 * place, 100 + 200 * place + 90, "+-"[place % 2])
+        for name in sequences
+        for place in range(12)
+    ]
+    weights = {name: random.normal(0, 0.3, (COLUMNS, 4)).astype(np.float32) for name in sequences}
+    codes, probability, target, table = {}, {}, {}, []
+    for place, gene in enumerate(genes):
+        window = read_window(sequences[gene.chromosome], gene, UPSTREAM, DOWNSTREAM, PADDING, masked=3)
+        codes[gene.gene_id] = np.array(["ACGT.".index(letter) for letter in window], np.uint8)
+        logit = float((weights[gene.chromosome] * np.eye(5, 4)[codes[gene.gene_id]]).sum())
+        probability[gene.gene_id] = 1 / (1 + np.exp(-logit))
+        right = int(logit > 0)
+        target[gene.gene_id] = 2 if place == 1 else 1 - right if place % 3 == 2 else right
+        table.append(
+            {
+                **{"gene_id": gene.gene_id, "chromosome": gene.chromosome, "target": target[gene.gene_id]},
+                **{"logMaxTPM": 1.0, "probability": f"{probability[gene.gene_id]:.6f}"},
+            }
+        )
+    prefix = folder / "toy"
+    write_rows(Path(f"{prefix}_predictions.csv"), table)
+    for name in sequences:
+        (folder / f"toy_model_{name}").mkdir()
+        save_linear(folder / f"toy_model_{name}/best_model.keras", weights[name])
+        roles = [("test" if gene.chromosome == name else "train") for gene in genes]
+        roles[1] = "unused"
+        both = [{"gene_id": gene.gene_id, "role": role} for gene, role in zip(genes, roles, strict=True)]
+        write_rows(folder / f"toy_model_{name}/genes.csv", both)
+    fasta, gtf = write_fasta(folder / "toy.fa", sequences), write_gtf(folder / "toy.gtf", genes)
+    settings = {"DATASET": "demo", "ORGANISM": "toy", "FASTA": str(fasta), "GTF": str(gtf), "UPSTREAM": UPSTREAM}
+    settings |= {"DOWNSTREAM": DOWNSTREAM, "PADDING": PADDING}
+    record = {"settings": settings, "inputs": {}, "folds": ["1", "2"], "finished": "2026-01-01T00:00:00+00:00"}
+    Path(f"{prefix}_run.json").write_text(json.dumps(record))
+    return ToyRun(prefix, weights, codes, probability, target)
+
+
+@pytest.fixture(scope="module")
+def explained(toy, tmp_path_factory) -> Path:
+    """What the plain command writes."""
+    out = tmp_path_factory.mktemp("explained")
+    assert lcre_explain.main(toy.command(out, "--logos", "2")) == 0
+    return out
+
+
+def arrays(out: Path) -> dict[str, np.ndarray]:
+    with np.load(out / "contributions.npz") as file:
+        return dict(file)
+
+
+def fails(capsys, command: list[str]) -> str:
+    """Return the one line on stderr of a command that must end with status 2."""
+    capsys.readouterr()
+    try:
+        status = lcre_explain.main(command)
+    except SystemExit as left:  # the command line's parser
+        status = left.code
+    errors = capsys.readouterr().err
+    assert status == 2, errors
+    assert errors.startswith("lcre_explain.py: ")
+    assert errors.count("\n") == 1
+    assert len(errors) < 600
+    return errors
+
+
+# --------------------------------------------------------------------------------------------- what is written
+def test_writes_every_file_and_nothing_half(explained):
+    assert {path.name for path in explained.iterdir()} == FILES
+    assert len(list((explained / "logos").iterdir())) == 4  # two genes, .png and .svg
+    for path in explained.rglob("*.png"):
+        assert path.read_bytes().startswith(PNG[:8])
+
+
+def test_correct_held_out_genes_are_explained_each_by_its_own_fold(toy, explained):
+    found = arrays(explained)
+    correct = [
+        gene for gene, target in toy.target.items() if target in (0, 1) and (toy.probability[gene] > 0.5) == target
+    ]
+    assert found["gene_id"].tolist() == correct
+    for row, gene in enumerate(correct):
+        codes, weights = toy.codes[gene], toy.weights[gene[1]]
+        assert show_codes(np.where(found["one_hot"][row].any(1), found["one_hot"][row].argmax(1), 4)) == show_codes(
+            codes
+        )
+        # linear: differences between bases of one column are those of the weights, whatever the references
+        hypothetical = found["hypothetical"][row][codes != 4]
+        expected = weights[codes != 4]
+        spread = hypothetical - hypothetical.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(spread, expected - expected.mean(axis=1, keepdims=True), atol=1e-4)
+        assert not found["hypothetical"][row][codes == 4].any()
+        np.testing.assert_array_equal(found["contributions"][row], found["hypothetical"][row] * found["one_hot"][row])
+        sums = float(found["contributions"][row].sum())
+        assert sums == pytest.approx(found["logit"][row] - found["reference_logit"][row], abs=1e-3)
+        assert 1 / (1 + np.exp(-found["logit"][row])) == pytest.approx(toy.probability[gene], abs=1e-5)
+    assert np.median(found["completeness_gap"]) < 1e-3
+    table = rows(explained / "genes.csv")
+    assert [row["gene_id"] for row in table] == correct
+    assert [row["fold"] for row in table] == [gene[1] for gene in correct]
+    assert float(table[0]["completeness_gap"]) == pytest.approx(found["completeness_gap"][0], abs=1e-6)
+
+
+def test_arrays_are_as_the_contract_says(explained):
+    found = arrays(explained)
+    genes = len(found["gene_id"])
+    assert {name: (found[name].shape, found[name].dtype) for name in ("one_hot", "contributions", "hypothetical")} == {
+        "one_hot": ((genes, COLUMNS, 4), np.dtype("uint8")),
+        "contributions": ((genes, COLUMNS, 4), np.dtype("float32")),
+        "hypothetical": ((genes, COLUMNS, 4), np.dtype("float32")),
+    }
+    for name, of in (("modisco_sequences", "one_hot"), ("modisco_attributions", "hypothetical")):
+        with np.load(explained / f"{name}.npz") as pair:
+            assert pair.files == ["arr_0"]
+            np.testing.assert_array_equal(pair["arr_0"], found[of].transpose(0, 2, 1))
+
+
+def test_profile_by_hand(toy, explained):
+    found, table = arrays(explained), rows(explained / "profile.csv")
+    assert list(table[0]) == ["position", "region", "class", "mean_abs_contribution"]
+    target = np.array([toy.target[gene] for gene in found["gene_id"]])
+    values = np.abs(found["contributions"].sum(axis=2))
+    zero = {"promoter": UPSTREAM, "terminator": UPSTREAM + DOWNSTREAM + PADDING + DOWNSTREAM}
+    for row in table:
+        column = zero[row["region"]] + int(row["position"])
+        expected = values[target == ("low", "high").index(row["class"]), column].mean()
+        assert float(row["mean_abs_contribution"]) == pytest.approx(expected, abs=1e-6)
+    places = {(row["region"], int(row["position"])) for row in table}
+    assert len(table) == 2 * len(places)
+    # masked codons, and the outermost bases of each half, which shuffles leave in their place, are left out
+    assert places == {("promoter", at) for at in range(-29, 14) if at not in (0, 1, 2)} | {
+        ("terminator", at) for at in range(-14, 29) if at not in (-3, -2, -1)
+    }
+
+
+def test_report_reads_the_profile(explained):
+    from lcre_report import draw_profile, read_columns
+
+    profile = read_columns(explained / "profile.csv", ["region", "class"], ["position", "mean_abs_contribution"])
+    for region, site in (("promoter", "TSS"), ("terminator", "TES")):
+        assert f"position from the {site}" in draw_profile(profile, region)
+
+
+def test_same_command_same_numbers_and_no_gene_depends_on_the_others(toy, explained, tmp_path):
+    whole = arrays(explained)
+    gene = str(whole["gene_id"][3])
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", gene, "--logos", "0")) == 0
+    np.testing.assert_allclose(arrays(tmp_path)["hypothetical"][0], whole["hypothetical"][3], atol=1e-6)
+    assert not (tmp_path / "logos").exists()
+
+
+def test_mutagenesis(toy, tmp_path, capsys):
+    assert lcre_explain.main(toy.command(tmp_path, "--method", "mutagenesis", "--genes", "2", "--logos", "0")) == 0
+    found = arrays(tmp_path)
+    for row, gene in enumerate(found["gene_id"]):
+        known, weights = toy.codes[gene] != 4, toy.weights[gene[1]]
+        expected = (weights - weights.mean(axis=1, keepdims=True)) * known[:, None]
+        np.testing.assert_allclose(found["hypothetical"][row], expected, atol=1e-4)
+    assert "need not add up" in capsys.readouterr().out
+    assert ("-30", "promoter") in {(row["position"], row["region"]) for row in rows(tmp_path / "profile.csv")}
+
+
+# ------------------------------------------------------------------------------------------------ which genes
+def test_genes_by_name_are_explained_right_or_wrong(toy, tmp_path):
+    names = ["g2_2", "g1_1"]  # predicted wrongly; of middle expression
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    for asked in (",".join(names), str(tmp_path / "list.txt")):
+        assert lcre_explain.main(toy.command(tmp_path / "out", "--genes", asked)) == 0
+        assert sorted(arrays(tmp_path / "out")["gene_id"]) == sorted(names)
+    assert (tmp_path / "out/logos/g1_1.png").exists()
+
+
+def test_a_number_of_genes_is_drawn_from_both_classes():
+    target = np.array([0] * 50 + [1] * 50)
+    drawn = lcre_explain.draw_evenly(target, 10, 1)
+    assert target[drawn].tolist() == [0] * 5 + [1] * 5
+    assert not np.array_equal(drawn, lcre_explain.draw_evenly(target, 10, 2))
+    few = lcre_explain.draw_evenly(np.array([0, 0, 1]), 3, 1)
+    assert few.tolist() == [0, 1, 2]
+    assert len(lcre_explain.draw_evenly(np.array([0, 1, 1, 1, 1]), 4, 1)) == 4
+    assert len(lcre_explain.draw_evenly(np.array([0, 1]), 99, 1)) == 2
+
+
+def test_only_a_few_words_of_other_files_are_needed_to_see_that_they_are_other(toy, tmp_path, capsys):
+    """Another genome of the same names: the run's predictions do not come out, and that is said."""
+    random = np.random.default_rng(5)
+    fasta = write_fasta(tmp_path / "other.fa", {name: random_sequence(random, 2600) for name in "12"})
+    assert lcre_explain.main(toy.command(tmp_path / "out", "--fasta", str(fasta), "--logos", "0")) == 0
+    assert "warning: " in capsys.readouterr().out
+
+
+# --------------------------------------------------------------------------------------------------- misuse
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--genes", "nobody,g1_0"], "1 of 2 genes"),
+        (["--genes", "0"], "nothing to explain"),
+        (["--genes", ","], "names no gene"),
+        (["--genes", "missing.txt"], "missing.txt"),
+        (["--steps", "0"], "--steps 0"),
+        (["--word", "20"], "--word 20"),
+        (["--references", "0"], "--references 0"),
+        (["--steps", "many"], "many"),
+        (["--method", "guessing"], "guessing"),
+        (["--gene", "g1_0"], "did you mean --genes"),
+        (["--fasta", "missing.fa"], "missing.fa"),
+    ],
+)
+def test_misuse_is_one_line(toy, tmp_path, capsys, flags, told):
+    assert told in fails(capsys, toy.command(tmp_path / "out", *flags))
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_run_and_other_species(toy, tmp_path, capsys):
+    assert "nothing" in fails(capsys, ["--models", str(tmp_path / "nothing")])
+    other = write_gtf(tmp_path / "other.gtf", [Gene("h1", "1", 100, 200)])
+    assert "no gene in common" in fails(capsys, toy.command(tmp_path / "out", "--gtf", str(other)))
+    other = write_fasta(tmp_path / "other.fa", {"X": "ACGT" * 100})
+    assert "no chromosome in common" in fails(capsys, toy.command(tmp_path / "out", "--fasta", str(other)))
+    write(tmp_path / "file", "x")
+    assert "--out" in fails(capsys, toy.command(tmp_path / "file"))
+
+
+def test_interrupted_run_leaves_the_earlier_one_whole(toy, explained, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_0", "--logos", "0")) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("lcre.contributions.integrated_gradients", interrupted)
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_3")) == 130
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_importing_has_no_effect_and_help_names_every_flag():
+    code = "import sys, lcre_explain; print(sorted({'tensorflow', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    shown = subprocess.run(
+        [sys.executable, ROOT / "lcre_explain.py", "--help"], capture_output=True, text=True, timeout=30
+    ).stdout
+    for flag in ("models", "fasta", "gtf", "genes", "method", "steps", "references", "seed", "out", "logos", "word"):
+        assert f"  --{flag} " in shown
+    assert "--motifs" in shown
+    assert "--meme" in shown
+
+
+# --------------------------------------------------------------------------------------------------- motifs
+def test_without_the_extra_one_line_says_how_to_get_it(toy, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(motifs.importlib.util, "find_spec", lambda name: None)
+    for flag in (["--motifs"], ["--meme", "motifs.meme"]):
+        told = fails(capsys, toy.command(tmp_path / "out", *flag))
+        assert "pip install -r requirements-motifs.txt" in told
+    assert (ROOT / "requirements-motifs.txt").exists()
+
+
+def motif(name: str = "raises_0", **more) -> Motif:
+    frequencies = np.eye(4)[[2, 0, 3, 3, 0, 1, 0]] * 0.9 + 0.025
+    values = {"effect": "raises", "seqlets": 4, "region": "promoter", "positions": np.array([-50, -40, -40, -30])}
+    return Motif(name, frequencies=frequencies, contributions=frequencies, **(values | more))
+
+
+def test_motifs_are_read_trimmed_and_placed(tmp_path):
+    """A results file in TF-MoDISco's layout: one motif that raises, with weak ends, in the terminator."""
+    import h5py
+
+    letters = np.eye(4)[[0, 2, 0, 3, 3, 0, 1, 0, 0]]
+    strength = np.array([0.01, 1, 1, 1, 1, 1, 1, 1, 0.02])[:, None]
+    with h5py.File(tmp_path / "motifs.h5", "w") as file:
+        pattern = file.create_group("pos_patterns/pattern_0")
+        pattern["sequence"], pattern["contrib_scores"] = letters, letters * strength
+        pattern["seqlets/start"], pattern["seqlets/end"] = [60, 62, 10], [70, 72, 20]
+    regions = {"promoter": (slice(0, 40), 30), "terminator": (slice(44, 84), 54)}
+    (found,) = motifs.read_motifs(tmp_path / "motifs.h5", regions)
+    assert (found.word, found.effect, found.seqlets, found.region) == ("GATTACA", "raises", 3, "terminator")
+    assert found.positions.tolist() == [11, 13]
+    row = motifs.tabulate([found]).iloc[0]
+    assert (row["motif"], row["position"], row["match"]) == ("raises_0", 12, "")
+
+
+def test_motif_table_and_figure(tmp_path):
+    found = [motif(match="MA0001 GATA", match_p_value=0.0123), motif("lowers_0", effect="lowers")]
+    table = motifs.tabulate(found)
+    assert table["match_p_value"].tolist() == ["0.0123", ""]
+    assert table.loc[0, ["position_low", "position", "position_high"]].tolist() == [-42, -40, -38]
+    with lcre_explain.drawing() as plt:
+        lcre_explain.save_figure(motifs.draw_motifs(plt, found), tmp_path / "motifs")
+        assert motifs.draw_motifs(plt, []) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"motifs.png", "motifs.svg"}
+    assert motifs.tabulate([]).empty
+
+
+def test_best_match_is_taken_and_its_p_value_corrected_for_the_number_of_known_motifs(monkeypatch):
+    def tomtom(queries, targets):
+        assert [query.shape for query in queries] == [(4, 7), (4, 7)]
+        assert len(targets) == 3
+        return np.array([[0.5, 0.001, 0.2], [0.9, 0.8, 0.7]]), None
+
+    monkeypatch.setitem(sys.modules, "memelite", SimpleNamespace(tomtom=tomtom))
+    found = [motif(), motif("lowers_0")]
+    motifs.match_motifs(found, {name: np.eye(4) for name in ("a", "b", "c")})
+    assert [(one.match, one.match_p_value) for one in found] == [("b", 0.003), ("c", 1.0)]
+
+
+def test_known_motifs(tmp_path):
+    pytest.importorskip("memelite")
+    from lcre import InputError
+
+    matrix = "\n".join("0.1 0.2 0.3 0.4" for _ in range(3))
+    text = f"MEME version 4\n\nMOTIF MA1 GATA\nletter-probability matrix: alength= 4 w= 3\n{matrix}\n"
+    assert motifs.read_known(write(tmp_path / "good.meme", text))["MA1 GATA"].shape == (4, 3)
+    for content in (PNG, "MOTIF x\nletter-probability matrix: w= 2\na b\n", "nothing"):
+        with pytest.raises(InputError, match="--meme"):
+            motifs.read_known(write(tmp_path / "bad.meme", content))
+
+
+def test_gene_ids_become_file_names():
+    assert motifs.file_name("AT1G01010.1") == "AT1G01010.1"
+    assert os.sep not in motifs.file_name("a/b:c|d")
