@@ -222,8 +222,8 @@ def without_sigmoid(model):
         raise InputError(
             f"models: the last layer {head.name!r} of a model is no Dense layer with a sigmoid; train it again"
         )
-    linear = keras.layers.Dense(1, use_bias=head.use_bias, dtype="float32")
-    log_odds = keras.Model(model.inputs, linear(head.input))
+    linear = keras.layers.Dense(1, use_bias=head.use_bias, dtype="float32", name="log_odds")
+    log_odds = keras.Model(model.inputs[0], linear(head.input))
     linear.set_weights(head.get_weights())
     return log_odds
 

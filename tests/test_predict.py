@@ -18,6 +18,7 @@ from genomes import Gene, random_sequence, read_window, write_fasta, write_gtf
 from runs import COLUMNS, DOWNSTREAM, PADDING, UPSTREAM, ToyRun, save_adder, write_run
 from test_variants import HEADER, move_gene, write_in
 
+import lcre_classifier
 import lcre_predict
 from lcre import InputError, records, trained
 from lcre.inputs import open_genome
@@ -478,6 +479,21 @@ def test_networks_trained_in_half_precision_compute_in_single(tmp_path):
     assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
     window = np.random.default_rng(1).random((5, 12, 4), np.float32)
     assert loaded(window).numpy() == pytest.approx(model(window).numpy(), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", list(lcre_classifier.RECIPES))
+def test_log_odds_are_those_of_the_trained_network(name):
+    """Both networks of the trainer, saved or not: the sigmoid of the log-odds is what the network answers."""
+    import keras
+
+    model = lcre_classifier.RECIPES[name].build(90)
+    windows = np.random.default_rng(1).random((6, 90, 4), np.float32)
+    log_odds = trained.without_sigmoid(model)(windows).numpy()
+    assert lcre_predict.sigmoid(log_odds) == pytest.approx(model(windows).numpy(), abs=1e-6)
+    assert lcre_predict.sigmoid(np.array([-1e9, 0, 1e9])).tolist() == [pytest.approx(0), 0.5, 1]
+    headless = keras.Sequential([keras.layers.Input((90, 4)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    with pytest.raises(InputError, match="no Dense layer with a sigmoid"):
+        trained.without_sigmoid(headless)
 
 
 def test_mean_and_sd_over_the_folds_that_scored():
