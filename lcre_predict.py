@@ -5,10 +5,11 @@
   python lcre_predict.py --models saved_models/O --windows W.fa --out windows.csv
       sequences that are windows already
   python lcre_predict.py --models saved_models/O --fasta F --gtf G --vcf V.vcf.gz --out variants.csv
-      what each variant does to each gene whose promoter or terminator holds it
+      what each variant does to each gene whose promoter or terminator holds it: the effect is the log-odds of being
+      high with it less those without
 
-Probabilities are means over folds, with their standard deviation. On the run's own genome a gene is scored by the
-folds that held its chromosome out, which have not seen it; --all-folds takes all of them.
+Probabilities and effects are means over folds, with their standard deviation. On the run's own genome a gene is
+scored by the folds that held its chromosome out, which have not seen it; --all-folds takes all of them.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import numpy as np
 
 from lcre import InputError, records
 
-BATCH = 4096  # windows that are gathered before they are scored: enough for full batches in every fold
+BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
 
 
 # ============================================================================================== scoring
@@ -31,24 +32,30 @@ class Scorer:
     """Scores windows with the folds of a run."""
 
     def __init__(self, run):
+        from lcre.trained import without_sigmoid
         from lcre_classifier import make_predictor
 
         self.folds = run.folds
-        self.predict = [make_predictor(run.models[fold]) for fold in run.folds]
+        self.predict = [make_predictor(without_sigmoid(run.models[fold])) for fold in run.folds]
 
     def score(self, codes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """Return probabilities of being high, float64, (windows, folds); nan where a fold is not wanted.
+        """Return the log-odds of being high, float64, (windows, folds); nan where a fold is not wanted.
 
         Args:
             codes: base codes, uint8, (windows, columns).
             wanted: which folds score which window, booleans, (windows, folds).
         """
-        probability = np.full(wanted.shape, np.nan)
+        log_odds = np.full(wanted.shape, np.nan)
         for number, predict in enumerate(self.predict):
             rows = np.flatnonzero(wanted[:, number])
             if len(rows):
-                probability[rows, number] = predict(codes if len(rows) == len(codes) else codes[rows])
-        return probability
+                log_odds[rows, number] = predict(codes if len(rows) == len(codes) else codes[rows])
+        return log_odds
+
+
+def sigmoid(log_odds: np.ndarray) -> np.ndarray:
+    """Return the probabilities of log-odds."""
+    return 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
 
 
 def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +162,7 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
         for codes in batches:
             here = slice(done, done + len(codes))
             with watch.whole_steps():
-                probability = scorer.score(codes, wanted[here])
+                probability = sigmoid(scorer.score(codes, wanted[here]))
                 done += len(codes)
                 watch.step(f"{done:,} of {len(ids):,}", len(codes))
             means = zip(*mean_and_sd(probability), probability, strict=True)
@@ -216,12 +223,13 @@ def score_windows(run, asked: argparse.Namespace) -> None:
 class VariantTable:
     """Scores pairs of gene and variant in batches and writes them in the order they come.
 
-    Each gene's own window is scored once, with the first variant that lies in it.
+    The effect is the difference in log-odds: where a gene is all but certainly high or low, the probability hardly
+    moves whatever a variant breaks. Each gene's own window is scored once, with the first variant that lies in it.
     """
 
     def __init__(self, scorer: Scorer, windows, ids: list[str], wanted: np.ndarray, write: Callable):
         self.scorer, self.windows, self.ids, self.wanted, self.write = scorer, windows, ids, wanted, write
-        self.reference = np.full(wanted.shape, np.nan)
+        self.reference = np.full(wanted.shape, np.nan)  # log-odds
         self.known = np.zeros(len(ids), bool)  # which genes have their reference
         self.pairs, self.rows, self.written = [], np.empty((BATCH, windows.codes.shape[1]), np.uint8), 0
         write(["gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd"])
@@ -246,7 +254,8 @@ class VariantTable:
         alternative = reference.copy()
         alternative[changed] = self.scorer.score(rows[changed], self.wanted[genes[changed]])
         effect, sd = mean_and_sd(alternative - reference)
-        cells = zip(mean_and_sd(reference)[0], mean_and_sd(alternative)[0], effect, sd, strict=True)
+        means = (mean_and_sd(sigmoid(log_odds))[0] for log_odds in (reference, alternative))
+        cells = zip(*means, effect, sd, strict=True)
         for (gene, name, region), numbers in zip(self.pairs, cells, strict=True):
             self.write([self.ids[gene], name, region, *map(show_number, numbers)])
         self.written += len(self.pairs)
@@ -281,16 +290,18 @@ def score_variants(run, asked: argparse.Namespace) -> None:
         table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, stack.enter_context(open_csv(out)))
         reject = stack.enter_context(open_csv(rejected))
         reject(["line", "variant", "reason"])
-        counts, last, ten = Counter(), 0, 0
+        counts, shown, tenth, written = Counter(), 0, 0, 0
         for number, line in enumerate(variants.read_vcf(asked.vcf), 1):
             with watch.whole_steps():
                 place_variant(line, vcf_partner, genome, windows, table, reject, counts)
-                if number - last == 500 or number == lines:
-                    watch.step(f"{number:,} of {lines:,} lines, {table.written:,} rows", number - last)
-                    last = number
-            if lines >= 10_000 and number * 10 // lines > ten and number < lines:
-                ten = number * 10 // lines
-                watch.line(f"{number:,} of {lines:,} lines of the VCF  {watch.time_left()}")
+            if table.written == written:
+                continue
+            written = table.written  # a batch was scored, which is what takes the time
+            watch.step(f"{number:,} of {lines:,} lines, {written:,} rows", number - shown)
+            shown = number
+            if number * 10 // lines > tenth:
+                tenth = number * 10 // lines
+                watch.line(f"{number:,} of {lines:,} lines of the VCF, {written:,} rows  {watch.time_left()}")
         with watch.whole_steps():
             table.flush()
     if not counts["rejected"]:

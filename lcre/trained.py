@@ -210,6 +210,24 @@ def load_model(path: Path, columns: int):
     return single
 
 
+def without_sigmoid(model):
+    """Return the network up to the log-odds of being high, of which its answer is the sigmoid.
+
+    Near 0 and 1 a probability in float32 has few digits left; the log-odds keep theirs.
+    """
+    import keras
+
+    head = model.layers[-1]
+    if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.sigmoid:
+        raise InputError(
+            f"models: the last layer {head.name!r} of a model is no Dense layer with a sigmoid; train it again"
+        )
+    linear = keras.layers.Dense(1, use_bias=head.use_bias, dtype="float32", name="log_odds")
+    log_odds = keras.Model(model.inputs[0], linear(head.input))
+    linear.set_weights(head.get_weights())
+    return log_odds
+
+
 def in_float32(config):
     """Return a model's config with every layer's precision replaced by float32."""
     if isinstance(config, dict):

@@ -18,6 +18,7 @@ from genomes import Gene, random_sequence, read_window, write_fasta, write_gtf
 from runs import COLUMNS, DOWNSTREAM, PADDING, UPSTREAM, ToyRun, save_adder, write_run
 from test_variants import HEADER, move_gene, write_in
 
+import lcre_classifier
 import lcre_predict
 from lcre import InputError, records, trained
 from lcre.inputs import open_genome
@@ -177,12 +178,13 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
             genes, codes, _, _ = lcre_predict.read_genes(genome, tmp_path / "edited.gtf", run)
         alternative = scorer.score(codes, np.ones((len(codes), 2), bool))
         effects = by_variant.get(f"{name}:{position + 1}:{ref}:{alt}", {})
-        for gene_id, probability in zip(genes["gene_id"], alternative, strict=True):
+        for gene_id, log_odds in zip(genes["gene_id"], alternative, strict=True):
             gene = next(gene for gene in FIT if gene.gene_id == gene_id)
             reference = np.array(answers(toy, gene))
-            effect = probability - reference
+            effect = log_odds - np.log(reference / (1 - reference))
+            probability = 1 / (1 + np.exp(-log_odds))
             if gene_id not in effects:
-                assert np.abs(effect).max() < 1e-6
+                assert np.abs(effect).max() < 1e-5
                 continue
             row = {key: float(cell) for key, cell in list(effects[gene_id].items())[3:]}
             assert row["reference_probability"] == pytest.approx(reference.mean(), abs=1e-5)
@@ -206,7 +208,7 @@ def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypa
     monkeypatch.setattr(lcre_predict, "BATCH", 7)
     for one, other in zip(whole, predict(toy, tmp_path / "b.csv", "--vcf", vcf), strict=True):
         assert list(one.values())[:3] == list(other.values())[:3]
-        assert float(one["effect"]) == pytest.approx(float(other["effect"]), abs=1e-6)
+        assert float(one["effect"]) == pytest.approx(float(other["effect"]), abs=1e-5)
 
 
 def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
@@ -477,6 +479,21 @@ def test_networks_trained_in_half_precision_compute_in_single(tmp_path):
     assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
     window = np.random.default_rng(1).random((5, 12, 4), np.float32)
     assert loaded(window).numpy() == pytest.approx(model(window).numpy(), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", list(lcre_classifier.RECIPES))
+def test_log_odds_are_those_of_the_trained_network(name):
+    """Both networks of the trainer, saved or not: the sigmoid of the log-odds is what the network answers."""
+    import keras
+
+    model = lcre_classifier.RECIPES[name].build(90)
+    windows = np.random.default_rng(1).random((6, 90, 4), np.float32)
+    log_odds = trained.without_sigmoid(model)(windows).numpy()
+    assert lcre_predict.sigmoid(log_odds) == pytest.approx(model(windows).numpy(), abs=1e-6)
+    assert lcre_predict.sigmoid(np.array([-1e9, 0, 1e9])).tolist() == [pytest.approx(0), 0.5, 1]
+    headless = keras.Sequential([keras.layers.Input((90, 4)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    with pytest.raises(InputError, match="no Dense layer with a sigmoid"):
+        trained.without_sigmoid(headless)
 
 
 def test_mean_and_sd_over_the_folds_that_scored():

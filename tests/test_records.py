@@ -257,6 +257,25 @@ def test_a_new_run_and_the_same_run_again(run, prefix):
     assert last["finished"]
 
 
+def test_a_run_keeps_the_hashes_of_its_models(run, prefix):
+    """Those of the start that trained them: a later start that finds all done does not vouch for what lies there."""
+    run = run | {"folds": ["1", "2"]}
+    first = records.open_run(prefix, run, overwrite=False)
+    records.close_run(prefix, first, 1.0, "a CPU", finished=False)
+    assert "models" not in first
+    for name, content in (("1", "a"), ("2", "b")):
+        folder = records.fold_folder(prefix, name)
+        folder.mkdir()
+        (folder / "best_model.keras").write_text(content)
+    records.close_run(prefix, first, 1.0, "a CPU", finished=True)
+    hashes = records.open_run(prefix, run, overwrite=False)["models"]
+    assert hashes == {name: hashlib.sha256(content).hexdigest() for name, content in (("1", b"a"), ("2", b"b"))}
+    (records.fold_folder(prefix, "1") / "best_model.keras").write_text("of another run")
+    again = records.open_run(prefix, run, overwrite=False)
+    records.close_run(prefix, again, 1.0, "", finished=True)
+    assert records.open_run(prefix, run, overwrite=False)["models"] == hashes
+
+
 def test_files_count_by_content_not_by_place(run, prefix):
     records.open_run(prefix, run, overwrite=False)
     moved = copy.deepcopy(run)

@@ -1,0 +1,248 @@
+"""Prediction against Keras' own `predict`, effects of broken elements, and the memory of a million variants.
+
+`python benchmarks/prediction.py throughput` windows a second of lcre_predict.py against `model.predict` on a ready
+float32 array, in turn (A B A B ...), as a ratio pair by pair: both networks, random windows of 3,020 columns.
+
+`python benchmarks/prediction.py effects saved_models/demo` makes variants on the demo that break planted elements where
+these work, and the same kinds of change where nothing is planted, and prints the auROC of |effect| telling them apart.
+
+`python benchmarks/prediction.py variants --fasta F --gtf G [--count 1000000]` scores made-up variants of a genome (nine
+SNPs to one insertion or deletion) and prints seconds and peak memory. The network is not trained, which makes no
+difference to either; `--network tiny` shows the cost of everything but the network.
+"""
+
+import argparse
+import csv
+import gzip
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+WINDOWS, COLUMNS, BATCH = 1024, 3020, 256
+HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
+
+
+# -------------------------------------------------------------------------------------------- throughput
+def measure_throughput(repeats: int) -> None:
+    """Print windows a second of both ways and their ratio, for each network."""
+    import numpy as np
+
+    import lcre_classifier as lcre
+    from lcre.device import start_tensorflow
+    from lcre_predict import Scorer, sigmoid
+
+    print(f"{start_tensorflow()}; {WINDOWS:,} windows of {COLUMNS:,} columns, batches of {BATCH}")
+    codes = np.random.default_rng(1).integers(0, 4, (WINDOWS, COLUMNS)).astype(np.uint8)
+    array = lcre.one_hot(codes).astype(np.float32)
+    print("| network | ours, windows a second | model.predict | ours / model.predict, median (range) |")
+    print("|---|---|---|---|")
+    for name, recipe in lcre.RECIPES.items():
+        model = recipe.build(COLUMNS)
+        scorer = Scorer(SimpleNamespace(folds=["1"], models={"1": model}))
+        wanted = np.ones((WINDOWS, 1), bool)
+        ways = {
+            "ours": lambda scorer=scorer, wanted=wanted: sigmoid(scorer.score(codes, wanted)[:, 0]),
+            "keras": lambda model=model: model.predict(array, batch_size=BATCH, verbose=0)[:, 0],
+        }
+        answers = {way: score() for way, score in ways.items()}  # also builds the graphs
+        assert np.abs(answers["ours"] - answers["keras"]).max() < 1e-5
+        seconds = {way: [] for way in ways}
+        for _ in range(repeats):
+            for way, score in ways.items():
+                began = time.perf_counter()
+                score()
+                seconds[way].append(time.perf_counter() - began)
+        ratios = sorted(theirs / ours for ours, theirs in zip(seconds["ours"], seconds["keras"], strict=True))
+        rates = [f"{WINDOWS / statistics.median(seconds[way]):.0f}" for way in ways]
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"| {name} | {rates[0]} | {rates[1]} | {spread} |")
+
+
+# ----------------------------------------------------------------------------------------------- effects
+def plan_effects(truth: Path, gtf: Path) -> list[tuple[str, str, int, int]]:
+    """Return (gene, chromosome, first base, kind) of stretches of 10 bp: kind 1 on a working element, 0 on none.
+
+    Each element that works fully is matched by a stretch of the same gene and region that touches no element.
+    """
+    import random
+
+    from lcre.inputs import read_annotation
+
+    draw = random.Random(1)
+    genes = read_annotation(gtf)[0].set_index("gene_id")
+    planned = []
+    with open(truth, newline="", encoding="utf-8") as file:
+        table = csv.DictReader(line for line in file if not line.startswith("#"))
+        for row in table:
+            elements = [entry.split(":") for entry in row["elements"].split(";") if entry]
+            gene = genes.loc[row["gene_id"]]
+            for region in ("promoter", "terminator"):
+                here = [(int(at), float(weight)) for _, side, at, _, weight in elements if side == region]
+                reach = range(-285, -20) if region == "promoter" else range(20, 285)
+                free = [at for at in reach if all(abs(at - taken) > 16 for taken, _ in here)]
+                for at, weight in here:
+                    if weight == 1 and abs(at) < 285 and free:
+                        for kind, place in ((1, at), (0, free.pop(draw.randrange(len(free))))):
+                            planned.append((row["gene_id"], gene["chromosome"], locate(gene, region, place), kind))
+                    if not free:
+                        break
+    return planned
+
+
+def locate(gene, region: str, at: int) -> int:
+    """Return the leftmost base, 0-based, of the 10 bp that begin `at` bp from the TSS or TES on the gene's strand."""
+    if gene["strand"] == "+":
+        return (gene["start"] if region == "promoter" else gene["end"]) + at
+    return (gene["end"] if region == "promoter" else gene["start"]) - at - 10
+
+
+def measure_effects(prefix: Path) -> None:
+    """Print the auROC of |effect| for variants that break planted elements against those that do not."""
+    import random
+
+    import pandas as pd
+
+    import lcre_predict
+    from lcre import scores
+    from lcre.inputs import open_genome
+
+    demo = ROOT / "data/demo"
+    planned = plan_effects(demo / "truth.csv", demo / "demo.gtf.gz")
+    draw, other = random.Random(2), {"A": "C", "C": "A", "G": "T", "T": "G"}
+    print("| change | variants on an element / on none | auROC of the size of the effect |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder, open_genome(demo / "demo.fa.gz") as genome:
+        vcf, out = Path(folder) / "v.vcf", Path(folder) / "v.csv"
+        for change in ("SNP in the middle", "10 bp replaced", "10 bp deleted"):
+            lines, kinds = [], {}
+            for gene, chromosome, first, kind in planned:
+                begin, end = (first + 4, first + 5) if change.startswith("SNP") else (first - 1, first + 10)
+                ref = "".join("ACGTN"[code] for code in genome.piece(chromosome, begin, end))
+                if change.startswith("SNP"):
+                    alt = other[ref]
+                elif change.endswith("replaced"):
+                    alt = ref[0] + "".join(draw.choice("ACGT".replace(base, "")) for base in ref[1:])
+                else:
+                    alt = ref[0]
+                lines.append(f"{chromosome}\t{begin + 1}\t.\t{ref}\t{alt}\n")
+                kinds[gene, f"{chromosome}:{begin + 1}:{ref}:{alt}"] = kind
+            vcf.write_text(HEADER + "".join(lines))
+            files = ["--fasta", str(demo / "demo.fa.gz"), "--gtf", str(demo / "demo.gtf.gz"), "--vcf", str(vcf)]
+            quiet = open(Path(folder) / "printed", "w")  # noqa: SIM115
+            printed, sys.stdout = sys.stdout, quiet
+            try:
+                status = lcre_predict.main(["--models", str(prefix), *files, "--out", str(out)])
+            finally:
+                sys.stdout = printed
+                quiet.close()
+            if status:
+                raise SystemExit(status)
+            found = pd.read_csv(out, dtype={"gene_id": str})
+            kind = pd.Series([kinds.get(pair) for pair in zip(found["gene_id"], found["variant"], strict=True)])
+            own = kind.notna().to_numpy()  # a variant also lies in windows of the gene next door
+            target = kind[own].to_numpy(int)
+            auroc = scores.auroc(target, found.loc[own, "effect"].abs().to_numpy())
+            print(f"| {change} | {target.sum():,} / {(1 - target).sum():,} | {auroc:.3f} |")
+
+
+# ---------------------------------------------------------------------------------------------- variants
+def write_untrained_run(prefix: Path, network: str) -> None:
+    """Write what a finished run of one fold leaves, with an untrained network."""
+    from lcre import records
+    from lcre.device import start_tensorflow
+
+    start_tensorflow()
+    from keras import Sequential, layers
+
+    import lcre_classifier as lcre
+
+    if network == "tiny":
+        pooled = [layers.AveragePooling1D(20), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
+        model = Sequential([layers.Input((COLUMNS, 4)), *pooled])
+    else:
+        model = lcre.RECIPES[network].build(COLUMNS)
+    folder = records.fold_folder(prefix, "none")
+    folder.mkdir()
+    model.save(folder / "best_model.keras")
+    (folder / "genes.csv").write_text("gene_id,role\n")
+    settings = {"UPSTREAM": 1000, "DOWNSTREAM": 500, "PADDING": 20}
+    record = {"settings": settings, "inputs": {}, "folds": ["none"], "finished": "untrained"}
+    records.write_json(Path(f"{prefix}_run.json"), record)
+
+
+def write_variants(fasta: Path, path: Path, count: int) -> None:
+    """Write made-up variants, sorted: nine SNPs to one insertion or deletion of 1 to 50 bases."""
+    import numpy as np
+
+    from lcre.inputs import open_genome
+
+    random = np.random.default_rng(1)
+    with open_genome(fasta) as genome, gzip.open(path, "wt", compresslevel=1) as file:
+        file.write(HEADER)
+        total = sum(genome.lengths.values())
+        for name, length in genome.lengths.items():
+            codes = genome.codes(name)
+            for at in np.sort(random.integers(1, max(length - 60, 2), round(count * length / total))).tolist():
+                base, kind = "ACGTN"[codes[at]], random.integers(20)
+                alt = "ACGT"[(codes[at] + 1 + random.integers(3)) % 4]
+                if kind == 0:
+                    alt = base + "".join("ACGT"[code] for code in random.integers(0, 4, random.integers(1, 51)))
+                if kind == 1:
+                    base, alt = "".join("ACGTN"[code] for code in codes[at : at + random.integers(2, 52)]), base
+                file.write(f"{name}\t{at + 1}\t.\t{base}\t{alt}\n")
+
+
+def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
+    """Print seconds and peak memory of scoring made-up variants in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_untrained_run(folder / "run", network)
+        write_variants(fasta, folder / "v.vcf.gz", count)
+        files = ["--fasta", str(fasta), "--gtf", str(gtf), "--vcf", str(folder / "v.vcf.gz")]
+        command = ["--models", str(folder / "run"), *files, "--out", str(folder / "v.csv")]
+        code = (
+            "import json, sys, lcre_predict; from lcre import records; "
+            "status = lcre_predict.main(sys.argv[1:]); print(json.dumps([status, records.peak_memory_bytes()]))"
+        )
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        seconds = time.perf_counter() - began
+        *printed, last = done.stdout.strip().split("\n")
+        status, peak = json.loads(last)
+        if status:
+            raise SystemExit(status)
+        print("\n".join(printed))
+        print(f"{network}: {count:,} variants in {seconds:.0f} s, peak memory {peak / 2**20:,.0f} MiB")
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="what", required=True)
+    throughput = kinds.add_parser("throughput")
+    throughput.add_argument("--repeats", type=int, default=7, help="pairs of measurements")
+    effects = kinds.add_parser("effects")
+    effects.add_argument("models", type=Path, help="a finished run on the demo")
+    variants = kinds.add_parser("variants")
+    variants.add_argument("--fasta", type=Path, required=True)
+    variants.add_argument("--gtf", type=Path, required=True)
+    variants.add_argument("--count", type=int, default=1_000_000)
+    variants.add_argument("--network", choices=("tiny", "early_pooling", "published"), default="tiny")
+    asked = parser.parse_args()
+    if asked.what == "throughput":
+        measure_throughput(asked.repeats)
+    elif asked.what == "effects":
+        measure_effects(asked.models)
+    else:
+        measure_variants(asked.fasta, asked.gtf, asked.count, asked.network)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
