@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
         prog="lcre_explain.py",
         description=__doc__,
-        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted (nothing is written).",
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -573,7 +573,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lcre_explain.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lcre_explain.py: interrupted; what an earlier run wrote is as it was", file=sys.stderr)
+        print("lcre_explain.py: interrupted; every file that is there is whole", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(f"lcre_explain.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
