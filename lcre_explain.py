@@ -550,12 +550,14 @@ def run(argv: Sequence[str]) -> None:
             draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
     if given.motifs:
         found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
-        with drawing() as plt:
-            figure = motifs.draw_motifs(plt, found)
-            if figure is not None:
-                save_figure(figure, given.out / "motifs")
         records.write_csv(given.out / "motifs.csv", motifs.tabulate(found))
-        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs")
+        for suffix in (".png", ".svg"):  # of an earlier run
+            (given.out / f"motifs{suffix}").unlink(missing_ok=True)
+        if found:
+            with drawing() as plt:
+                save_figure(motifs.draw_motifs(plt, found), given.out / "motifs")
+        hint = "" if found else "; TF-MoDISco wants a hundred stretches of high contribution and more: give more genes"
+        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs{hint}")
     else:
         print(
             f"for motifs: --motifs, or modisco motifs -s {given.out}/modisco_sequences.npz -a "
