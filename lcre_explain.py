@@ -65,13 +65,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     out = parser.add_argument_group("what is written")
     out.add_argument("--out", type=Path, metavar="DIR", help="folder [MODELS_explain, where the report looks for it]")
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
-    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 8 [6]")
+    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
     out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
     given = parser.parse_args(argv)
     for name, least, most in (
-        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 8), ("seed", 0, 2**31)),
+        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 7), ("seed", 0, 2**31)),
     ):
         if not least <= getattr(given, name) <= most:
             raise InputError(f"--{name} {getattr(given, name)} is out of range; give {least} to {most}")
@@ -542,7 +542,8 @@ def run(argv: Sequence[str]) -> None:
         profile = make_profile(genes, windows, results, settings, given.method)
         records.write_csv(given.out / "profile.csv", profile)
         records.write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
-        draw_profile(given.out / "profile", profile, counts)
+        if len(profile):  # genes given by name may all be middle ones
+            draw_profile(given.out / "profile", profile, counts)
         if given.logos:
             (given.out / "logos").mkdir(exist_ok=True)
         for row in choose_logos(genes, given.genes, given.logos):
