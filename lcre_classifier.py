@@ -760,8 +760,7 @@ def run(argv: Sequence[str]) -> None:
     records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
     device, finished = "", False
     try:
-        device = leave_one_chromosome_out(data, folds, settings, prefix)
-        finished = True
+        device, finished = leave_one_chromosome_out(data, folds, settings, prefix), True
     finally:
         records.close_run(prefix, record, time.perf_counter() - began, device, finished)
     folders = [records.fold_folder(prefix, fold.name) for fold in folds]

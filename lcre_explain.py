@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(
         prog="lcre_explain.py",
         description=__doc__,
-        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted (nothing is written).",
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -65,13 +65,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     out = parser.add_argument_group("what is written")
     out.add_argument("--out", type=Path, metavar="DIR", help="folder [MODELS_explain, where the report looks for it]")
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
-    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 8 [6]")
+    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
     out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
     given = parser.parse_args(argv)
     for name, least, most in (
-        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 8), ("seed", 0, 2**31)),
+        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 7), ("seed", 0, 2**31)),
     ):
         if not least <= getattr(given, name) <= most:
             raise InputError(f"--{name} {getattr(given, name)} is out of range; give {least} to {most}")
@@ -542,7 +542,8 @@ def run(argv: Sequence[str]) -> None:
         profile = make_profile(genes, windows, results, settings, given.method)
         records.write_csv(given.out / "profile.csv", profile)
         records.write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
-        draw_profile(given.out / "profile", profile, counts)
+        if len(profile):  # genes given by name may all be middle ones
+            draw_profile(given.out / "profile", profile, counts)
         if given.logos:
             (given.out / "logos").mkdir(exist_ok=True)
         for row in choose_logos(genes, given.genes, given.logos):
@@ -550,12 +551,14 @@ def run(argv: Sequence[str]) -> None:
             draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
     if given.motifs:
         found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
-        with drawing() as plt:
-            figure = motifs.draw_motifs(plt, found)
-            if figure is not None:
-                save_figure(figure, given.out / "motifs")
         records.write_csv(given.out / "motifs.csv", motifs.tabulate(found))
-        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs")
+        for suffix in (".png", ".svg"):  # of an earlier run
+            (given.out / f"motifs{suffix}").unlink(missing_ok=True)
+        if found:
+            with drawing() as plt:
+                save_figure(motifs.draw_motifs(plt, found), given.out / "motifs")
+        hint = "" if found else "; TF-MoDISco wants a hundred stretches of high contribution and more: give more genes"
+        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs{hint}")
     else:
         print(
             f"for motifs: --motifs, or modisco motifs -s {given.out}/modisco_sequences.npz -a "
@@ -573,7 +576,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lcre_explain.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("lcre_explain.py: interrupted; what an earlier run wrote is as it was", file=sys.stderr)
+        print("lcre_explain.py: interrupted; every file that is there is whole", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         print(f"lcre_explain.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)

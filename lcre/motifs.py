@@ -175,9 +175,7 @@ def tabulate(motifs: list[Motif]) -> pd.DataFrame:
 
 
 def draw_motifs(plt, motifs: list[Motif]):
-    """Return a figure with every motif as a logo of its mean contributions and where it stands; None without motifs."""
-    if not motifs:
-        return None
+    """Return a figure with each of the motifs, one at least, as a logo of mean contributions, and where it stands."""
     import logomaker
 
     rows = -(-len(motifs) // 2)

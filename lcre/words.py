@@ -10,6 +10,7 @@ import pandas as pd
 
 TOP_SHARE = 0.02  # of all places: on the demo the planted elements cover a little more than that
 LEAST = 5  # high places that a word must have
+LEAST_P_VALUE = 1e-300  # smaller ones are shown as this
 BINS = 20_000
 
 
@@ -97,7 +98,7 @@ class WordCounter:
                         "places": int(places[word]),
                         "high": int(high[word]),
                         "enrichment": float(high[word] / places[word] / share),
-                        "p_value": float(binom.sf(high[word] - 1, places[word], share)),
+                        "p_value": max(float(binom.sf(high[word] - 1, places[word], share)), LEAST_P_VALUE),
                         "mean_contribution": float(self.total[name][word] / places[word]),
                         **{"position": int(middle), "position_low": int(low), "position_high": int(far)},
                     }
