@@ -58,7 +58,7 @@ SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosom
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "early_pooling"  # early_pooling, or published: the network of the LCRE description, layer by layer
-EPOCHS: int | None = None  # None: of the model (early_pooling: as many as make about 1,000 steps; published: 35)
+EPOCHS: int | None = None  # None: of the demo 15, else of the model (early_pooling: about 1,000 steps; published: 35)
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
 LEARNING_RATE: float | None = None  # None: of the model (early_pooling: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
@@ -332,25 +332,25 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
     def both_classes(rows: np.ndarray) -> bool:
         return {0, 1} <= set(target[rows].tolist())
 
-    def can_score(name: str) -> bool:
-        return both_classes(labelled & used & scorable & (chromosome == name))
-
-    ring = [name for name in data.chromosomes if can_score(name)]
+    candidates = labelled & used & scorable
+    ring = [name for name in data.chromosomes if both_classes(candidates & (chromosome == name))]
     folds = []
     for group in name_groups(settings.CHROMOSOMES, ring, chromosome):
         name, held_out = "+".join(group), np.isin(chromosome, group)
         test = held_out & labelled & scorable & genes["in_table"].to_numpy()
         if not both_classes(test):
             raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; --check counts them")
-        train, validation, chosen = labelled & used & ~held_out, np.zeros(len(genes), bool), None
+        # the sequence of a held-out gene, standing elsewhere as well, would give it away
+        train = labelled & used & ~np.isin(twins, twins[held_out])
+        validation, chosen = np.zeros(len(genes), bool), None
         if settings.SELECT_ON == "validation":
             after = max((ring.index(part) for part in group if part in ring), default=-1) + 1
-            chosen = next((other for other in ring[after:] + ring[:after] if other not in group), None)
+            able, order = train & scorable, ring[after:] + ring[:after]
+            chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
                 raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
-            validation = labelled & used & scorable & (chromosome == chosen)
-            train &= chromosome != chosen
-        train &= ~np.isin(twins, twins[held_out | validation])  # the same sequence elsewhere would give it away
+            validation = able & (chromosome == chosen)
+            train &= (chromosome != chosen) & ~np.isin(twins, twins[validation])
         if not both_classes(train):
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
         fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in (train, validation, test, held_out)))

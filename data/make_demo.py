@@ -26,7 +26,7 @@ CHROMOSOMES = ("1", "2", "3", "4", "5")
 GENES_PER_CHROMOSOME = 900
 FAMILIES = 80  # of two to four members, each on another chromosome
 DIVERGENCE = 0.08  # share of bases in which members of a family differ
-NOISE = 0.7  # standard deviation; that of the sum of the elements is about 1.1
+NOISE = 0.7  # standard deviation; that of the sum of the elements is about 1.2
 REACH = 300  # bp before the TSS and after the TES in which elements stand
 
 

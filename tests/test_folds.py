@@ -320,6 +320,24 @@ def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_train():
         assert name not in ("II",) or first not in others
 
 
+def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_choose_the_epoch():
+    """II chooses for I. One of its genes is the twin of a gene of I: it is left out; with all of its high genes
+    twins, II cannot choose, and III does."""
+    data = plain_data("I II III IV", low=6, high=3, middle=0)
+    chromosome, target = data.with_windows["chromosome"].to_numpy(str), data.with_windows["target"].to_numpy()
+    first = np.flatnonzero((chromosome == "I") & (target == HIGH))
+    twins = np.flatnonzero((chromosome == "II") & (target == HIGH))
+    data.windows[twins[0]] = data.windows[first[0]]
+    fold = folds_of(data)["I"]
+    assert fold.validation_chromosome == "II"
+    assert len(fold.validation) == 8
+    assert twins[0] not in fold.validation
+    data.windows[twins] = data.windows[first]
+    fold = folds_of(data)["I"]
+    assert fold.validation_chromosome == "III"
+    assert not set(twins) & set(np.concatenate([fold.train, fold.validation]).tolist())
+
+
 @budget(max_examples=60)
 @given(genomes(), asked_chromosomes(), st.sampled_from(["validation", "test"]))
 def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, select_on):
