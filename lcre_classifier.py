@@ -32,6 +32,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from lcre import InputError, examples, records
+from lcre.command import run_script
 
 __version__ = "0.1.0"
 
@@ -52,15 +53,15 @@ PADDING = 20  # zero columns between promoter and terminator
 
 # ------------------------------------------------------------------------------------------ labels and folds
 LOW_PERCENTILE = 25.0  # genes at or below this percentile of the table are low
-HIGH_PERCENTILE = 75.0  # genes at or above this one are high; those between are predicted, never trained on
+HIGH_PERCENTILE = 75.0  # genes at or above this one are high; those between are predicted, never scored
 CHROMOSOMES = "all"  # to hold out in turn, comma-separated; IV+VII are held out together; all: each nuclear one
 SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
 
 # ------------------------------------------------------------------------------------------ training
-MODEL = "early_pooling"  # early_pooling, or published: the network of the LCRE description, layer by layer
-EPOCHS: int | None = None  # None: of the demo 15, else of the model (early_pooling: about 1,000 steps; published: 35)
+MODEL = "motifs_and_words"  # motifs_and_words, or published: the network of the LCRE description, layer by layer
+EPOCHS: int | None = None  # None: of the demo 15, else of the model (about 1,000 steps; published: 35)
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
-LEARNING_RATE: float | None = None  # None: of the model (early_pooling: 2e-3 at its peak; published: 1e-4)
+LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
 SAVED_MODELS = "saved_models"  # folder where everything is written
 
@@ -98,6 +99,7 @@ DATASETS = {
     "sorghum": ensembl_plants("sorghum", "Sorghum_bicolor.Sorghum_bicolor_NCBIv3", "sor"),
 }
 FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
+RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with probability logistic(6 (r - 1/2))
 MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
 
 
@@ -139,6 +141,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     genes["logMaxTPM"] = ids.map(partner).map(expression)
     low, high = find_thresholds(expression, settings)
     genes["target"] = label_genes(genes["logMaxTPM"].to_numpy(float), low, high)
+    genes["rank"] = ids.map(partner).map(expression.rank(pct=True))
     notes += check.describe_ties(expression, low, high, (settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE))
 
     warnings = []
@@ -303,10 +306,16 @@ class Fold:
 
     name: str
     validation_chromosome: str | None
-    train: np.ndarray  # balanced
+    train: np.ndarray  # low and high genes, balanced
+    middle: np.ndarray  # the genes between them on the same chromosomes, for a network that is taught ranks; else none
     validation: np.ndarray  # low and high genes that may be scored, on the chromosome that chooses the epoch
     test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
     held_out: np.ndarray  # every gene with a window on the held-out chromosomes
+
+    @property
+    def taught(self) -> np.ndarray:
+        """The rows of every gene that trains."""
+        return np.concatenate([self.train, self.middle])
 
     def entropy(self, seed: int) -> list[int]:
         """Return the entropy of this fold's random draws: it depends on its name, not on the other folds."""
@@ -341,11 +350,11 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
         if not both_classes(test):
             raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; --check counts them")
         # the sequence of a held-out gene, standing elsewhere as well, would give it away
-        train = labelled & used & ~np.isin(twins, twins[held_out])
+        train = used & ~np.isin(twins, twins[held_out])
         validation, chosen = np.zeros(len(genes), bool), None
         if settings.SELECT_ON == "validation":
             after = max((ring.index(part) for part in group if part in ring), default=-1) + 1
-            able, order = train & scorable, ring[after:] + ring[:after]
+            able, order = train & labelled & scorable, ring[after:] + ring[:after]
             chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
                 raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
@@ -353,7 +362,9 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             train &= (chromosome != chosen) & ~np.isin(twins, twins[validation])
         if not both_classes(train):
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
-        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in (train, validation, test, held_out)))
+        middle = train & (target == 2) & RECIPES[settings.MODEL].ranks
+        parts = train & labelled, middle, validation, test, held_out
+        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in parts))
         fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
         folds.append(fold)
     if not folds:
@@ -391,11 +402,12 @@ def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -
 
 
 # ============================================================================================== models
-def build_published(columns: int):
+def build_published(columns: int, tss: int):
     """Build the network of the LCRE description.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
+        tss: the column of the TSS; of no use to this network.
 
     Returns:
         A keras.Model whose output is the probability of being high, (genes, 1).
@@ -430,45 +442,65 @@ def build_published(columns: int):
     )
 
 
-def build_early_pooling(columns: int, filters: int = 128, units: int = 64):
-    """Build a network that pools right after its first convolution, so that most of it runs on short sequences.
+def match_words(length: int) -> list[np.ndarray]:
+    """Return kernel and bias of a convolution whose ReLU is 1 where a word stands and 0 elsewhere.
 
-    Pooling comes before normalisation and ReLU: eight times fewer columns are normalised.
+    Returns:
+        float32, (length, 4, 4**length) and (4**length,), words in the order of ACGT.
+    """
+    bases = np.indices((4,) * length).reshape(length, -1)
+    return [np.eye(4, dtype=np.float32)[:, bases].swapaxes(0, 1), np.full(4**length, 1.0 - length, np.float32)]
+
+
+def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
+    """Build a network of members that answer apart, and whose log-odds are added.
+
+    Detectors of motifs, alike but for their random weights, each with two stems. One looks for motifs anywhere; the
+    other moves by codons: it sees where the reading frame is, which is the same in every window. Both pool at once,
+    so that nearly everything runs on short sequences. Counts of words: a log-linear regression on how often every
+    4-mer and every codon in frame stands in each stretch of the window.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        filters: of both convolutions.
-        units: of the LSTM, in each direction.
+        tss: the column of the TSS.
+        detectors: how many.
 
     Returns:
-        A keras.Model whose output is the probability of being high, (genes, 1).
+        A keras.Model whose output is the probability of being high, (genes, 1); its layer `members` has the
+        members' log-odds, (genes, members).
     """
-    from keras import Sequential, layers
+    from keras import Model, layers
 
-    def stage(width: int, pool: int) -> list:
-        return [
-            layers.Conv1D(filters, width, padding="same", use_bias=False),
-            layers.MaxPooling1D(pool, padding="same"),
-            layers.BatchNormalization(momentum=0.9),
-            layers.ReLU(),
-            layers.Dropout(0.25),
-        ]
+    def settle(sequence):  # behind pooling, where few columns are left to normalise
+        return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
 
-    return Sequential(
-        [
-            layers.Input((columns, 4)),
-            *stage(12, 8),
-            *stage(6, 4),
-            layers.Bidirectional(layers.LSTM(units, return_sequences=True)),
-            layers.Dropout(0.25),
-            layers.Conv1D(32, 1, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(1, activation="sigmoid", dtype="float32"),
-        ],
-        name="early_pooling",
-    )
+    def detect(windows):
+        anywhere = layers.Conv1D(64, 12, padding="same", use_bias=False)(windows)
+        in_frame = layers.Conv1D(64, 15, strides=3, padding="same", use_bias=False)(windows)
+        stems = [layers.MaxPooling1D(9, padding="same")(anywhere), layers.MaxPooling1D(3, padding="same")(in_frame)]
+        sequence = settle(layers.Concatenate()(stems))
+        sequence = layers.Conv1D(96, 6, padding="same", use_bias=False)(sequence)
+        sequence = settle(layers.MaxPooling1D(4, padding="same")(sequence))
+        sequence = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(sequence)
+        sequence = layers.Conv1D(32, 1, activation="relu")(layers.Dropout(0.25)(sequence))
+        stretches = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
+        return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches)))
+
+    def count(windows, length: int, stride: int, stretches: int):
+        layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
+        found = layer(windows)
+        layer.set_weights(match_words(length))
+        size = -(-found.shape[1] // stretches)
+        share = layers.AveragePooling1D(size, padding="same")(found)
+        return layers.Flatten()(layers.Rescaling(size * 0.1)(share))
+
+    windows = layers.Input((columns, 4))
+    framed = layers.Cropping1D((tss % 3, 0))(windows)
+    words = layers.Concatenate()([count(windows, 4, 1, 12), count(framed, 3, 3, 6)])
+    answers = [detect(windows) for _ in range(detectors)] + [layers.Dense(1)(layers.Dropout(0.5)(words))]
+    members = layers.Concatenate(name="members")(answers)
+    total = layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False, dtype="float32")
+    return Model(windows, total(members), name="motifs_and_words")
 
 
 @dataclass(frozen=True)
@@ -481,7 +513,7 @@ class Recipe:
     epochs: int | None = None
     steps: int = 1000
     one_cycle: bool = False
-    label_smoothing: float = 0.0
+    ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
 
     def count_steps(self, genes: int) -> int:
         """Return the steps of an epoch over this many genes."""
@@ -491,30 +523,26 @@ class Recipe:
         """Return the epochs for this many steps in each: short of data, more of them, within 6 to 40."""
         return self.epochs or min(max(round(self.steps / steps_per_epoch), 6), 40)
 
-    def compile(self, model, total_steps: int) -> None:
-        """Give the model its optimizer and loss."""
+    def make_optimizer(self, total_steps: int):
+        """Return the optimizer of a training of this many steps."""
         import keras
 
-        if self.one_cycle:  # up over a fifth of the steps, down a half cosine over the rest
-            warmup = max(total_steps // 5, 1)
-            rate = keras.optimizers.schedules.CosineDecay(
-                self.learning_rate / 25,
-                max(total_steps - warmup, 1),
-                alpha=1e-3,
-                warmup_target=self.learning_rate,
-                warmup_steps=warmup,
-            )
-            optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
-        else:
-            optimizer = keras.optimizers.Adam(self.learning_rate)
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=self.label_smoothing)
-        # XLA is left off: on CPUs it made every network here slower.
-        model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+        if not self.one_cycle:
+            return keras.optimizers.Adam(self.learning_rate)
+        warmup = max(total_steps // 5, 1)  # up over a fifth of the steps, down a half cosine over the rest
+        rate = keras.optimizers.schedules.CosineDecay(
+            self.learning_rate / 25,
+            max(total_steps - warmup, 1),
+            alpha=1e-3,
+            warmup_target=self.learning_rate,
+            warmup_steps=warmup,
+        )
+        return keras.optimizers.AdamW(rate, weight_decay=0.01)
 
 
 RECIPES = {
     "published": Recipe(build_published, learning_rate=1e-4, epochs=35),
-    "early_pooling": Recipe(build_early_pooling, learning_rate=2e-3, one_cycle=True, label_smoothing=0.05),
+    "motifs_and_words": Recipe(build_motifs_and_words, learning_rate=2e-3, one_cycle=True, ranks=True),
 }
 
 
@@ -525,51 +553,7 @@ def choose_recipe(settings: SimpleNamespace) -> Recipe:
 
 
 # ============================================================================================== training
-def make_batches(codes, rows: np.ndarray, target: np.ndarray, batch_size: int):
-    """Return a tf.data set of one epoch's batches; codes become one-hot inside its graph.
-
-    The batches are as even as can be: a last batch of a few genes would upset batch normalisation.
-
-    Args:
-        codes: all windows as a tensor, uint8, (n, columns).
-        rows: which of them, in order.
-        target: the label of each of `rows`.
-        batch_size: at most.
-    """
-    import tensorflow as tf
-
-    even = -(-len(rows) // -(-len(rows) // batch_size))
-    batches = tf.data.Dataset.from_tensor_slices((rows, target.astype(np.float32))).batch(even)
-    return batches.map(lambda row, label: (tf.one_hot(tf.gather(codes, row), 4), label)).prefetch(2)
-
-
-def seed_layers(model, random: np.random.Generator) -> None:
-    """Draw the random state of every layer that has one (Dropout) anew; Keras leaves it out of checkpoints."""
-    for variable in model.variables:
-        if variable.path.endswith("seed_generator_state"):
-            variable.assign([random.integers(2**31), 0])
-
-
-def make_predictor(model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from base codes, uint8, (n, columns), to probabilities of being high, float64, (n,)."""
-    import tensorflow as tf
-
-    columns = model.input_shape[1]
-
-    @tf.function(input_signature=[tf.TensorSpec((None, columns), tf.uint8)])
-    def forward(codes):
-        return model(tf.one_hot(codes, 4), training=False)[:, 0]
-
-    def predict(codes: np.ndarray) -> np.ndarray:
-        parts = [forward(codes[begin : begin + 256]).numpy() for begin in range(0, len(codes), 256)]
-        return np.concatenate([np.zeros(0), *parts])
-
-    return predict
-
-
-def train_fold(
-    fold: Fold, windows: np.ndarray, target: np.ndarray, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch
-) -> list[dict]:
+def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch) -> list[dict]:
     """Train one fold from where it stands to its last epoch, and return its performance log.
 
     After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; a fold that was
@@ -577,9 +561,8 @@ def train_fold(
     out, depends on seed, fold and epoch only, so nothing else needs to be kept.
 
     Args:
-        fold: its rows of `windows`.
-        windows: base codes, uint8, (n, columns).
-        target: 0 low, 1 high, (n,).
+        fold: its rows of the windows.
+        data: windows, labels and ranks.
         recipe: network and training.
         folder: of the fold.
         watch: the `lcre.progress.Progress` of the run.
@@ -587,9 +570,14 @@ def train_fold(
     import keras
     import tensorflow as tf
 
+    from lcre.networks import make_batches, make_predictor, make_trainer, seed_layers
     from lcre.results import best_epoch, score_cells
 
-    steps = recipe.count_steps(len(fold.train))
+    genes, windows = data.with_windows, data.windows
+    target = genes["target"].to_numpy()
+    # what is taught is a probability of being high
+    taught = 1 / (1 + np.exp(-RANK_SLOPE * (genes["rank"].to_numpy() - 0.5))) if recipe.ranks else target
+    steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
     log_file, models = folder / "performance_log.csv", folder / "epoch_models"
     models.mkdir(exist_ok=True)
@@ -604,9 +592,9 @@ def train_fold(
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(windows.shape[1])
-        recipe.compile(model, steps * epochs)
-    predict = make_predictor(model)
+        model = recipe.build(windows.shape[1], settings.UPSTREAM)
+        model.compile(recipe.make_optimizer(steps * epochs))
+    trained, predict = make_trainer(model), make_predictor(model)
     with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
         codes = tf.constant(windows)
 
@@ -620,11 +608,11 @@ def train_fold(
     for epoch in range(len(log), epochs):
         began = time.perf_counter()
         random = np.random.default_rng([*entropy, epoch])
-        order = random.permutation(fold.train)
+        order = random.permutation(fold.taught)
         seed_layers(model, random)
         with watch.whole_steps():
-            batches = make_batches(codes, order, target[order], recipe.batch_size)
-            fitted = model.fit(
+            batches = make_batches(codes, order, taught[order], recipe.batch_size)
+            fitted = trained.fit(
                 batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[AfterStep()]
             )
         row = {
@@ -661,6 +649,7 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     import pandas as pd
 
     from lcre.baselines import predict_baselines
+    from lcre.networks import make_predictor
 
     predict = make_predictor(keras.models.load_model(folder / "best_model.keras"))
     random = np.random.default_rng(fold.entropy(settings.SEED))
@@ -692,15 +681,16 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
     import keras
 
     print(f"computing on {device}")
-    steps = [recipe.count_steps(len(fold.train)) for fold in waiting]
+    steps = [recipe.count_steps(len(fold.taught)) for fold in waiting]
     watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
     for number, fold in enumerate(waiting, 1):
         watch.line(
-            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.train):,} genes train, {len(fold.validation):,} "
-            f"on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, {len(fold.test):,} test"
+            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.taught):,} genes train, "
+            f"{len(fold.validation):,} on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, "
+            f"{len(fold.test):,} test"
         )
         folder = records.fold_folder(prefix, fold.name)
-        train_fold(fold, data.windows, target, recipe, settings, folder, watch)
+        train_fold(fold, data, recipe, settings, folder, watch)
         finish_fold(fold, data, target, settings, folder)
         keras.backend.clear_session()
         result, _ = collect_results(prefix, folders, folds, genes, settings.SELECT_ON, settings.SEED)
@@ -775,24 +765,12 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    try:
-        run(argv)
-    except InputError as error:
-        print(f"lcre_classifier.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "lcre_classifier.py: interrupted; the same command goes on behind the last finished epoch", file=sys.stderr
-        )
-        return 130
-    except ModuleNotFoundError as error:
-        print(f"lcre_classifier.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"lcre_classifier.py: {records.explain_os_error(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return run_script(
+        Path(__file__).name,
+        run,
+        argv,
+        "what was written is whole, and the same command goes on behind the last finished epoch",
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from lcre import InputError, examples, records
+from lcre.command import run_script
 
 METHODS = ("integrated-gradients", "mutagenesis")
 CLASSES = ("low", "high")
@@ -569,25 +570,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    try:
-        run(argv)
-    except InputError as error:
-        print(f"lcre_explain.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lcre_explain.py: interrupted; every file that is there is whole", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        print(f"lcre_explain.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(
-            f"lcre_explain.py: {error.strerror or error}{where}; make room or mend it, and start again", file=sys.stderr
-        )
-        return 2
-    return 0
+    return run_script("lcre_explain.py", run, argv, "every file that is there is whole; start again")
 
 
 if __name__ == "__main__":

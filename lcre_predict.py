@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from lcre import InputError, records
+from lcre.command import run_script
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
 
@@ -32,8 +33,8 @@ class Scorer:
     """Scores windows with the folds of a run."""
 
     def __init__(self, run):
+        from lcre.networks import make_predictor
         from lcre.trained import without_sigmoid
-        from lcre_classifier import make_predictor
 
         self.folds = run.folds
         self.predict = [make_predictor(without_sigmoid(run.models[fold])) for fold in run.folds]
@@ -439,22 +440,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
-    try:
-        run(sys.argv[1:] if argv is None else list(argv))
-    except InputError as error:
-        print(f"lcre_predict.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lcre_predict.py: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        print(f"lcre_predict.py: {error}; pip install -r requirements.txt brings it", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"lcre_predict.py: {error.strerror or error}{where}; nothing was written", file=sys.stderr)
-        return 2
-    return 0
+    return run_script("lcre_predict.py", run, argv, "nothing was written")
 
 
 if __name__ == "__main__":

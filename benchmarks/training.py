@@ -1,7 +1,7 @@
 """Sequences a second of the training step, against a plain `model.fit` on a float32 array, oneDNN on and off.
 
-`python benchmarks/training.py [--models early_pooling published] [--repeats 5]` measures in turn, each in a process of
-its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
+`python benchmarks/training.py [--models motifs_and_words published] [--repeats 5]` measures in turn, each in a process
+of its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
 
 ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them. plain: the same network and optimizer,
 one-hot float32 array given to `model.fit`.
@@ -39,6 +39,7 @@ def measure_here(model_name: str, way: str) -> float:
 
     import lcre_classifier as lcre
     from lcre.device import start_tensorflow
+    from lcre.networks import make_batches, make_trainer
 
     if way == "ours":
         start_tensorflow()
@@ -50,17 +51,18 @@ def measure_here(model_name: str, way: str) -> float:
     codes = random.integers(0, 4, (GENES, COLUMNS)).astype(np.uint8)
     target = random.integers(0, 2, GENES).astype(np.float32)
     recipe = lcre.RECIPES[model_name]
-    model = recipe.build(COLUMNS)
-    recipe.compile(model, 100)
+    model = recipe.build(COLUMNS, 1000)
+    model.compile(recipe.make_optimizer(100))
+    trained = make_trainer(model)
     if way == "ours":
         held = tf.constant(codes)
 
         def train() -> None:
-            batches = lcre.make_batches(held, random.permutation(GENES), target, recipe.batch_size)
-            model.fit(batches, shuffle=False, verbose=0)
+            batches = make_batches(held, random.permutation(GENES), target, recipe.batch_size)
+            trained.fit(batches, shuffle=False, verbose=0)
     else:
         array = lcre.one_hot(codes).astype(np.float32)
-        model.compile(model.optimizer, model.loss, metrics=["accuracy"])
+        model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])
 
         def train() -> None:
             model.fit(array, target, batch_size=recipe.batch_size, verbose=0)
@@ -75,7 +77,7 @@ def measure_here(model_name: str, way: str) -> float:
 def main() -> int:
     """Measure every model both ways with oneDNN on and off, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["early_pooling", "published"])
+    parser.add_argument("--models", nargs="+", default=["motifs_and_words", "published"])
     parser.add_argument("--repeats", type=int, default=5, help="rounds over all ways")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -224,7 +224,7 @@ def print_folds(folds: list) -> None:
         {
             "fold": fold.name,
             "epoch chosen on": fold.validation_chromosome or "itself",
-            "train": len(fold.train),
+            "train": len(fold.taught),
             "validation": len(fold.validation),
             "test": len(fold.test),
             "held out": len(fold.held_out),

@@ -116,15 +116,6 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def explain_os_error(error: OSError) -> str:
-    """Return one line on a file that could not be read or written, and what to do."""
-    where = f" ({error.filename})" if error.filename else ""
-    return (
-        f"{error.strerror or error}{where}; what was written before is whole: make room or mend it, and the same "
-        "command goes on"
-    )
-
-
 def peak_memory_bytes() -> int | None:
     """Return the largest resident memory of this process so far, in bytes; None where the system cannot say."""
     try:

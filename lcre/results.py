@@ -57,8 +57,8 @@ def score_row(name: str, tested: pd.DataFrame, seed: int) -> dict:
 def write_roles(folder: Path, fold, gene_ids: pd.Series) -> None:
     """Make a fold's folder and write its genes.csv: train, validation, test or unused for each gene."""
     roles = pd.DataFrame({"gene_id": gene_ids, "role": "unused"})
-    for role in ("train", "validation", "test"):
-        roles.loc[getattr(fold, role), "role"] = role
+    for role, rows in (("train", fold.taught), ("validation", fold.validation), ("test", fold.test)):
+        roles.loc[rows, "role"] = role
     folder.mkdir(exist_ok=True)
     records.write_csv(folder / "genes.csv", roles)
 
@@ -71,7 +71,7 @@ def collect_results(
     Args:
         prefix: saved_models/O.
         folders: of the folds; one with a predictions.csv is finished.
-        folds: name, train, validation, test and held_out (rows of `genes`) of each.
+        folds: name, taught, validation, test and held_out (rows of `genes`) of each.
         genes: those with windows: gene_id, chromosome, target, logMaxTPM.
         select_on: what the epoch is chosen on.
         seed: of the bootstrap.
@@ -94,7 +94,7 @@ def collect_results(
         rows.append(
             score_row(fold.name, pooled[-1], seed)
             | {
-                "training_size": len(fold.train),
+                "training_size": len(fold.taught),
                 "validation_size": len(fold.validation),
                 "best_epoch": best_epoch(log, select_on),
                 "auROC_optimistic": float(log[best_epoch(log, "test")]["test_auROC"]),

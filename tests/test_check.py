@@ -197,7 +197,7 @@ def test_a_genome_of_many_scaffolds_is_cut_short(capsys):
     genes = pd.DataFrame({"chromosome": [f"scaffold_{number}" for number in range(100)], "target": LOW})
     genes = genes.assign(coding=True, sequence_known=True, window_fits=genes.index % 2 == 0, in_table=True)
     audit = {"coding_genes": 100, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0, "short_genes": 3}
-    folds = [SimpleNamespace(name="1", validation_chromosome=None, train=[1], validation=[], test=[2], held_out=[2])]
+    folds = [SimpleNamespace(name="1", validation_chromosome=None, taught=[1], validation=[], test=[2], held_out=[2])]
     check.print_check(genes, "low: x <= 1; high: >= 2", audit)
     check.print_folds(folds)
     shown = capsys.readouterr().out
@@ -227,8 +227,8 @@ def test_check_prints_funnel_audit_and_folds_and_writes_nothing(tmp_path, capsys
     assert "33 of 33 coding genes (100.0%) have ATG at the TSS" in shown
     assert "0.00% of the window bases" in shown
     assert [line.split() for line in shown.splitlines()[-3:]] == [
-        ["1", "2", "6", "6", "6", "11"],
-        ["2", "3", "6", "6", "6", "11"],
-        ["3", "1", "6", "6", "6", "11"],
+        ["1", "2", "11", "6", "6", "11"],
+        ["2", "3", "11", "6", "6", "11"],
+        ["3", "1", "11", "6", "6", "11"],
     ]
     assert not (tmp_path / "models").exists()

@@ -39,8 +39,10 @@ def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle
     return make_data([(name, t, True) for name in [*nuclear, ORGANELLE, SCAFFOLD] for t in targets], nuclear)
 
 
-def settings(chromosomes: str = "all", select_on: str = "validation", seed: int = 1) -> SimpleNamespace:
-    return SimpleNamespace(CHROMOSOMES=chromosomes, SELECT_ON=select_on, SEED=seed)
+def settings(
+    chromosomes: str = "all", select_on: str = "validation", seed: int = 1, model: str = "motifs_and_words"
+) -> SimpleNamespace:
+    return SimpleNamespace(CHROMOSOMES=chromosomes, SELECT_ON=select_on, SEED=seed, MODEL=model)
 
 
 def folds_of(data: lcre.Dataset, *args, **more) -> dict[str, lcre.Fold]:
@@ -58,7 +60,8 @@ def targets_of(data: lcre.Dataset, rows: np.ndarray) -> list[int]:
 def same(one: lcre.Fold, other: lcre.Fold) -> bool:
     """Whether two folds have the same genes in the same order in every role."""
     return one.validation_chromosome == other.validation_chromosome and all(
-        np.array_equal(getattr(one, role), getattr(other, role)) for role in ("train", "validation", "test", "held_out")
+        np.array_equal(getattr(one, role), getattr(other, role))
+        for role in ("train", "middle", "validation", "test", "held_out")
     )
 
 
@@ -338,6 +341,14 @@ def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_choose_the_epoch()
     assert not set(twins) & set(np.concatenate([fold.train, fold.validation]).tolist())
 
 
+def test_middle_genes_train_only_a_network_that_is_taught_ranks():
+    data = plain_data("I II III", low=5, high=3, middle=2)
+    for model, middle in (("motifs_and_words", 2 * 2), ("published", 0)):  # of one chromosome and the scaffold
+        fold = folds_of(data, "I", model=model)["I"]
+        assert (len(fold.train), len(fold.middle), len(fold.taught)) == (2 * 2 * 3, middle, 2 * 2 * 3 + middle)
+        assert set(targets_of(data, fold.middle)) == ({MIDDLE} if middle else set())
+
+
 @budget(max_examples=60)
 @given(genomes(), asked_chromosomes(), st.sampled_from(["validation", "test"]))
 def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, select_on):
@@ -359,6 +370,9 @@ def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, sel
         assert set(fold.train) <= set(np.flatnonzero(used & labelled & ~held_out & ~chooses))
         assert not set(fold.train) & set(fold.validation)
         assert not set(fold.held_out) & (set(fold.train) | set(fold.validation))
+        assert (
+            fold.middle.tolist() == np.flatnonzero(used & (genes["target"] == MIDDLE) & ~held_out & ~chooses).tolist()
+        )
         train, pool = targets_of(data, fold.train), genes.loc[used & labelled & ~held_out & ~chooses, "target"]
         assert train.count(LOW) == train.count(HIGH) == min((pool == LOW).sum(), (pool == HIGH).sum()) > 0
         assert set(targets_of(data, fold.test)) == {LOW, HIGH}
