@@ -457,7 +457,7 @@ def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
 
     Detectors of motifs, alike but for their random weights, each with two stems. One looks for motifs anywhere; the
     other moves by codons: it sees where the reading frame is, which is the same in every window. Both pool at once,
-    so that nearly everything runs on short sequences. Counts of words: a log-linear regression on how often every
+    so that nearly everything runs on short sequences. Counts of words: a regression on how often every 3-mer, every
     4-mer and every codon in frame stands in each stretch of the window.
 
     Args:
@@ -496,7 +496,7 @@ def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
 
     windows = layers.Input((columns, 4))
     framed = layers.Cropping1D((tss % 3, 0))(windows)
-    words = layers.Concatenate()([count(windows, 4, 1, 12), count(framed, 3, 3, 6)])
+    words = layers.Concatenate()([count(windows, 3, 1, 30), count(windows, 4, 1, 12), count(framed, 3, 3, 6)])
     answers = [detect(windows) for _ in range(detectors)] + [layers.Dense(1)(layers.Dropout(0.5)(words))]
     members = layers.Concatenate(name="members")(answers)
     total = layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False, dtype="float32")
