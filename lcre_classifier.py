@@ -299,6 +299,11 @@ def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.select([np.isnan(values), values <= low, values >= high], [-1, 0, 1], 2).astype(np.int8)
 
 
+def rank_targets(rank: np.ndarray) -> np.ndarray:
+    """Return the probability of being high that a gene of each rank of expression, 0 to 1, is taught to have."""
+    return 1 / (1 + np.exp(-RANK_SLOPE * (rank - 0.5)))
+
+
 # ============================================================================================== folds
 @dataclass
 class Fold:
@@ -575,8 +580,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
 
     genes, windows = data.with_windows, data.windows
     target = genes["target"].to_numpy()
-    # what is taught is a probability of being high
-    taught = 1 / (1 + np.exp(-RANK_SLOPE * (genes["rank"].to_numpy() - 0.5))) if recipe.ranks else target
+    taught = rank_targets(genes["rank"].to_numpy()) if recipe.ranks else target
     steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
     log_file, models = folder / "performance_log.csv", folder / "epoch_models"

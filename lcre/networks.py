@@ -18,7 +18,7 @@ def make_trainer(model):
     from keras import ops
 
     apart = "members" in {layer.name for layer in model.layers}
-    trained = keras.Model(model.inputs, model.get_layer("members").output) if apart else model
+    trained = keras.Model(model.inputs, model.get_layer("members").output if apart else model.outputs[0])
     binary_crossentropy = keras.losses.BinaryCrossentropy(from_logits=apart)
 
     def loss(taught, answers):

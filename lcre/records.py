@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -238,6 +239,7 @@ def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
 def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bool) -> None:
     """Write what this start has added to the run into O_run.json."""
     run["seconds"] = round(run["seconds"] + seconds, 1)
+    run["cpu_seconds"] = round(run.get("cpu_seconds", 0) + time.process_time(), 1)
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
     run["device"] = device or run["device"]
     run["finished"] = (run["finished"] or now()) if finished else None

@@ -1,0 +1,248 @@
+"""Accuracy of networks against k-mer regressions: same folds, same seeds, paired differences with p-values, times.
+
+`python benchmarks/accuracy.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV
+--models motifs_and_words published --seeds 1 2 3 --runs FOLDER` trains every model with every seed by
+`lcre_classifier.py`, in turn, into FOLDER/NAME_MODEL_SEED_*, and prints tables for RESULTS.md. It can be stopped: the
+same command goes on, and runs that are finished are only read.
+
+The k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
+chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and
+TES apart. Differences are tested by DeLong's paired test (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837, 1988)
+on the genes of all folds; each gene's placement is averaged over the seeds, so seeds are no further observations.
+
+A test gene has a close relative if at least 100 of its window's 24-mers stand, on either strand, in the windows that
+trained its fold: whole chromosomes are held out, so those are copies, not overlaps.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+WORD = 24  # bp: two windows of a genome hardly share one by chance
+RELATED = 100  # of about 3,000
+
+
+def train(asked: argparse.Namespace, model: str, seed: int) -> Path:
+    """Train one model with one seed in a process of its own, or go on with it; return the prefix of its files."""
+    name = f"{asked.name}_{model}_{seed}"
+    prefix = asked.runs / name
+    command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(asked.runs)]
+    command += ["--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--chromosomes", asked.chromosomes]
+    command += ["--model", model, "--seed", str(seed)]
+    if model == "published" and asked.epochs:
+        command += ["--epochs", str(asked.epochs)]
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    with open(f"{prefix}.log", "a", encoding="utf-8") as log:
+        print(f"{name}: see {log.name}", file=sys.stderr, flush=True)
+        subprocess.run(command, stdout=log, check=True)
+    return prefix
+
+
+def placements(target, score):
+    """Return of every high gene the share of low genes below it, and of every low gene that of high genes above it.
+
+    Ties count half; the mean of either is the auROC.
+    """
+    import numpy as np
+    from scipy.stats import rankdata
+
+    high, low = score[target == 1], score[target == 0]
+    ranks = rankdata(np.concatenate([high, low]))
+    of_high = (ranks[: len(high)] - rankdata(high)) / len(low)
+    of_low = 1 - (ranks[len(high) :] - rankdata(low)) / len(high)
+    return of_high, of_low
+
+
+def compare(target, ours: list, theirs: list) -> dict:
+    """Return the mean difference in auROC between two lists of scores (one a seed), its 95 % interval and p-value."""
+    import numpy as np
+    from scipy.stats import norm
+
+    differences = []
+    for side in (0, 1):
+        first = np.mean([placements(target, score)[side] for score in ours], axis=0)
+        differences.append(first - np.mean([placements(target, score)[side] for score in theirs], axis=0))
+    mean = float(differences[0].mean())
+    error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in differences)))
+    p_value = float(2 * norm.sf(abs(mean) / error)) if error else float(mean == 0)
+    return {"difference": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error, "p": p_value}
+
+
+def count_shared(windows, trained, word: int = WORD):
+    """Return how many words of each window stand, on either strand, in any of the windows that train, (windows,)."""
+    import numpy as np
+
+    def words(codes):
+        value, known = 0, True
+        for offset in range(word):
+            base = codes[:, offset : codes.shape[1] - word + 1 + offset]
+            value, known = value * 4 + base.astype(np.uint64), known & (base < 4)
+        return value, known
+
+    value, known = words(trained)
+    either = [value[known]]
+    value, known = words(np.where(trained < 4, 3 - trained, 4)[:, ::-1])
+    either.append(value[known])
+    there = np.unique(np.concatenate(either))
+    value, known = words(windows)
+    place = np.minimum(np.searchsorted(there, value), len(there) - 1)
+    return ((there[place] == value) & known).sum(axis=1)
+
+
+def load(asked: argparse.Namespace, seed: int, model: str):
+    """Return data, folds and settings as the trainer has them."""
+    import lcre_classifier as lcre
+    from lcre.settings import parse_settings, resolve_settings
+
+    argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
+    argv += ["--chromosomes", asked.chromosomes, "--seed", str(seed)]
+    given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
+    settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
+    data = lcre.load_data(settings)
+    return data, lcre.make_folds(data, settings), settings
+
+
+def score_regressions(asked: argparse.Namespace, seed: int, model: str):
+    """Return the test genes of all folds: gene_id, fold, target, halves, regions, related (a frame)."""
+    import numpy as np
+    import pandas as pd
+
+    import lcre_classifier as lcre
+    from lcre.baselines import kmer_baseline
+
+    data, folds, settings = load(asked, seed, model)
+    genes = data.with_windows
+    target = genes["target"].to_numpy()
+    promoter, terminator = lcre.window_halves(settings)
+    tss, tes = settings.UPSTREAM, terminator.start + settings.DOWNSTREAM
+    cuts = [slice(0, tss), slice(tss, promoter.stop), slice(terminator.start, tes), slice(tes, terminator.stop)]
+    parts = []
+    for fold in folds:
+        rows = fold.train, fold.validation, fold.test
+        part = pd.DataFrame({"gene_id": genes["gene_id"].to_numpy()[fold.test], "target": target[fold.test]})
+        part["fold"] = fold.name
+        part["halves"] = kmer_baseline(data.windows, [promoter, terminator], target, *rows)[0]
+        part["regions"] = kmer_baseline(data.windows, cuts, target, *rows)[0]
+        part["related"] = count_shared(data.windows[fold.test], data.windows[fold.taught]) >= RELATED
+        print(f"{asked.name} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    if not np.isfinite(frame[["halves", "regions"]].to_numpy()).all():
+        raise SystemExit(f"{asked.name}: a regression gave no number")
+    return frame
+
+
+def read_log(prefix: Path, fold: str):
+    """Return a fold's performance log as a frame, `seconds` added up."""
+    import pandas as pd
+
+    from lcre import records
+
+    log = pd.read_csv(records.fold_folder(prefix, fold) / "performance_log.csv")
+    return log.assign(seconds=log["seconds"].cumsum())
+
+
+def first_reaching(log, least: float) -> str:
+    """Return the seconds after which a log's auROC on the test genes first was `least`, or '-'."""
+    reached = log.loc[log["test_auROC"] >= least, "seconds"]
+    return f"{reached.iloc[0]:.0f}" if len(reached) else "-"
+
+
+def print_tables(asked: argparse.Namespace, prefixes: dict) -> None:
+    """Print what was measured; `prefixes` holds the prefix of each model and seed."""
+    import numpy as np
+    import pandas as pd
+
+    from lcre.scores import auroc, auroc_interval
+
+    models = list(dict.fromkeys(model for model, _ in prefixes))
+    scores, targets, folds, related = {}, None, None, None
+    for seed in asked.seeds:
+        frame = score_regressions(asked, seed, models[0])
+        for model in models:
+            found = pd.read_csv(f"{prefixes[model, seed]}_predictions.csv", dtype={"gene_id": str})
+            scores[model, seed] = found.set_index("gene_id")["probability"].loc[frame["gene_id"]].to_numpy()
+        for name in ("halves", "regions"):
+            scores[name, seed] = frame[name].to_numpy()
+        targets, folds, related = frame["target"].to_numpy(), frame["fold"].to_numpy(), frame["related"].to_numpy()
+
+    print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
+    print("| | seeds | auROC, mean (range) | 95 % interval, first seed | without close relatives | wall | CPU |")
+    print("|---|---|---|---|---|---|---|")
+    for name in [*models, "halves", "regions"]:
+        areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
+        alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in asked.seeds])
+        low, high = auroc_interval(targets, scores[name, asked.seeds[0]], seed=1)
+        spent = [
+            json.loads(Path(f"{prefixes[name, seed]}_run.json").read_text()) for seed in asked.seeds if name in models
+        ]
+        wall, cpu = (
+            f"{np.mean([run[key] for run in spent]):.0f} s" if spent and all(key in run for run in spent) else "-"
+            for key in ("seconds", "cpu_seconds")
+        )
+        kind = name if name in models else f"k-mers, {name}"
+        spread = f"{np.mean(areas):.4f} ({min(areas):.4f} to {max(areas):.4f})"
+        print(f"| {kind} | {len(areas)} | {spread} | {low:.4f} to {high:.4f} | {alone:.4f} | {wall} | {cpu} |")
+
+    print("\n| difference in auROC | mean | 95 % interval | p |")
+    print("|---|---|---|---|")
+    for first, second in itertools.combinations([*models, "regions", "halves"], 2):
+        found = compare(targets, *([scores[name, seed] for seed in asked.seeds] for name in (first, second)))
+        interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
+        print(f"| {first} - {second} | {found['difference']:+.4f} | {interval} | {found['p']:.1g} |")
+
+    print("\n| fold | genes | " + " | ".join(f"{name}" for name in [*models, "halves", "regions"]) + " |")
+    print("|---|---|" + "---|" * (len(models) + 2))
+    for fold in dict.fromkeys(folds):
+        here = folds == fold
+        cells = [
+            np.mean([auroc(targets[here], scores[name, seed][here]) for seed in asked.seeds])
+            for name in [*models, "halves", "regions"]
+        ]
+        print(f"| {fold} | {here.sum():,} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
+
+    seed = asked.seeds[0]
+    print("\nFirst seed: seconds of training until the auROC on the test genes first was that of the k-mers, and that")
+    print("of the best epoch of another model\n")
+    print("| fold | model | its best epoch | k-mers, halves | k-mers, regions | others' best |")
+    print("|---|---|---|---|---|---|")
+    for fold in dict.fromkeys(folds):
+        here = folds == fold
+        logs = {model: read_log(prefixes[model, seed], fold) for model in models}
+        for model, log in logs.items():
+            rivals = [auroc(targets[here], scores[name, seed][here]) for name in ("halves", "regions")]
+            best = log.loc[log["test_auROC"].idxmax()]
+            others = [
+                f"{other}: {first_reaching(log, rival['test_auROC'].max())} of its {rival['seconds'].iloc[-1]:.0f}"
+                for other, rival in logs.items()
+                if other != model
+            ]
+            reached = " | ".join(first_reaching(log, rival) for rival in rivals)
+            itself = f"{best['test_auROC']:.4f} at {best['seconds']:.0f} s"
+            print(f"| {fold} | {model} | {itself} | {reached} | {', '.join(others) or '-'} |")
+
+
+def main() -> int:
+    """Train what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", required=True, help="of the data set, such as yeast")
+    for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
+        parser.add_argument(name, required=True, help="as for lcre_classifier.py")
+    parser.add_argument("--models", nargs="+", default=["motifs_and_words"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--epochs", type=int, help="of the published model, instead of its own 35")
+    parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs")
+    asked = parser.parse_args()
+    prefixes = {(model, seed): train(asked, model, seed) for seed in asked.seeds for model in asked.models}
+    print_tables(asked, prefixes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

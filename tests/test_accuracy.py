@@ -1,0 +1,68 @@
+"""benchmarks/accuracy.py: its test of a difference and its count of shared words, on cases known by hand."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lcre.scores import auroc
+
+ROOT = Path(__file__).resolve().parents[1]
+spec = importlib.util.spec_from_file_location("accuracy", ROOT / "benchmarks" / "accuracy.py")
+accuracy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(accuracy)
+
+
+def test_placements_by_hand():
+    """High genes score 3 and 1, low ones 2, 1 and 0: 3 is above all, 1 above one and level with one."""
+    of_high, of_low = accuracy.placements(np.array([1, 1, 0, 0, 0]), np.array([3.0, 1, 2, 1, 0]))
+    assert of_high == pytest.approx([1, 0.5])
+    assert of_low == pytest.approx([0.5, 0.75, 1])
+
+
+def test_difference_is_that_of_the_areas_and_its_error_that_of_delong():
+    """One score right about all, the other right about none but the highest pair, worked out by hand.
+
+    Placements differ by (0, 1) at the high genes and by (1/2, 1/2) at the low: mean 1/2; variances 1/2 and 0, over
+    two genes each: error 1/2, z = 1, p = .3173.
+    """
+    target = np.array([1, 1, 0, 0])
+    ours, theirs = np.array([4.0, 3, 2, 1]), np.array([4.0, 1, 2, 3])
+    found = accuracy.compare(target, [ours], [theirs])
+    assert found["difference"] == pytest.approx(auroc(target, ours) - auroc(target, theirs)) == pytest.approx(0.5)
+    assert found["p"] == pytest.approx(0.3173, abs=1e-4)
+    assert (found["low"], found["high"]) == (pytest.approx(0.5 - 0.98), pytest.approx(0.5 + 0.98))
+    same = accuracy.compare(target, [ours, theirs], [theirs, ours])
+    assert (same["difference"], same["p"]) == (0, 1)
+
+
+def test_under_no_difference_p_is_uniform():
+    """Two scores equally good by chance: p below .1 in about a tenth of the draws."""
+    random = np.random.default_rng(1)
+    target = np.repeat([0, 1], 60)
+    draws = [[target + random.normal(0, 1.2, 120) for _ in range(2)] for _ in range(400)]
+    p_values = np.array([accuracy.compare(target, [first], [second])["p"] for first, second in draws])
+    assert 0.06 < np.mean(p_values < 0.1) < 0.145
+    better = accuracy.compare(target, [target + random.normal(0, 0.3, 120)], [random.normal(0, 1, 120)])
+    assert better["difference"] > 0.3
+    assert better["p"] < 1e-6
+
+
+def test_shared_words_on_either_strand():
+    random = np.random.default_rng(1)
+    trained = random.integers(0, 4, (3, 200)).astype(np.uint8)
+    windows = random.integers(0, 4, (4, 200)).astype(np.uint8)
+    windows[0, 10:60] = trained[1, 100:150]  # 50 bases: 27 words of 24
+    windows[1, 20:44] = 3 - trained[2, 30:54][::-1]  # one word, on the other strand
+    windows[1, [19, 44]] = trained[2, [54, 29]]  # and no base more: its complement would match
+    windows[2, 30:70] = trained[0, 30:70]
+    windows[2, 50] = 4  # an unknown base: 20 and 19 known ones are no word
+    assert accuracy.count_shared(windows, trained).tolist() == [27, 1, 0, 0]
+
+
+def test_seconds_until_a_score_is_reached():
+    import pandas as pd
+
+    log = pd.DataFrame({"test_auROC": [0.6, 0.8, 0.7, 0.9], "seconds": [10.4, 20.0, 30.0, 40.0]})
+    assert [accuracy.first_reaching(log, least) for least in (0.5, 0.75, 0.85, 0.95)] == ["10", "20", "40", "-"]
