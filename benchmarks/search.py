@@ -1,0 +1,186 @@
+"""What was tried for the default network and its training, as a script: one row a try, on chromosomes held out once.
+
+`python benchmarks/search.py --fasta F --gtf G --tpm T --held-out IV+VII+XV [--tries joint apart] [--seeds 1]
+[--steps 800]` trains each try on all chromosomes but those held out and the one behind them, and prints the auROC on
+that one (what the choice goes by) and on the held-out ones after the last step, with the seconds of training.
+
+The default was chosen on yeast IV+VII+XV and worm I. Every try is an entry of TRIES: what differs from BASE.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+BASE = {
+    "detectors": 1,  # members that look for motifs
+    "stems": ("anywhere", "in_frame"),  # their first convolutions
+    "filters": (64, 96),  # of each stem, of the second convolution
+    "pool": 9,  # columns behind the stems
+    "stretch": 8,  # positions averaged in front of the dense layers; 1: none
+    "words": ((3, 30), (4, 12)),  # lengths counted, in how many stretches; (): no regression on words
+    "codons": 6,  # stretches in which codons in frame are counted
+    "scale": 0.1,  # of the counts
+    "logarithm": False,  # of the counts
+    "dropout": 0.5,  # in front of the regression on words
+    "apart": True,  # members are taught apart, or their sum is
+    "ranks": True,  # ranks of all genes are taught, or low and high only, smoothed by .05
+    "rate": 2e-3,
+    "batch": 64,
+}
+TRIES = {
+    "first try: one stem, low and high genes": {
+        "stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": (), "ranks": False,
+    },
+    "first try, ranks": {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": ()},
+    "averaged stretches": {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "words": ()},
+    "stem in frame only": {"stems": ("in_frame",), "filters": (192, 128), "words": ()},
+    "both stems": {"filters": (96, 128), "words": ()},
+    "both stems, narrow": {"words": ()},
+    "4-mers and codons, logarithm": {"detectors": 0, "words": ((4, 12),), "scale": 1.0, "logarithm": True},
+    "4-mers and codons": {"detectors": 0, "words": ((4, 12),)},
+    "4-mers and codons, scale .3": {"detectors": 0, "words": ((4, 12),), "scale": 0.3},
+    "4-mers in 6 stretches and codons": {"detectors": 0, "words": ((4, 6),)},
+    "3-mers and codons": {"detectors": 0, "words": ((3, 24),)},
+    "words": {"detectors": 0},
+    "words, scale .2, dropout .3": {"detectors": 0, "scale": 0.2, "dropout": 0.3},
+    "joint": {"apart": False},
+    "apart": {},
+    "apart, low and high genes": {"ranks": False},
+    "apart, two detectors": {"detectors": 2},
+    "apart, three detectors": {"detectors": 3},
+    "apart, wide": {"filters": (96, 128)},
+    "apart, rate 4e-3": {"rate": 4e-3},
+    "apart, batches of 32": {"batch": 32},
+}  # fmt: skip
+
+
+def build(columns: int, tss: int, option: SimpleNamespace):
+    """Build a try; its output is the members' log-odds, (genes, members), or their sum, (genes, 1)."""
+    from keras import Model, layers
+
+    import lcre_classifier as lcre
+
+    def settle(sequence):
+        return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
+
+    def detect(windows):
+        stem = {
+            "anywhere": lambda: layers.MaxPooling1D(option.pool, padding="same")(
+                layers.Conv1D(option.filters[0], 12, padding="same", use_bias=False)(windows)
+            ),
+            "in_frame": lambda: layers.MaxPooling1D(option.pool // 3, padding="same")(
+                layers.Conv1D(option.filters[0], 15, strides=3, padding="same", use_bias=False)(windows)
+            ),
+        }
+        stems = [stem[name]() for name in option.stems]
+        sequence = settle(layers.Concatenate()(stems) if len(stems) > 1 else stems[0])
+        sequence = layers.Conv1D(option.filters[1], 6, padding="same", use_bias=False)(sequence)
+        sequence = settle(layers.MaxPooling1D(4, padding="same")(sequence))
+        sequence = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(sequence)
+        sequence = layers.Conv1D(32, 1, activation="relu")(layers.Dropout(0.25)(sequence))
+        if option.stretch > 1:
+            sequence = layers.AveragePooling1D(option.stretch, padding="same")(sequence)
+        dense = layers.Dense(64, activation="relu")(layers.Flatten()(sequence))
+        return layers.Dense(1)(layers.Dropout(0.5)(dense))
+
+    def count(windows, length: int, stride: int, stretches: int):
+        layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
+        found = layer(windows)
+        layer.set_weights(lcre.match_words(length))
+        size = -(-found.shape[1] // stretches)
+        counts = layers.Rescaling(size)(layers.AveragePooling1D(size, padding="same")(found))
+        if option.logarithm:
+            from keras import ops
+
+            counts = ops.log1p(counts)
+        return layers.Flatten()(layers.Rescaling(option.scale)(counts))
+
+    windows = layers.Input((columns, 4))
+    members = [detect(windows) for _ in range(option.detectors)]
+    if option.words:
+        counts = [count(windows, length, 1, stretches) for length, stretches in option.words]
+        counts.append(count(layers.Cropping1D((tss % 3, 0))(windows), 3, 3, option.codons))
+        members.append(layers.Dense(1)(layers.Dropout(option.dropout)(layers.Concatenate()(counts))))
+    if len(members) == 1:
+        return Model(windows, members[0])
+    return Model(windows, layers.Concatenate()(members) if option.apart else layers.Add()(members))
+
+
+def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) -> dict:
+    """Train a try, and return its auROC on the validation and the held-out genes and the seconds of training."""
+    import keras
+    import tensorflow as tf
+
+    import lcre_classifier as lcre
+    from lcre.networks import make_batches
+    from lcre.scores import auroc
+
+    keras.utils.set_random_seed(seed)
+    genes, codes = data.with_windows, tf.constant(data.windows)
+    target = genes["target"].to_numpy()
+    if option.ranks:
+        rows, taught = fold.taught, lcre.rank_targets(genes["rank"].to_numpy())
+    else:
+        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)
+    recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
+    epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
+    model = build(data.windows.shape[1], tss, option)
+    entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+
+    def loss(label, answers):
+        return entropy(keras.ops.broadcast_to(keras.ops.reshape(label, (-1, 1)), keras.ops.shape(answers)), answers)
+
+    model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))), loss, jit_compile=False)
+    random, began = np.random.default_rng(seed), time.perf_counter()
+    for _ in range(epochs):
+        order = random.permutation(rows)
+        model.fit(make_batches(codes, order, taught[order], option.batch), shuffle=False, verbose=0)
+    seconds = time.perf_counter() - began
+
+    def score(rows: np.ndarray) -> float:
+        answers = model.predict(lcre.one_hot(data.windows[rows]).astype(np.float32), batch_size=256, verbose=0)
+        return auroc(target[rows], answers.sum(axis=1))
+
+    return {"validation": score(fold.validation), "held out": score(fold.test), "seconds": seconds}
+
+
+def main() -> int:
+    """Train the tries and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--fasta", "--gtf", "--tpm", "--held-out"):
+        parser.add_argument(name, required=True, help="as for lcre_classifier.py")
+    parser.add_argument("--tries", nargs="+", choices=list(TRIES), default=list(TRIES), metavar="TRY")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--steps", type=int, default=800)
+    asked = parser.parse_args()
+
+    import lcre_classifier as lcre
+    from lcre.device import start_tensorflow
+    from lcre.settings import parse_settings, resolve_settings
+
+    argv = ["--organism", "search", "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm]
+    argv += ["--chromosomes", asked.held_out]
+    given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
+    settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
+    data = lcre.load_data(settings)
+    fold = lcre.make_folds(data, settings)[0]
+    start_tensorflow()
+    print(f"| try ({asked.held_out} held out) | seed | auROC on {fold.validation_chromosome} | held out | seconds |")
+    print("|---|---|---|---|---|")
+    for name, seed in itertools.product(asked.tries, asked.seeds):
+        found = train(data, fold, settings.UPSTREAM, SimpleNamespace(**BASE | TRIES[name]), asked.steps, seed)
+        scores = f"{found['validation']:.4f} | {found['held out']:.4f} | {found['seconds']:.0f}"
+        print(f"| {name} | {seed} | {scores} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
