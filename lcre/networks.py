@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+BATCH = 64  # windows predicted at once: counting words takes 4 MB for each
+
 
 def make_trainer(model):
     """Return a network compiled with `model`'s optimizer, as it is trained: same weights, same optimizer.
@@ -69,7 +71,7 @@ def make_predictor(model) -> Callable[[np.ndarray], np.ndarray]:
         return model(tf.one_hot(codes, 4), training=False)[:, 0]
 
     def predict(codes: np.ndarray) -> np.ndarray:
-        parts = [forward(codes[begin : begin + 256]).numpy() for begin in range(0, len(codes), 256)]
+        parts = [forward(codes[at : at + BATCH]).numpy() for at in range(0, len(codes), BATCH)]
         return np.concatenate([np.zeros(0), *parts])
 
     return predict

@@ -174,7 +174,7 @@ def finished_run(folder, diverged: bool = False):
         rows = np.array(held_out[name])
         folds.append(
             SimpleNamespace(
-                name=name, train=np.arange(4), validation=np.arange(2), test=np.array(test[name]), held_out=rows
+                name=name, taught=np.arange(4), validation=np.arange(2), test=np.array(test[name]), held_out=rows
             )
         )
         frame = pd.DataFrame({"gene_id": genes["gene_id"][rows], "probability": probability[rows], "kmer": kmer[rows]})
