@@ -110,6 +110,7 @@ class Dataset:
 
     genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
     windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
+    ranks: np.ndarray  # of their expression over the table, from 0 to 1, then of each sample, float32, (n, 1 + samples)
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
     labels: str  # how the labels were made, in words
     audit: dict  # figures on the sequences
@@ -131,7 +132,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from lcre import check, inputs
 
     column = settings.TARGET_COLUMN
-    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
+    expression, samples, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
     genes, more = inputs.read_annotation(settings.GTF, expression.index)
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
@@ -141,7 +142,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     genes["logMaxTPM"] = ids.map(partner).map(expression)
     low, high = find_thresholds(expression, settings)
     genes["target"] = label_genes(genes["logMaxTPM"].to_numpy(float), low, high)
-    genes["rank"] = ids.map(partner).map(expression.rank(pct=True))
+    ranks = samples.assign(**{column: expression})[[column, *samples]].rank(pct=True).reindex(ids.map(partner))
     notes += check.describe_ties(expression, low, high, (settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE))
 
     warnings = []
@@ -175,7 +176,8 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, settings.DOWNSTREAM) | check.audit_windows(windows, real_columns(settings))
-    return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
+    ranks = ranks.to_numpy(np.float32)[genes["window_fits"].to_numpy()]
+    return Dataset(genes, windows, ranks, nuclear, labels, audit, notes, warnings)
 
 
 # ============================================================================================== windows
@@ -407,12 +409,12 @@ def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -
 
 
 # ============================================================================================== models
-def build_published(columns: int, tss: int):
+def build_published(columns: int, tss: int, samples: int):
     """Build the network of the LCRE description.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        tss: the column of the TSS; of no use to this network.
+        tss, samples: as in `build_motifs_and_words`; of no use to this network.
 
     Returns:
         A keras.Model whose output is the probability of being high, (genes, 1).
@@ -457,22 +459,24 @@ def match_words(length: int) -> list[np.ndarray]:
     return [np.eye(4, dtype=np.float32)[:, bases].swapaxes(0, 1), np.full(4**length, 1.0 - length, np.float32)]
 
 
-def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
+def build_motifs_and_words(columns: int, tss: int, samples: int, detectors: int = 2):
     """Build a network of members that answer apart, and whose log-odds are added.
 
     Detectors of motifs, alike but for their random weights, each with two stems. One looks for motifs anywhere; the
     other moves by codons: it sees where the reading frame is, which is the same in every window. Both pool at once,
-    so that nearly everything runs on short sequences. Counts of words: a regression on how often every 3-mer, every
-    4-mer and every codon in frame stands in each stretch of the window.
+    so that nearly everything runs on short sequences. From what they see they also answer for every sample of the
+    table, only to learn from it what matters. Counts of words: a regression on how often every 3-mer, every 4-mer and
+    every codon in frame stands in each stretch of the window.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
         tss: the column of the TSS.
+        samples: of the expression table.
         detectors: how many.
 
     Returns:
         A keras.Model whose output is the probability of being high, (genes, 1); its layer `members` has the
-        members' log-odds, (genes, members).
+        members' log-odds and then each detector's for every sample, (genes, members + detectors * samples).
     """
     from keras import Model, layers
 
@@ -489,7 +493,8 @@ def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
         sequence = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(sequence)
         sequence = layers.Conv1D(32, 1, activation="relu")(layers.Dropout(0.25)(sequence))
         stretches = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
-        return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches)))
+        seen = layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches))
+        return layers.Dense(1)(seen), [layers.Dense(samples)(seen)] if samples else []
 
     def count(windows, length: int, stride: int, stretches: int):
         layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
@@ -502,10 +507,13 @@ def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
     windows = layers.Input((columns, 4))
     framed = layers.Cropping1D((tss % 3, 0))(windows)
     words = layers.Concatenate()([count(windows, 3, 1, 30), count(windows, 4, 1, 12), count(framed, 3, 3, 6)])
-    answers = [detect(windows) for _ in range(detectors)] + [layers.Dense(1)(layers.Dropout(0.5)(words))]
-    members = layers.Concatenate(name="members")(answers)
-    total = layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False, dtype="float32")
-    return Model(windows, total(members), name="motifs_and_words")
+    answers, of_samples = zip(*[detect(windows) for _ in range(detectors)], strict=True)
+    answers = [*answers, layers.Dense(1)(layers.Dropout(0.5)(words))]
+    members = layers.Concatenate(name="members", dtype="float32")([*answers, *sum(of_samples, [])])
+    total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False, dtype="float32")
+    model = Model(windows, total(members), name="motifs_and_words")
+    total.set_weights([np.arange(members.shape[1])[:, None] < len(answers)])
+    return model
 
 
 @dataclass(frozen=True)
@@ -518,7 +526,7 @@ class Recipe:
     epochs: int | None = None
     steps: int = 1000
     one_cycle: bool = False
-    ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
+    ranks: bool = False  # taught ranks of expression, middle genes too, instead of low and high
 
     def count_steps(self, genes: int) -> int:
         """Return the steps of an epoch over this many genes."""
@@ -580,7 +588,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
 
     genes, windows = data.with_windows, data.windows
     target = genes["target"].to_numpy()
-    taught = rank_targets(genes["rank"].to_numpy()) if recipe.ranks else target
+    taught = rank_targets(data.ranks) if recipe.ranks else target[:, None]
     steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
     log_file, models = folder / "performance_log.csv", folder / "epoch_models"
@@ -596,7 +604,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(windows.shape[1], settings.UPSTREAM)
+        model = recipe.build(windows.shape[1], settings.UPSTREAM, data.ranks.shape[1] - 1)
         model.compile(recipe.make_optimizer(steps * epochs))
     trained, predict = make_trainer(model), make_predictor(model)
     with tf.device("CPU:0"):  # batches are encoded there, also for a GPU

@@ -31,6 +31,7 @@ BASE = {
     "logarithm": False,  # of the counts
     "dropout": 0.5,  # in front of the regression on words
     "apart": True,  # members are taught apart, or their sum is
+    "samples": False,  # detectors are taught the ranks in every sample as well
     "ranks": True,  # ranks of all genes are taught, or low and high only, smoothed by .05
     "rate": 2e-3,
     "batch": 64,
@@ -57,6 +58,10 @@ TRIES = {
     "apart, two detectors": {"detectors": 2},
     "apart, three detectors": {"detectors": 3},
     "apart, wide": {"filters": (96, 128)},
+    "both stems, samples": {"filters": (96, 128), "words": (), "samples": True},
+    "apart, samples": {"samples": True},
+    "apart, two detectors, samples (the default)": {"detectors": 2, "samples": True},
+    "apart, three detectors, samples": {"detectors": 3, "samples": True},
     "apart, rate 4e-3": {"rate": 4e-3},
     "apart, batches of 32": {"batch": 32},
 }  # fmt: skip

@@ -14,21 +14,26 @@ def make_trainer(model):
     """Return a network compiled with `model`'s optimizer, as it is trained: same weights, same optimizer.
 
     Where a layer is named `members`, each of them is taught by itself: together they would lean on the one that
-    learns the training genes by heart.
+    learns the training genes by heart. Answers for samples, behind those of the members, weigh as much as these.
     """
     import keras
     from keras import ops
 
     apart = "members" in {layer.name for layer in model.layers}
+    members = int(model.layers[-1].kernel.numpy().sum()) if apart else 1  # the last layer adds them, and no samples
     trained = keras.Model(model.inputs, model.get_layer("members").output if apart else model.outputs[0])
     binary_crossentropy = keras.losses.BinaryCrossentropy(from_logits=apart)
 
+    def teach(taught, answers):
+        return binary_crossentropy(ops.tile(taught, (1, answers.shape[1] // taught.shape[1])), answers)
+
     def loss(taught, answers):
-        return binary_crossentropy(ops.broadcast_to(ops.reshape(taught, (-1, 1)), ops.shape(answers)), answers)
+        own = teach(taught[:, :1], answers[:, :members])
+        return (own + teach(taught[:, 1:], answers[:, members:])) / 2 if answers.shape[1] > members else own
 
     def accuracy(taught, answers):
-        high = ops.sum(answers, axis=1) > (0 if apart else 0.5)
-        return ops.mean(ops.cast(high == (ops.reshape(taught, (-1,)) > 0.5), "float32"))
+        high = ops.sum(answers[:, :members], axis=1) > (0 if apart else 0.5)
+        return ops.mean(ops.cast(high == (taught[:, 0] > 0.5), "float32"))
 
     # XLA is left off: on CPUs it made every network here slower.
     trained.compile(model.optimizer, loss, metrics=[accuracy], jit_compile=False)
@@ -43,7 +48,7 @@ def make_batches(codes, rows: np.ndarray, taught: np.ndarray, batch_size: int):
     Args:
         codes: all windows as a tensor, uint8, (n, columns).
         rows: which of them, in order.
-        taught: the probability of being high to teach for each of `rows`.
+        taught: the probabilities of being high to teach for each of `rows`, (rows, 1 or 1 + samples).
         batch_size: at most.
     """
     import tensorflow as tf

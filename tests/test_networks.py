@@ -9,7 +9,7 @@ import lcre_classifier as lcre
 from lcre.baselines import count_kmers
 from lcre.networks import make_batches, make_predictor, make_trainer
 
-COLUMNS, TSS = 150, 50
+COLUMNS, TSS, SAMPLES = 150, 50, 3
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def model():
     import keras
 
     keras.utils.set_random_seed(1)
-    return lcre.build_motifs_and_words(COLUMNS, TSS, detectors=1)
+    return lcre.build_motifs_and_words(COLUMNS, TSS, SAMPLES, detectors=1)
 
 
 def some_codes(rows: int = 6) -> np.ndarray:
@@ -73,8 +73,10 @@ def test_the_answer_is_the_sigmoid_of_the_members_sum(model):
 
     codes = some_codes()
     members = keras.Model(model.inputs[0], model.get_layer("members").output)(lcre.one_hot(codes).astype(np.float32))
-    assert members.shape == (len(codes), 2)
-    assert make_predictor(model)(codes) == pytest.approx(1 / (1 + np.exp(-members.numpy().sum(axis=1))), abs=1e-6)
+    assert members.shape == (len(codes), 2 + SAMPLES)
+    own = members.numpy()[:, :2].sum(axis=1)
+    assert make_predictor(model)(codes) == pytest.approx(1 / (1 + np.exp(-own)), abs=1e-6)
+    assert lcre.build_motifs_and_words(COLUMNS, TSS, 0).get_layer("members").output.shape == (None, 3)
 
 
 def test_members_are_taught_apart():
@@ -94,7 +96,7 @@ def test_members_are_taught_apart():
     import tensorflow as tf
 
     history = trained.fit(
-        make_batches(tf.constant(codes), np.arange(4), np.ones(4), 4), shuffle=False, verbose=0
+        make_batches(tf.constant(codes), np.arange(4), np.ones((4, 1)), 4), shuffle=False, verbose=0
     ).history
     # binary cross-entropy: log 2 of the blank member, next to nothing of the other; their mean
     assert history["loss"][0] == pytest.approx(np.log(2) / 2, abs=1e-4)
@@ -103,6 +105,28 @@ def test_members_are_taught_apart():
     assert moved == pytest.approx(0.25, abs=1e-5)  # half the loss is its own; its slope is (1 - 1/2) at each base
     assert model.get_layer("right").kernel.numpy()[0, 0] == pytest.approx(9, abs=1e-4)
     assert trained.optimizer is model.optimizer
+
+
+def test_samples_weigh_as_much_as_the_members():
+    """One member and two samples, all blank: each sample's slope is half that of the member's."""
+    import keras
+    import tensorflow as tf
+
+    windows = keras.layers.Input((2, 4))
+    heads = [keras.layers.Dense(size, use_bias=False, kernel_initializer="zeros") for size in (1, 2)]
+    flat = keras.layers.Flatten()(windows)
+    members = keras.layers.Concatenate(name="members")([head(flat) for head in heads])
+    total = keras.layers.Dense(1, "sigmoid", use_bias=False, trainable=False)
+    model = keras.Model(windows, total(members))
+    total.set_weights([np.array([[1], [0], [0]])])
+    model.compile(keras.optimizers.SGD(1.0))
+    taught = np.tile([1.0, 1.0, 0.0], (4, 1))
+    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), taught, 4)
+    history = make_trainer(model).fit(batches, shuffle=False, verbose=0).history
+    assert history["loss"][0] == pytest.approx(np.log(2), abs=1e-6)
+    assert heads[0].kernel.numpy()[0, 0] == pytest.approx(0.25, abs=1e-6)
+    assert heads[1].kernel.numpy()[0] == pytest.approx([0.125, -0.125], abs=1e-6)
+    assert make_predictor(model)(np.zeros((1, 2), np.uint8)) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-6)
 
 
 def test_a_network_without_members_is_trained_as_it_is():
@@ -114,7 +138,7 @@ def test_a_network_without_members_is_trained_as_it_is():
     trained = make_trainer(model)
     import tensorflow as tf
 
-    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), np.array([1, 1, 1, 0]), 4)
+    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), np.array([[1], [1], [1], [0]]), 4)
     history = trained.fit(batches, shuffle=False, verbose=0).history
     assert history["loss"][0] == pytest.approx(np.log(2), abs=1e-6)
     assert history["accuracy"][0] == 0.25  # 0.5 is not called high
