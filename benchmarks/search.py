@@ -67,8 +67,11 @@ TRIES = {
 }  # fmt: skip
 
 
-def build(columns: int, tss: int, option: SimpleNamespace):
-    """Build a try; its output is the members' log-odds, (genes, members), or their sum, (genes, 1)."""
+def build(columns: int, tss: int, samples: int, option: SimpleNamespace):
+    """Build a try as the trainer's networks are built: its last layer adds the members in the layer `members`.
+
+    Where they are not taught apart, that layer holds their sum alone.
+    """
     from keras import Model, layers
 
     import lcre_classifier as lcre
@@ -94,7 +97,8 @@ def build(columns: int, tss: int, option: SimpleNamespace):
         if option.stretch > 1:
             sequence = layers.AveragePooling1D(option.stretch, padding="same")(sequence)
         dense = layers.Dense(64, activation="relu")(layers.Flatten()(sequence))
-        return layers.Dense(1)(layers.Dropout(0.5)(dense))
+        seen = layers.Dropout(0.5)(dense)
+        return layers.Dense(1)(seen), [layers.Dense(samples)(seen)] if option.samples else []
 
     def count(windows, length: int, stride: int, stretches: int):
         layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
@@ -109,14 +113,19 @@ def build(columns: int, tss: int, option: SimpleNamespace):
         return layers.Flatten()(layers.Rescaling(option.scale)(counts))
 
     windows = layers.Input((columns, 4))
-    members = [detect(windows) for _ in range(option.detectors)]
+    found = [detect(windows) for _ in range(option.detectors)]
+    members, of_samples = [own for own, _ in found], [layer for _, more in found for layer in more]
     if option.words:
         counts = [count(windows, length, 1, stretches) for length, stretches in option.words]
         counts.append(count(layers.Cropping1D((tss % 3, 0))(windows), 3, 3, option.codons))
         members.append(layers.Dense(1)(layers.Dropout(option.dropout)(layers.Concatenate()(counts))))
-    if len(members) == 1:
-        return Model(windows, members[0])
-    return Model(windows, layers.Concatenate()(members) if option.apart else layers.Add()(members))
+    if not option.apart:
+        members = [layers.Add()(members)]
+    answers = layers.Concatenate(name="members")([*members, *of_samples])
+    total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False)
+    model = Model(windows, total(answers))
+    total.set_weights([np.arange(answers.shape[1])[:, None] < len(members)])
+    return model
 
 
 def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) -> dict:
@@ -125,36 +134,30 @@ def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) 
     import tensorflow as tf
 
     import lcre_classifier as lcre
-    from lcre.networks import make_batches
+    from lcre.networks import make_batches, make_predictor, make_trainer
     from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
     genes, codes = data.with_windows, tf.constant(data.windows)
     target = genes["target"].to_numpy()
     if option.ranks:
-        rows, taught = fold.taught, lcre.rank_targets(genes["rank"].to_numpy())
+        rows, taught = fold.taught, lcre.rank_targets(data.ranks)
     else:
-        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)
+        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)[:, None]
+    taught = taught if option.samples else taught[:, :1]
     recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
     epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
-    model = build(data.windows.shape[1], tss, option)
-    entropy = keras.losses.BinaryCrossentropy(from_logits=True)
-
-    def loss(label, answers):
-        return entropy(keras.ops.broadcast_to(keras.ops.reshape(label, (-1, 1)), keras.ops.shape(answers)), answers)
-
-    model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))), loss, jit_compile=False)
+    model = build(data.windows.shape[1], tss, taught.shape[1] - 1, option)
+    model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
+    trained, predict = make_trainer(model), make_predictor(model)
     random, began = np.random.default_rng(seed), time.perf_counter()
     for _ in range(epochs):
         order = random.permutation(rows)
-        model.fit(make_batches(codes, order, taught[order], option.batch), shuffle=False, verbose=0)
+        trained.fit(make_batches(codes, order, taught[order], option.batch), shuffle=False, verbose=0)
     seconds = time.perf_counter() - began
 
-    def score(rows: np.ndarray) -> float:
-        answers = model.predict(lcre.one_hot(data.windows[rows]).astype(np.float32), batch_size=256, verbose=0)
-        return auroc(target[rows], answers.sum(axis=1))
-
-    return {"validation": score(fold.validation), "held out": score(fold.test), "seconds": seconds}
+    validation, held_out = (auroc(target[rows], predict(data.windows[rows])) for rows in (fold.validation, fold.test))
+    return {"validation": validation, "held out": held_out, "seconds": seconds}
 
 
 def main() -> int:
