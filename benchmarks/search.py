@@ -62,6 +62,8 @@ TRIES = {
     "apart, samples": {"samples": True},
     "apart, two detectors, samples (the default)": {"detectors": 2, "samples": True},
     "apart, three detectors, samples": {"detectors": 3, "samples": True},
+    "apart, two wide detectors": {"detectors": 2, "filters": (96, 128)},
+    "apart, two wide detectors, samples": {"detectors": 2, "filters": (96, 128), "samples": True},
     "apart, rate 4e-3": {"rate": 4e-3},
     "apart, batches of 32": {"batch": 32},
 }  # fmt: skip
