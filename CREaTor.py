@@ -13,6 +13,7 @@ from pathlib import Path
 
 from creator import InputError
 from creator.checkpoint import load_model, load_published, read_input, save_model
+from lcre.command import run_script
 from lcre.device import import_tensorflow
 
 CHECKPOINT = "checkpoints/chk.pth"  # where the published commands look for the authors' weights
@@ -20,25 +21,20 @@ CHECKPOINT = "checkpoints/chk.pth"  # where the published commands look for the 
 
 def main(argv=None):
     """Runs the command line; returns the exit status: 0 done, 2 the input or the checkpoint is wrong."""
+    return run_script("CREaTor.py", run, argv, "nothing was written")
+
+
+def run(argv):
+    """Does what the command line asks for."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command is None and arguments.input is None:
         parser.error("give an input: -i INPUT")
-    try:
-        if arguments.command == "convert":
-            convert(arguments.published, arguments.model)
-        else:
-            for number in predict(arguments.input, arguments.checkpoint):
-                print(number)
-    except InputError as error:
-        print(f"CREaTor.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"CREaTor.py: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    if arguments.command == "convert":
+        convert(arguments.published, arguments.model)
+    else:
+        for number in predict(arguments.input, arguments.checkpoint):
+            print(number)
 
 
 def predict(input_path, checkpoint_path):

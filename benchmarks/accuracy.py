@@ -95,20 +95,19 @@ def count_shared(windows, trained, word: int = WORD):
     return ((there[place] == value) & known).sum(axis=1)
 
 
-def load(asked: argparse.Namespace, seed: int, model: str):
-    """Return data, folds and settings as the trainer has them."""
+def load(asked: argparse.Namespace, model: str):
+    """Return data and settings as the trainer has them; `asked` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
     from lcre.settings import parse_settings, resolve_settings
 
     argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
-    argv += ["--chromosomes", asked.chromosomes, "--seed", str(seed)]
+    argv += ["--chromosomes", asked.chromosomes]
     given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
     settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
-    data = lcre.load_data(settings)
-    return data, lcre.make_folds(data, settings), settings
+    return lcre.load_data(settings), settings
 
 
-def score_regressions(asked: argparse.Namespace, seed: int, model: str):
+def score_regressions(data, settings, seed: int):
     """Return the test genes of all folds: gene_id, fold, target, halves, regions, related (a frame)."""
     import numpy as np
     import pandas as pd
@@ -116,7 +115,8 @@ def score_regressions(asked: argparse.Namespace, seed: int, model: str):
     import lcre_classifier as lcre
     from lcre.baselines import kmer_baseline
 
-    data, folds, settings = load(asked, seed, model)
+    settings.SEED = seed  # it draws which genes of the larger class train
+    folds = lcre.make_folds(data, settings)
     genes = data.with_windows
     target = genes["target"].to_numpy()
     promoter, terminator = lcre.window_halves(settings)
@@ -130,11 +130,11 @@ def score_regressions(asked: argparse.Namespace, seed: int, model: str):
         part["halves"] = kmer_baseline(data.windows, [promoter, terminator], target, *rows)[0]
         part["regions"] = kmer_baseline(data.windows, cuts, target, *rows)[0]
         part["related"] = count_shared(data.windows[fold.test], data.windows[fold.taught]) >= RELATED
-        print(f"{asked.name} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
+        print(f"{settings.ORGANISM} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     if not np.isfinite(frame[["halves", "regions"]].to_numpy()).all():
-        raise SystemExit(f"{asked.name}: a regression gave no number")
+        raise SystemExit(f"{settings.ORGANISM}: a regression gave no number")
     return frame
 
 
@@ -163,8 +163,9 @@ def print_tables(asked: argparse.Namespace, prefixes: dict) -> None:
 
     models = list(dict.fromkeys(model for model, _ in prefixes))
     scores, targets, folds, related = {}, None, None, None
+    data, settings = load(asked, models[0])
     for seed in asked.seeds:
-        frame = score_regressions(asked, seed, models[0])
+        frame = score_regressions(data, settings, seed)
         for model in models:
             found = pd.read_csv(f"{prefixes[model, seed]}_predictions.csv", dtype={"gene_id": str})
             scores[model, seed] = found.set_index("gene_id")["probability"].loc[frame["gene_id"]].to_numpy()

@@ -25,7 +25,7 @@ from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-WINDOWS, COLUMNS, BATCH = 1024, 3020, 256
+WINDOWS, COLUMNS = 1024, 3020
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
 
 
@@ -36,6 +36,7 @@ def measure_throughput(repeats: int) -> None:
 
     import lcre_classifier as lcre
     from lcre.device import start_tensorflow
+    from lcre.networks import BATCH
     from lcre_predict import Scorer, sigmoid
 
     print(f"{start_tensorflow()}; {WINDOWS:,} windows of {COLUMNS:,} columns, batches of {BATCH}")

@@ -165,25 +165,24 @@ def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) 
 def main() -> int:
     """Train the tries and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--fasta", "--gtf", "--tpm", "--held-out"):
+    for name in ("--fasta", "--gtf", "--tpm"):
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
+    parser.add_argument("--held-out", dest="chromosomes", required=True, help="chromosomes, such as IV+VII")
     parser.add_argument("--tries", nargs="+", choices=list(TRIES), default=list(TRIES), metavar="TRY")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--steps", type=int, default=800)
     asked = parser.parse_args()
 
+    from accuracy import load
+
     import lcre_classifier as lcre
     from lcre.device import start_tensorflow
-    from lcre.settings import parse_settings, resolve_settings
 
-    argv = ["--organism", "search", "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm]
-    argv += ["--chromosomes", asked.held_out]
-    given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
-    settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
-    data = lcre.load_data(settings)
+    asked.name = "search"
+    data, settings = load(asked, "motifs_and_words")
     fold = lcre.make_folds(data, settings)[0]
     start_tensorflow()
-    print(f"| try ({asked.held_out} held out) | seed | auROC on {fold.validation_chromosome} | held out | seconds |")
+    print(f"| try ({asked.chromosomes} held out) | seed | auROC on {fold.validation_chromosome} | held out | seconds |")
     print("|---|---|---|---|---|")
     for name, seed in itertools.product(asked.tries, asked.seeds):
         found = train(data, fold, settings.UPSTREAM, SimpleNamespace(**BASE | TRIES[name]), asked.steps, seed)

@@ -3,6 +3,8 @@
 Li et al. 2023, Genome Biology 24:266. Importing this package costs nothing; `creator.network` imports Keras.
 """
 
+import lcre
+
 TOKENS = 6  # 0 pad or N, 1..4 bases, 5 CLS
 CHANNELS = (
     "CTCF", "DNase", "EP300", "H2AFZ", "H3K27ac", "H3K27me3", "H3K36me3", "H3K4me1",
@@ -15,5 +17,5 @@ ELEMENT_SCALES = (5,)  # bp of one step of relative position inside an element
 REGULATION_SCALES = (150, 600, 2400, 10000, 40000)  # and between elements
 
 
-class InputError(ValueError):
+class InputError(lcre.InputError, ValueError):
     """Something the user can put right: one line on what is wrong, what was seen and what to change."""
