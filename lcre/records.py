@@ -146,6 +146,7 @@ def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) 
         "started": now(),
         "finished": None,
         "seconds": 0.0,
+        "cpu_seconds": 0.0,
         "peak_memory_bytes": None,
         "device": "",
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()},
@@ -239,7 +240,8 @@ def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
 def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bool) -> None:
     """Write what this start has added to the run into O_run.json."""
     run["seconds"] = round(run["seconds"] + seconds, 1)
-    run["cpu_seconds"] = round(run.get("cpu_seconds", 0) + time.process_time(), 1)
+    if "cpu_seconds" in run:  # not in runs that were begun before it was kept: a part of it would mislead
+        run["cpu_seconds"] = round(run["cpu_seconds"] + time.process_time(), 1)
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
     run["device"] = device or run["device"]
     run["finished"] = (run["finished"] or now()) if finished else None
