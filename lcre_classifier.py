@@ -99,7 +99,7 @@ DATASETS = {
     "sorghum": ensembl_plants("sorghum", "Sorghum_bicolor.Sorghum_bicolor_NCBIv3", "sor"),
 }
 FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
-RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with probability logistic(6 (r - 1/2))
+RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with log-odds of 6 (r - 1/2)
 MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
 
 
@@ -110,7 +110,6 @@ class Dataset:
 
     genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
     windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
-    ranks: np.ndarray  # of their expression over the table, from 0 to 1, then of each sample, float32, (n, 1 + samples)
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
     labels: str  # how the labels were made, in words
     audit: dict  # figures on the sequences
@@ -132,7 +131,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from lcre import check, inputs
 
     column = settings.TARGET_COLUMN
-    expression, samples, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
+    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
     genes, more = inputs.read_annotation(settings.GTF, expression.index)
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
@@ -142,7 +141,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     genes["logMaxTPM"] = ids.map(partner).map(expression)
     low, high = find_thresholds(expression, settings)
     genes["target"] = label_genes(genes["logMaxTPM"].to_numpy(float), low, high)
-    ranks = samples.assign(**{column: expression})[[column, *samples]].rank(pct=True).reindex(ids.map(partner))
+    genes["rank"] = ids.map(partner).map(expression.rank(pct=True))
     notes += check.describe_ties(expression, low, high, (settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE))
 
     warnings = []
@@ -176,8 +175,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, settings.DOWNSTREAM) | check.audit_windows(windows, real_columns(settings))
-    ranks = ranks.to_numpy(np.float32)[genes["window_fits"].to_numpy()]
-    return Dataset(genes, windows, ranks, nuclear, labels, audit, notes, warnings)
+    return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
 
 
 # ============================================================================================== windows
@@ -301,9 +299,9 @@ def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.select([np.isnan(values), values <= low, values >= high], [-1, 0, 1], 2).astype(np.int8)
 
 
-def rank_targets(rank: np.ndarray) -> np.ndarray:
-    """Return the probability of being high that a gene of each rank of expression, 0 to 1, is taught to have."""
-    return 1 / (1 + np.exp(-RANK_SLOPE * (rank - 0.5)))
+def rank_log_odds(rank: np.ndarray) -> np.ndarray:
+    """Return the log-odds of being high that a gene of each rank of expression, 0 to 1, is taught to have."""
+    return RANK_SLOPE * (rank - 0.5)
 
 
 # ============================================================================================== folds
@@ -409,12 +407,12 @@ def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -
 
 
 # ============================================================================================== models
-def build_published(columns: int, tss: int, samples: int):
+def build_published(columns: int, tss: int):
     """Build the network of the LCRE description.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        tss, samples: as in `build_motifs_and_words`; of no use to this network.
+        tss: the column of the TSS; of no use to this network.
 
     Returns:
         A keras.Model whose output is the probability of being high, (genes, 1).
@@ -449,70 +447,54 @@ def build_published(columns: int, tss: int, samples: int):
     )
 
 
-def match_words(length: int) -> list[np.ndarray]:
-    """Return kernel and bias of a convolution whose ReLU is 1 where a word stands and 0 elsewhere.
+def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
+    """Build a network of two kinds of evidence, detectors of motifs and counts of words, whose log-odds are added.
 
-    Returns:
-        float32, (length, 4, 4**length) and (4**length,), words in the order of ACGT.
-    """
-    bases = np.indices((4,) * length).reshape(length, -1)
-    return [np.eye(4, dtype=np.float32)[:, bases].swapaxes(0, 1), np.full(4**length, 1.0 - length, np.float32)]
-
-
-def build_motifs_and_words(columns: int, tss: int, samples: int, detectors: int = 2):
-    """Build a network of members that answer apart, and whose log-odds are added.
-
-    Detectors of motifs, alike but for their random weights, each with two stems. One looks for motifs anywhere; the
-    other moves by codons: it sees where the reading frame is, which is the same in every window. Both pool at once,
-    so that nearly everything runs on short sequences. From what they see they also answer for every sample of the
-    table, only to learn from it what matters. Counts of words: a regression on how often every 3-mer, every 4-mer and
-    every codon in frame stands in each stretch of the window.
+    Detectors, alike but for their random weights, have two stems each. One looks for motifs anywhere; the other moves
+    by codons: it sees where the reading frame is, which is the same in every window. Both pool at once, so that
+    nearly everything runs on short sequences. They are taught apart, and the mean of their answers counts. Words: a
+    linear regression on how often every 3-mer, every 4-mer, and every codon in each of the three frames stands in
+    each stretch of the window; `lcre.networks.fit_regression` solves it before the detectors are taught.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
         tss: the column of the TSS.
-        samples: of the expression table.
         detectors: how many.
 
     Returns:
-        A keras.Model whose output is the probability of being high, (genes, 1); its layer `members` has the
-        members' log-odds and then each detector's for every sample, (genes, members + detectors * samples).
+        A keras.Model whose output is the probability of being high, (genes, 1). Its layer `taught` has the log-odds
+        of the detectors, (genes, detectors), its layer `regression` those of the words, (genes, 1), of `words`.
     """
     from keras import Model, layers
+
+    from lcre.networks import count_words
 
     def settle(sequence):  # behind pooling, where few columns are left to normalise
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
 
     def detect(windows):
-        anywhere = layers.Conv1D(64, 12, padding="same", use_bias=False)(windows)
-        in_frame = layers.Conv1D(64, 15, strides=3, padding="same", use_bias=False)(windows)
+        anywhere = layers.Conv1D(96, 12, padding="same", use_bias=False)(windows)
+        in_frame = layers.Conv1D(96, 15, strides=3, padding="same", use_bias=False)(windows)
         stems = [layers.MaxPooling1D(9, padding="same")(anywhere), layers.MaxPooling1D(3, padding="same")(in_frame)]
         sequence = settle(layers.Concatenate()(stems))
-        sequence = layers.Conv1D(96, 6, padding="same", use_bias=False)(sequence)
+        sequence = layers.Conv1D(128, 6, padding="same", use_bias=False)(sequence)
         sequence = settle(layers.MaxPooling1D(4, padding="same")(sequence))
         sequence = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(sequence)
         sequence = layers.Conv1D(32, 1, activation="relu")(layers.Dropout(0.25)(sequence))
         stretches = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
-        seen = layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches))
-        return layers.Dense(1)(seen), [layers.Dense(samples)(seen)] if samples else []
-
-    def count(windows, length: int, stride: int, stretches: int):
-        layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
-        found = layer(windows)
-        layer.set_weights(match_words(length))
-        size = -(-found.shape[1] // stretches)
-        share = layers.AveragePooling1D(size, padding="same")(found)
-        return layers.Flatten()(layers.Rescaling(size * 0.1)(share))
+        return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches)))
 
     windows = layers.Input((columns, 4))
-    framed = layers.Cropping1D((tss % 3, 0))(windows)
-    words = layers.Concatenate()([count(windows, 3, 1, 30), count(windows, 4, 1, 12), count(framed, 3, 3, 6)])
-    answers, of_samples = zip(*[detect(windows) for _ in range(detectors)], strict=True)
-    answers = [*answers, layers.Dense(1)(layers.Dropout(0.5)(words))]
-    members = layers.Concatenate(name="members", dtype="float32")([*answers, *sum(of_samples, [])])
+    taught = layers.Concatenate(name="taught", dtype="float32")([detect(windows) for _ in range(detectors)])
+    frames = [layers.Cropping1D(((tss + frame) % 3, 0))(windows) for frame in range(3)]
+    counts = [count_words(windows, 3, 1, 30), count_words(windows, 4, 1, 6)]
+    counts += [count_words(frame, 3, 3, 12) for frame in frames]
+    words = layers.Concatenate(name="words", dtype="float32")(counts)
+    regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression", dtype="float32")
+    evidence = layers.Concatenate(dtype="float32")([taught, regression(words)])
     total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False, dtype="float32")
-    model = Model(windows, total(members), name="motifs_and_words")
-    total.set_weights([np.arange(members.shape[1])[:, None] < len(answers)])
+    model = Model(windows, total(evidence), name="motifs_and_words")
+    total.set_weights([np.array([[1 / detectors]] * detectors + [[1]])])
     return model
 
 
@@ -526,7 +508,7 @@ class Recipe:
     epochs: int | None = None
     steps: int = 1000
     one_cycle: bool = False
-    ranks: bool = False  # taught ranks of expression, middle genes too, instead of low and high
+    ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
 
     def count_steps(self, genes: int) -> int:
         """Return the steps of an epoch over this many genes."""
@@ -583,12 +565,13 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
     import keras
     import tensorflow as tf
 
-    from lcre.networks import make_batches, make_predictor, make_trainer, seed_layers
+    from lcre.networks import fit_regression, make_batches, make_predictor, make_trainer, seed_layers
     from lcre.results import best_epoch, score_cells
 
     genes, windows = data.with_windows, data.windows
     target = genes["target"].to_numpy()
-    taught = rank_targets(data.ranks) if recipe.ranks else target[:, None]
+    log_odds = rank_log_odds(genes["rank"].to_numpy())
+    taught = 1 / (1 + np.exp(-log_odds)) if recipe.ranks else target
     steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
     log_file, models = folder / "performance_log.csv", folder / "epoch_models"
@@ -604,7 +587,8 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(windows.shape[1], settings.UPSTREAM, data.ranks.shape[1] - 1)
+        model = recipe.build(windows.shape[1], settings.UPSTREAM)
+        fit_regression(model, windows[fold.taught], log_odds[fold.taught])
         model.compile(recipe.make_optimizer(steps * epochs))
     trained, predict = make_trainer(model), make_predictor(model)
     with tf.device("CPU:0"):  # batches are encoded there, also for a GPU

@@ -20,63 +20,63 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 BASE = {
-    "detectors": 1,  # members that look for motifs
+    "detectors": 2,  # of motifs
     "stems": ("anywhere", "in_frame"),  # their first convolutions
-    "filters": (64, 96),  # of each stem, of the second convolution
+    "filters": (96, 128),  # of each stem, of the second convolution
     "pool": 9,  # columns behind the stems
     "stretch": 8,  # positions averaged in front of the dense layers; 1: none
-    "words": ((3, 30), (4, 12)),  # lengths counted, in how many stretches; (): no regression on words
-    "codons": 6,  # stretches in which codons in frame are counted
-    "scale": 0.1,  # of the counts
+    "words": ((3, 30), (4, 6)),  # lengths counted, in how many stretches; (): no regression on words
+    "codons": 12,  # stretches in which codons are counted
+    "frames": 3,  # in which they are counted; 1: that of the TSS
+    "solved": True,  # the regression on words is solved, or taught like the detectors
+    "scale": 0.1,  # of the counts, where the regression is taught
     "logarithm": False,  # of the counts
-    "dropout": 0.5,  # in front of the regression on words
-    "apart": True,  # members are taught apart, or their sum is
-    "samples": False,  # detectors are taught the ranks in every sample as well
+    "dropout": 0.5,  # in front of the regression, where it is taught
+    "apart": True,  # detectors are taught apart, or the sum of all is taught
     "ranks": True,  # ranks of all genes are taught, or low and high only, smoothed by .05
     "rate": 2e-3,
     "batch": 64,
 }
+TAUGHT = {"detectors": 1, "filters": (64, 96), "words": ((3, 30), (4, 12)), "codons": 6, "frames": 1, "solved": False}
 TRIES = {
-    "first try: one stem, low and high genes": {
-        "stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": (), "ranks": False,
-    },
-    "first try, ranks": {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": ()},
-    "averaged stretches": {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "words": ()},
-    "stem in frame only": {"stems": ("in_frame",), "filters": (192, 128), "words": ()},
-    "both stems": {"filters": (96, 128), "words": ()},
-    "both stems, narrow": {"words": ()},
-    "4-mers and codons, logarithm": {"detectors": 0, "words": ((4, 12),), "scale": 1.0, "logarithm": True},
-    "4-mers and codons": {"detectors": 0, "words": ((4, 12),)},
-    "4-mers and codons, scale .3": {"detectors": 0, "words": ((4, 12),), "scale": 0.3},
-    "4-mers in 6 stretches and codons": {"detectors": 0, "words": ((4, 6),)},
-    "3-mers and codons": {"detectors": 0, "words": ((3, 24),)},
-    "words": {"detectors": 0},
-    "words, scale .2, dropout .3": {"detectors": 0, "scale": 0.2, "dropout": 0.3},
-    "joint": {"apart": False},
-    "apart": {},
-    "apart, low and high genes": {"ranks": False},
-    "apart, two detectors": {"detectors": 2},
-    "apart, three detectors": {"detectors": 3},
-    "apart, wide": {"filters": (96, 128)},
-    "both stems, samples": {"filters": (96, 128), "words": (), "samples": True},
-    "apart, samples": {"samples": True},
-    "apart, two detectors, samples (the default)": {"detectors": 2, "samples": True},
-    "apart, three detectors, samples": {"detectors": 3, "samples": True},
-    "apart, two wide detectors": {"detectors": 2, "filters": (96, 128)},
-    "apart, two wide detectors, samples": {"detectors": 2, "filters": (96, 128), "samples": True},
-    "apart, rate 4e-3": {"rate": 4e-3},
-    "apart, batches of 32": {"batch": 32},
-}  # fmt: skip
+    "first try: one stem, low and high genes": TAUGHT
+    | {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": (), "ranks": False},
+    "first try, ranks": TAUGHT | {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": ()},
+    "averaged stretches": TAUGHT | {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "words": ()},
+    "stem in frame only": TAUGHT | {"stems": ("in_frame",), "filters": (192, 128), "words": ()},
+    "both stems": TAUGHT | {"filters": (96, 128), "words": ()},
+    "both stems, narrow": TAUGHT | {"words": ()},
+    "4-mers and codons, logarithm": TAUGHT | {"detectors": 0, "words": ((4, 12),), "scale": 1.0, "logarithm": True},
+    "4-mers and codons": TAUGHT | {"detectors": 0, "words": ((4, 12),)},
+    "4-mers and codons, scale .3": TAUGHT | {"detectors": 0, "words": ((4, 12),), "scale": 0.3},
+    "4-mers in 6 stretches and codons": TAUGHT | {"detectors": 0, "words": ((4, 6),)},
+    "3-mers and codons": TAUGHT | {"detectors": 0, "words": ((3, 24),)},
+    "words": TAUGHT | {"detectors": 0},
+    "words, scale .2, dropout .3": TAUGHT | {"detectors": 0, "scale": 0.2, "dropout": 0.3},
+    "joint": TAUGHT | {"apart": False},
+    "apart": TAUGHT,
+    "apart, low and high genes": TAUGHT | {"ranks": False},
+    "apart, two narrow detectors": TAUGHT | {"detectors": 2},
+    "apart, wide": TAUGHT | {"filters": (96, 128)},
+    "solved (the default)": {},
+    "solved, narrow": {"filters": (64, 96)},
+    "solved, one detector": {"detectors": 1},
+    "solved, three detectors": {"detectors": 3},
+    "solved, 4-mers in 12 stretches": {"words": ((3, 30), (4, 12))},
+    "solved, 5-mers": {"words": ((3, 30), (5, 6))},
+    "solved, rate 4e-3": {"rate": 4e-3},
+    "solved, batches of 32": {"batch": 32},
+}
 
 
-def build(columns: int, tss: int, samples: int, option: SimpleNamespace):
-    """Build a try as the trainer's networks are built: its last layer adds the members in the layer `members`.
+def build(columns: int, tss: int, option: SimpleNamespace):
+    """Build a try as the trainer's networks are built, with layers `taught` and, if it is solved, `regression`.
 
-    Where they are not taught apart, that layer holds their sum alone.
+    Where answers are not taught apart, `taught` holds their sum alone.
     """
-    from keras import Model, layers
+    from keras import Model, layers, ops
 
-    import lcre_classifier as lcre
+    from lcre.networks import count_words
 
     def settle(sequence):
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
@@ -99,34 +99,27 @@ def build(columns: int, tss: int, samples: int, option: SimpleNamespace):
         if option.stretch > 1:
             sequence = layers.AveragePooling1D(option.stretch, padding="same")(sequence)
         dense = layers.Dense(64, activation="relu")(layers.Flatten()(sequence))
-        seen = layers.Dropout(0.5)(dense)
-        return layers.Dense(1)(seen), [layers.Dense(samples)(seen)] if option.samples else []
-
-    def count(windows, length: int, stride: int, stretches: int):
-        layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
-        found = layer(windows)
-        layer.set_weights(lcre.match_words(length))
-        size = -(-found.shape[1] // stretches)
-        counts = layers.Rescaling(size)(layers.AveragePooling1D(size, padding="same")(found))
-        if option.logarithm:
-            from keras import ops
-
-            counts = ops.log1p(counts)
-        return layers.Flatten()(layers.Rescaling(option.scale)(counts))
+        return layers.Dense(1)(layers.Dropout(0.5)(dense))
 
     windows = layers.Input((columns, 4))
-    found = [detect(windows) for _ in range(option.detectors)]
-    members, of_samples = [own for own, _ in found], [layer for _, more in found for layer in more]
+    taught, solved = [detect(windows) for _ in range(option.detectors)], []
     if option.words:
-        counts = [count(windows, length, 1, stretches) for length, stretches in option.words]
-        counts.append(count(layers.Cropping1D((tss % 3, 0))(windows), 3, 3, option.codons))
-        members.append(layers.Dense(1)(layers.Dropout(option.dropout)(layers.Concatenate()(counts))))
+        counts = [count_words(windows, length, 1, stretches) for length, stretches in option.words]
+        for frame in range(option.frames):
+            counts.append(count_words(layers.Cropping1D(((tss + frame) % 3, 0))(windows), 3, 3, option.codons))
+        words = layers.Concatenate()(counts)
+        if option.solved:
+            solved = [layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression")(words)]
+        else:
+            words = layers.Rescaling(option.scale)(ops.log1p(words) if option.logarithm else words)
+            taught.append(layers.Dense(1)(layers.Dropout(option.dropout)(words)))
     if not option.apart:
-        members = [layers.Add()(members)]
-    answers = layers.Concatenate(name="members")([*members, *of_samples])
+        taught = [layers.Add()(taught)]
+    answers = layers.Concatenate(name="taught")(taught)
     total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False)
-    model = Model(windows, total(answers))
-    total.set_weights([np.arange(answers.shape[1])[:, None] < len(members)])
+    model = Model(windows, total(layers.Concatenate()([answers, *solved])))
+    weight = 1 / len(taught) if solved else 1
+    total.set_weights([np.array([[weight]] * len(taught) + [[1]] * len(solved))])
     return model
 
 
@@ -136,23 +129,24 @@ def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) 
     import tensorflow as tf
 
     import lcre_classifier as lcre
-    from lcre.networks import make_batches, make_predictor, make_trainer
+    from lcre.networks import fit_regression, make_batches, make_predictor, make_trainer
     from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
+    began = time.perf_counter()
     genes, codes = data.with_windows, tf.constant(data.windows)
-    target = genes["target"].to_numpy()
+    target, log_odds = genes["target"].to_numpy(), lcre.rank_log_odds(genes["rank"].to_numpy())
     if option.ranks:
-        rows, taught = fold.taught, lcre.rank_targets(data.ranks)
+        rows, taught = fold.taught, 1 / (1 + np.exp(-log_odds))
     else:
-        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)[:, None]
-    taught = taught if option.samples else taught[:, :1]
+        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)
     recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
     epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
-    model = build(data.windows.shape[1], tss, taught.shape[1] - 1, option)
+    model = build(data.windows.shape[1], tss, option)
+    fit_regression(model, data.windows[rows], log_odds[rows])
     model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
     trained, predict = make_trainer(model), make_predictor(model)
-    random, began = np.random.default_rng(seed), time.perf_counter()
+    random = np.random.default_rng(seed)
     for _ in range(epochs):
         order = random.permutation(rows)
         trained.fit(make_batches(codes, order, taught[order], option.batch), shuffle=False, verbose=0)

@@ -49,9 +49,9 @@ def measure_here(model_name: str, way: str) -> float:
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
     codes = random.integers(0, 4, (GENES, COLUMNS)).astype(np.uint8)
+    target = random.integers(0, 2, GENES).astype(np.float32)
     recipe = lcre.RECIPES[model_name]
-    target = random.integers(0, 2, (GENES, 8 if recipe.ranks else 1)).astype(np.float32)
-    model = recipe.build(COLUMNS, 1000, target.shape[1] - 1)
+    model = recipe.build(COLUMNS, 1000)
     model.compile(recipe.make_optimizer(100))
     trained = make_trainer(model)
     if way == "ours":
@@ -65,7 +65,7 @@ def measure_here(model_name: str, way: str) -> float:
         model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])
 
         def train() -> None:
-            model.fit(array, target[:, 0], batch_size=recipe.batch_size, verbose=0)
+            model.fit(array, target, batch_size=recipe.batch_size, verbose=0)
 
     train()
     began = time.perf_counter()

@@ -51,11 +51,14 @@ def composition_features(windows: np.ndarray, regions: Sequence[slice]) -> np.nd
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def scale_features(train: np.ndarray, others: list[np.ndarray]) -> None:
+def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Centre features and divide them by the square root of their spread, by the training genes, in place.
 
     Half way to full standardisation, and on held-out chromosomes of yeast and worm better than it: k-mers that
     hardly vary are mostly noise, and stay small.
+
+    Returns:
+        What was taken off and what was divided by, each (features,).
     """
     spread = train.std(axis=0)
     usual = spread.mean() or 1.0
@@ -63,6 +66,7 @@ def scale_features(train: np.ndarray, others: list[np.ndarray]) -> None:
     for features in (train, *others):
         features -= centre
         features /= scale
+    return centre, scale
 
 
 def fit_predict(train: np.ndarray, target: np.ndarray, others: list[np.ndarray], strengths) -> list[list[np.ndarray]]:

@@ -355,8 +355,8 @@ def intervals_of(lines: list[tuple[str, ...]], path: Path) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------------------------- expression table
-def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series, pd.DataFrame, list[str]]:
-    """Read one value a gene, and each sample's, from a CSV or TSV (plain or gzip; gene ids in the first column).
+def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series, list[str]]:
+    """Read one value a gene from a CSV or TSV (plain or gzip; gene ids in the first column).
 
     Args:
         path: the table.
@@ -364,8 +364,7 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
         computed: compute log10(maximum over the numeric columns + 1) where `column` is absent.
 
     Returns:
-        A float series indexed by gene id (str), in the order of the table; the other numeric columns that may be
-        samples, where every gene has a finite number, as a frame of floats with the same index; and notes for the user.
+        A float series indexed by gene id (str), in the order of the table; and notes for the user.
 
     Raises:
         InputError: not a table, gene ids twice, no such column, values that are not finite numbers.
@@ -404,7 +403,7 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
         raise InputError(f"TPM: {len(twice)} gene ids stand twice in {path}: {examples(twice)}; keep one row a gene")
 
     if column in values.columns:
-        return to_numbers(values[column], path), find_samples(values.drop(columns=column)), []
+        return to_numbers(values[column], path), []
     if not computed:
         names = {name.lower(): name for name in values.columns}
         close = difflib.get_close_matches(column.lower(), names, 1)
@@ -424,13 +423,7 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     notes += [f"columns of the table that are not numbers are left out: {examples(left)}"] * bool(left)
     odd = [name for name in samples if NO_SAMPLE.fullmatch(name)]
     notes += [f"is {examples(odd)} a sample? Remove columns of the table that are not expression"] * bool(odd)
-    return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), find_samples(values), notes
-
-
-def find_samples(values: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of a table of texts that may be samples: numbers throughout, and no name such as length."""
-    names = [name for name in values.columns if not NO_SAMPLE.fullmatch(name)]
-    return values[names].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan).dropna(axis=1)
+    return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), notes
 
 
 NO_SAMPLE = re.compile(

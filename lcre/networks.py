@@ -1,4 +1,4 @@
-"""How a network is fed, taught and asked: batches of base codes, members taught apart, predictions.
+"""How a network is fed, taught and asked: batches of base codes, words counted, answers taught apart, predictions.
 
 Keras and TensorFlow are imported when they are needed; networks and arrays only, no files.
 """
@@ -8,32 +8,86 @@ from collections.abc import Callable
 import numpy as np
 
 BATCH = 64  # windows predicted at once: counting words takes 4 MB for each
+PENALTY = 2  # of the regression on words, as a multiple of the mean square of its scaled counts
+
+
+def match_words(length: int) -> list[np.ndarray]:
+    """Return kernel and bias of a convolution whose ReLU is 1 where a word stands and 0 elsewhere.
+
+    Returns:
+        float32, (length, 4, 4**length) and (4**length,), words in the order of ACGT.
+    """
+    bases = np.indices((4,) * length).reshape(length, -1)
+    return [np.eye(4, dtype=np.float32)[:, bases].swapaxes(0, 1), np.full(4**length, 1.0 - length, np.float32)]
+
+
+def count_words(windows, length: int, stride: int, stretches: int):
+    """Return layers that count every word of a length, `stride` bases apart, in each of up to so many stretches.
+
+    Args:
+        windows: one-hot, a Keras tensor, (n, columns, 4).
+
+    Returns:
+        A Keras tensor, (n, stretches * 4**length): stretch by stretch, words in the order of ACGT.
+    """
+    from keras import layers
+
+    layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
+    found = layer(windows)
+    layer.set_weights(match_words(length))
+    size = -(-found.shape[1] // stretches)
+    share = layers.AveragePooling1D(size, padding="same")(found)
+    return layers.Flatten()(layers.Rescaling(size)(share))
+
+
+def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> None:
+    """Solve the layer named `regression`, if there is one: linear in what it is given, ridge-penalised.
+
+    Args:
+        model: a network with layers as `lcre_classifier.build_motifs_and_words` names them.
+        codes: windows that train, base codes, uint8, (n, columns).
+        log_odds: of being high, which their regression is to give, (n,).
+    """
+    import keras
+    import tensorflow as tf
+    from sklearn.linear_model import Ridge
+
+    from lcre.baselines import scale_features
+
+    if "regression" not in {layer.name for layer in model.layers}:
+        return
+    layer = model.get_layer("regression")
+    count = tf.function(keras.Model(model.inputs, layer.input))
+    words = np.empty((len(codes), layer.input.shape[1]), np.float32)
+    for at in range(0, len(codes), BATCH):
+        words[at : at + BATCH] = count(tf.one_hot(codes[at : at + BATCH], 4), training=False)
+    centre, scale = scale_features(words, [])
+    usual = float(log_odds.mean())
+    penalty = PENALTY * float(np.square(words).sum(axis=1, dtype=np.float64).mean())
+    ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
+    weights = ridge.fit(words, (log_odds - usual).astype(np.float32)).coef_ / scale
+    layer.set_weights([weights[:, None], np.array([usual - weights @ centre])])
 
 
 def make_trainer(model):
     """Return a network compiled with `model`'s optimizer, as it is trained: same weights, same optimizer.
 
-    Where a layer is named `members`, each of them is taught by itself: together they would lean on the one that
-    learns the training genes by heart. Answers for samples, behind those of the members, weigh as much as these.
+    Where a layer is named `taught`, each answer in it is taught by itself: together they would lean on the one that
+    learns the training genes by heart. The rest of the network is not even computed.
     """
     import keras
     from keras import ops
 
-    apart = "members" in {layer.name for layer in model.layers}
-    members = int(model.layers[-1].kernel.numpy().sum()) if apart else 1  # the last layer adds them, and no samples
-    trained = keras.Model(model.inputs, model.get_layer("members").output if apart else model.outputs[0])
+    apart = "taught" in {layer.name for layer in model.layers}
+    trained = keras.Model(model.inputs, model.get_layer("taught").output if apart else model.outputs[0])
     binary_crossentropy = keras.losses.BinaryCrossentropy(from_logits=apart)
 
-    def teach(taught, answers):
-        return binary_crossentropy(ops.tile(taught, (1, answers.shape[1] // taught.shape[1])), answers)
-
     def loss(taught, answers):
-        own = teach(taught[:, :1], answers[:, :members])
-        return (own + teach(taught[:, 1:], answers[:, members:])) / 2 if answers.shape[1] > members else own
+        return binary_crossentropy(ops.broadcast_to(ops.reshape(taught, (-1, 1)), ops.shape(answers)), answers)
 
     def accuracy(taught, answers):
-        high = ops.sum(answers[:, :members], axis=1) > (0 if apart else 0.5)
-        return ops.mean(ops.cast(high == (taught[:, 0] > 0.5), "float32"))
+        high = ops.mean(answers, axis=1) > (0 if apart else 0.5)
+        return ops.mean(ops.cast(high == (ops.reshape(taught, (-1,)) > 0.5), "float32"))
 
     # XLA is left off: on CPUs it made every network here slower.
     trained.compile(model.optimizer, loss, metrics=[accuracy], jit_compile=False)
@@ -48,7 +102,7 @@ def make_batches(codes, rows: np.ndarray, taught: np.ndarray, batch_size: int):
     Args:
         codes: all windows as a tensor, uint8, (n, columns).
         rows: which of them, in order.
-        taught: the probabilities of being high to teach for each of `rows`, (rows, 1 or 1 + samples).
+        taught: the probability of being high to teach for each of `rows`.
         batch_size: at most.
     """
     import tensorflow as tf

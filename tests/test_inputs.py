@@ -445,8 +445,7 @@ def test_coordinates_become_zero_based_half_open(tmp_path_factory, places):
 
 # ------------------------------------------------------------------------------------- expression tables
 def read_table(tmp_path, content, column="logMaxTPM", computed=True):
-    values, _, notes = inputs.read_expression(write(tmp_path / "t.csv", content), column, computed)
-    return values, notes
+    return inputs.read_expression(write(tmp_path / "t.csv", content), column, computed)
 
 
 PLAIN_TABLE = "gene_id,s1,text,logMaxTPM\nG1,3,high,0.5\n0012,4,low,-2\nNA,5,,1e-3\n"
@@ -606,24 +605,8 @@ def test_column_that_is_not_there(tmp_path, column, says):
 def test_a_table_that_pandas_wrote_reads_back(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("tpm") / "t.csv"
     pd.Series(table, name="logMaxTPM").rename_axis("gene_id").to_csv(path)
-    values, samples, _ = inputs.read_expression(path, "logMaxTPM", True)
-    assert samples.shape == (len(table), 0)
+    values, _ = inputs.read_expression(path, "logMaxTPM", True)
     assert values.to_dict() == pytest.approx(table, rel=1e-12)
-
-
-def test_samples_are_the_other_numeric_columns(tmp_path):
-    """Texts, gaps, infinities and columns that are named as no sample is are none; the target is not its own sample."""
-    header = "gene_id,s1,text,gap,big,Length,s2,logMaxTPM\n"
-    path = write(tmp_path / "t.csv", header + "G1,3,high,1,inf,900,1e2,0.5\nG2,4,low,,2,800,0,-2\n")
-    _, samples, _ = inputs.read_expression(path, "logMaxTPM", True)
-    assert samples.to_dict("list") == {"s1": [3, 4], "s2": [100, 0]}
-    assert list(samples.index) == ["G1", "G2"]
-    _, samples, _ = inputs.read_expression(path, "s1", False)
-    assert list(samples) == ["s2", "logMaxTPM"]
-    path = write(tmp_path / "plain.csv", "gene_id,s1,s2\nG1,3,1\nG2,4,0\n")
-    values, samples, _ = inputs.read_expression(path, "logMaxTPM", True)
-    assert list(samples) == ["s1", "s2"]
-    assert values.tolist() == pytest.approx([np.log10(4), np.log10(5)])
 
 
 # ---------------------------------------------------------------------------------------- lists of genes

@@ -1,4 +1,4 @@
-"""The networks: what their parts do on windows whose answer is known by hand, and how members are taught."""
+"""The networks: what their parts do on windows whose answer is known by hand, and how they are taught."""
 
 import itertools
 
@@ -7,9 +7,9 @@ import pytest
 
 import lcre_classifier as lcre
 from lcre.baselines import count_kmers
-from lcre.networks import make_batches, make_predictor, make_trainer
+from lcre.networks import PENALTY, fit_regression, make_batches, make_predictor, make_trainer, match_words
 
-COLUMNS, TSS, SAMPLES = 150, 50, 3
+COLUMNS, TSS = 150, 50
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def model():
     import keras
 
     keras.utils.set_random_seed(1)
-    return lcre.build_motifs_and_words(COLUMNS, TSS, SAMPLES, detectors=1)
+    return lcre.build_motifs_and_words(COLUMNS, TSS)
 
 
 def some_codes(rows: int = 6) -> np.ndarray:
@@ -26,16 +26,15 @@ def some_codes(rows: int = 6) -> np.ndarray:
     return codes
 
 
-def words_of(model, codes: np.ndarray) -> np.ndarray:
-    """What the regression on words is given: the input of the dropout behind the concatenated counts."""
+def output_of(model, layer: str, codes: np.ndarray) -> np.ndarray:
     import keras
 
-    counts = next(layer for layer in model.layers if layer.name.startswith("concatenate") and len(layer.input) == 3)
-    return keras.Model(model.inputs[0], counts.output)(lcre.one_hot(codes).astype(np.float32)).numpy()
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    return part(lcre.one_hot(codes).astype(np.float32)).numpy()
 
 
 def test_a_word_answers_where_it_stands_and_nowhere_else():
-    kernel, bias = lcre.match_words(3)
+    kernel, bias = match_words(3)
     assert (kernel.shape, bias.shape) == ((3, 4, 64), (64,))
     words = list(itertools.product(range(4), repeat=3))
     for codes in ([0, 1, 2], [3, 3, 0], [2, 2, 2]):
@@ -55,40 +54,73 @@ def stretch_means(hits: np.ndarray, stretches: int) -> np.ndarray:
 
 
 def test_word_counts_are_those_of_the_window(model):
-    """How often every 3-mer, every 4-mer, and every codon in the frame of the TSS stands in each stretch."""
+    """How often every 3-mer, every 4-mer, and every codon of each frame stands in each stretch."""
     codes = some_codes()
-    parts = np.split(words_of(model, codes) * 10, np.cumsum([30 * 64, 12 * 256]), axis=1)
-    for part, k, stretches in zip(parts[:2], (3, 4), (30, 12), strict=True):
+    parts = np.split(output_of(model, "words", codes), np.cumsum([30 * 64, 6 * 256, 10 * 64, 10 * 64]), axis=1)
+    for part, k, stretches in zip(parts[:2], (3, 4), (30, 6), strict=True):
         hits = [count_kmers(codes[:, at : at + k], k) for at in range(COLUMNS - k + 1)]
         expected = stretch_means(np.stack(hits, axis=1), stretches)
         assert part.reshape(len(codes), stretches, 4**k) == pytest.approx(expected, abs=1e-3)
-    codons = [count_kmers(codes[:, at : at + 3], 3) for at in range(TSS % 3, COLUMNS - 2, 3)]  # 2, 5, ... 50 ...
-    expected = stretch_means(np.stack(codons, axis=1), 6)
-    assert parts[2].reshape(len(codes), -1, 64) == pytest.approx(expected, abs=1e-3)
-    assert expected.sum() > 6 * 40
+    for part, first in zip(parts[2:], (2, 0, 1), strict=True):  # 2, 5, ... 50 is the frame of the TSS
+        codons = [count_kmers(codes[:, at : at + 3], 3) for at in range(first, COLUMNS - 2, 3)]
+        expected = stretch_means(np.stack(codons, axis=1), 12)  # ten, of five codons: 12 do not go into 49
+        assert part.reshape(len(codes), -1, 64) == pytest.approx(expected, abs=1e-3)
+        assert expected.sum() > 6 * 40
 
 
-def test_the_answer_is_the_sigmoid_of_the_members_sum(model):
+def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
+    codes = some_codes()
+    layer = model.get_layer("regression")
+    layer.set_weights([np.full(layer.kernel.shape, 0.01), np.array([-5.0])])
+    taught, words = output_of(model, "taught", codes), output_of(model, "regression", codes)
+    assert taught.shape == (6, 2)
+    assert words[:, 0] == pytest.approx(output_of(model, "words", codes).sum(axis=1) * 0.01 - 5, abs=1e-4)
+    assert abs(words).min() > 0.01
+    log_odds = taught.mean(axis=1) + words[:, 0]
+    assert make_predictor(model)(codes) == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-6)
+
+
+def test_the_regression_is_the_ridge_solution(model):
+    """Zero slope of the penalised squares at the solution, on counts scaled as the k-mer regressions scale theirs."""
+    codes, wanted = some_codes(40), np.linspace(-3, 2, 40)
+    fit_regression(model, codes, wanted)
+    words = output_of(model, "words", codes).astype(float)
+    kernel, bias = (part.astype(float) for part in model.get_layer("regression").get_weights())
+    spread = words.std(axis=0)
+    scale = np.sqrt(np.maximum(spread, spread.mean() / 100) * spread.mean())
+    scaled, weights = (words - words.mean(axis=0)) / scale, kernel[:, 0] * scale
+    missing = wanted - (words @ kernel[:, 0] + bias)
+    assert missing.mean() == pytest.approx(0, abs=1e-3)
+    penalty = PENALTY * np.square(scaled).sum(axis=1).mean()
+    assert scaled.T @ missing == pytest.approx(penalty * weights, abs=1e-3 * abs(penalty * weights).max())
+    assert abs(missing).mean() < abs(wanted - wanted.mean()).mean()
+
+
+def test_the_regression_is_not_taught_by_steps(model):
+    """Neither counts nor regression are part of what is trained; everything else is."""
+    trained = make_trainer_of(model)
+    assert not {"words", "regression"} & {layer.name for layer in trained.layers}
+    assert len(trained.trainable_variables) == len(model.trainable_variables) > 20
+    assert {id(one) for one in trained.trainable_variables} == {id(one) for one in model.trainable_variables}
+
+
+def make_trainer_of(model):
     import keras
 
-    codes = some_codes()
-    members = keras.Model(model.inputs[0], model.get_layer("members").output)(lcre.one_hot(codes).astype(np.float32))
-    assert members.shape == (len(codes), 2 + SAMPLES)
-    own = members.numpy()[:, :2].sum(axis=1)
-    assert make_predictor(model)(codes) == pytest.approx(1 / (1 + np.exp(-own)), abs=1e-6)
-    assert lcre.build_motifs_and_words(COLUMNS, TSS, 0).get_layer("members").output.shape == (None, 3)
+    model.compile(keras.optimizers.SGD(1.0))
+    return make_trainer(model)
 
 
-def test_members_are_taught_apart():
-    """A step with one member already right still teaches the other as much as if it stood alone."""
+def test_answers_are_taught_apart():
+    """A step with one answer already right still teaches the other as much as if it stood alone."""
     import keras
 
     windows = keras.layers.Input((2, 4))
     flat = keras.layers.Flatten()(windows)
     right = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(9), name="right")(flat)
     blank = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="blank")(flat)
-    members = keras.layers.Concatenate(name="members")([right, blank])
-    total = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False)(members)
+    both = keras.layers.Concatenate(name="taught")([right, blank])
+    total = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False)(both)
     model = keras.Model(windows, total)
     model.compile(keras.optimizers.SGD(1.0))
     trained = make_trainer(model)
@@ -96,9 +128,9 @@ def test_members_are_taught_apart():
     import tensorflow as tf
 
     history = trained.fit(
-        make_batches(tf.constant(codes), np.arange(4), np.ones((4, 1)), 4), shuffle=False, verbose=0
+        make_batches(tf.constant(codes), np.arange(4), np.ones(4), 4), shuffle=False, verbose=0
     ).history
-    # binary cross-entropy: log 2 of the blank member, next to nothing of the other; their mean
+    # binary cross-entropy: log 2 of the blank one, next to nothing of the other; their mean
     assert history["loss"][0] == pytest.approx(np.log(2) / 2, abs=1e-4)
     assert history["accuracy"][0] == 1
     moved = model.get_layer("blank").kernel.numpy()[[0, 4], 0]
@@ -107,29 +139,7 @@ def test_members_are_taught_apart():
     assert trained.optimizer is model.optimizer
 
 
-def test_samples_weigh_as_much_as_the_members():
-    """One member and two samples, all blank: each sample's slope is half that of the member's."""
-    import keras
-    import tensorflow as tf
-
-    windows = keras.layers.Input((2, 4))
-    heads = [keras.layers.Dense(size, use_bias=False, kernel_initializer="zeros") for size in (1, 2)]
-    flat = keras.layers.Flatten()(windows)
-    members = keras.layers.Concatenate(name="members")([head(flat) for head in heads])
-    total = keras.layers.Dense(1, "sigmoid", use_bias=False, trainable=False)
-    model = keras.Model(windows, total(members))
-    total.set_weights([np.array([[1], [0], [0]])])
-    model.compile(keras.optimizers.SGD(1.0))
-    taught = np.tile([1.0, 1.0, 0.0], (4, 1))
-    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), taught, 4)
-    history = make_trainer(model).fit(batches, shuffle=False, verbose=0).history
-    assert history["loss"][0] == pytest.approx(np.log(2), abs=1e-6)
-    assert heads[0].kernel.numpy()[0, 0] == pytest.approx(0.25, abs=1e-6)
-    assert heads[1].kernel.numpy()[0] == pytest.approx([0.125, -0.125], abs=1e-6)
-    assert make_predictor(model)(np.zeros((1, 2), np.uint8)) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-6)
-
-
-def test_a_network_without_members_is_trained_as_it_is():
+def test_a_network_without_such_a_layer_is_trained_as_it_is():
     import keras
 
     answer = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="zeros")
@@ -138,7 +148,7 @@ def test_a_network_without_members_is_trained_as_it_is():
     trained = make_trainer(model)
     import tensorflow as tf
 
-    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), np.array([[1], [1], [1], [0]]), 4)
+    batches = make_batches(tf.constant(np.zeros((4, 2), np.uint8)), np.arange(4), np.array([1, 1, 1, 0]), 4)
     history = trained.fit(batches, shuffle=False, verbose=0).history
     assert history["loss"][0] == pytest.approx(np.log(2), abs=1e-6)
     assert history["accuracy"][0] == 0.25  # 0.5 is not called high
@@ -146,5 +156,4 @@ def test_a_network_without_members_is_trained_as_it_is():
 
 
 def test_ranks_are_taught_around_one_half():
-    taught = lcre.rank_targets(np.array([0.0, 0.25, 0.5, 0.75, 1.0]))
-    assert taught == pytest.approx([0.0474259, 0.1824255, 0.5, 0.8175745, 0.9525741], abs=1e-6)  # logistic(-3 .. 3)
+    assert lcre.rank_log_odds(np.array([0.0, 0.25, 0.5, 0.75, 1.0])).tolist() == [-3, -1.5, 0, 1.5, 3]
