@@ -1,10 +1,15 @@
-"""Sequences a second of the training step, against a plain `model.fit` on a float32 array, oneDNN on and off.
+"""Sequences a second of the training step, as the trainer runs it and in other ways, and its share of the CPU's rate.
 
 `python benchmarks/training.py [--models motifs_and_words published] [--repeats 5]` measures in turn, each in a process
 of its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
 
-ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them. plain: the same network and optimizer,
-one-hot float32 array given to `model.fit`.
+ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, and of the
+network only what is taught. plain: the whole network and the same optimizer, one-hot float32 array given to
+`model.fit`. Further ways are ours but for what they name.
+
+The share is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and backward,
+as many as the mathematics asks for) a second, against those of a product of two float32 matrices of 2,048 x 2,048 in
+the same process.
 """
 
 import argparse
@@ -19,21 +24,64 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 GENES, COLUMNS = 768, 3020
+WAYS = {  # way: oneDNN, XLA, sequences a batch
+    "plain, oneDNN off": ("0", False, 64),
+    "plain": ("1", False, 64),
+    "ours, oneDNN off": ("0", False, 64),
+    "ours": ("1", False, 64),
+    "ours, XLA": ("1", True, 64),
+    "ours, batches of 32": ("1", False, 32),
+    "ours, batches of 128": ("1", False, 128),
+}
 
 
-def measure(model_name: str, way: str, onednn: str) -> float:
-    """Train in a process of its own and return sequences a second of the steps after the first epoch."""
+def measure(model_name: str, way: str) -> tuple[float, float]:
+    """Train in a process of its own; return sequences a second of the steps after the first epoch, and the share."""
     done = subprocess.run(
         [sys.executable, __file__, "--one", model_name, way],
-        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": WAYS[way][0]},
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.strip().split("\n")[-1])
+    return tuple(json.loads(done.stdout.strip().split("\n")[-1]))
 
 
-def measure_here(model_name: str, way: str) -> float:
+def count_operations(model) -> int:
+    """Return the floating-point operations of a training step for one window, two for each multiply-and-add.
+
+    Forward, the gradient of what is trained, and the gradient of every layer's input but the windows.
+    """
+    total = 0
+    for layer in model.layers:
+        kind, products = type(layer).__name__, 0
+        if kind == "Conv1D":
+            products = layer.output.shape[1] * layer.kernel.shape.num_elements()
+        elif kind == "Dense":
+            products = layer.kernel.shape.num_elements()
+        elif kind in ("LSTM", "Bidirectional"):
+            sides = [layer.forward_layer, layer.backward_layer] if kind == "Bidirectional" else [layer]
+            kernels = [kernel for side in sides for kernel in (side.cell.kernel, side.cell.recurrent_kernel)]
+            products = layer.input.shape[1] * sum(kernel.shape.num_elements() for kernel in kernels)
+        passes = 1 + layer.trainable + (layer.input is not model.inputs[0] and kind != "InputLayer")
+        total += 2 * products * passes
+    return total
+
+
+def measure_product() -> float:
+    """Return the floating-point operations a second of a product of two matrices, the best of 20."""
+    import tensorflow as tf
+
+    size, seconds = 2048, []
+    first, second = (tf.random.normal((size, size)) for _ in range(2))
+    for _ in range(20):
+        began = time.perf_counter()
+        tf.reduce_sum(first @ second).numpy()
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds)
+
+
+def measure_here(model_name: str, way: str) -> tuple[float, float]:
     """Train one epoch to build the graph and two that are timed."""
     import numpy as np
 
@@ -41,7 +89,8 @@ def measure_here(model_name: str, way: str) -> float:
     from lcre.device import start_tensorflow
     from lcre.networks import make_batches, make_trainer
 
-    if way == "ours":
+    ours, (_, xla, batch) = way.startswith("ours"), WAYS[way]
+    if ours:
         start_tensorflow()
     import keras
     import tensorflow as tf
@@ -54,48 +103,52 @@ def measure_here(model_name: str, way: str) -> float:
     model = recipe.build(COLUMNS, 1000)
     model.compile(recipe.make_optimizer(100))
     trained = make_trainer(model)
-    if way == "ours":
+    trained.jit_compile = xla
+    if ours:
         held = tf.constant(codes)
 
         def train() -> None:
-            batches = make_batches(held, random.permutation(GENES), target, recipe.batch_size)
+            batches = make_batches(held, random.permutation(GENES), target, batch)
             trained.fit(batches, shuffle=False, verbose=0)
     else:
         array = lcre.one_hot(codes).astype(np.float32)
         model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])
 
         def train() -> None:
-            model.fit(array, target, batch_size=recipe.batch_size, verbose=0)
+            model.fit(array, target, batch_size=batch, verbose=0)
 
     train()
     began = time.perf_counter()
     train()
     train()
-    return 2 * GENES / (time.perf_counter() - began)
+    rate = 2 * GENES / (time.perf_counter() - began)
+    return rate, rate * count_operations(trained if ours else model) / measure_product()
 
 
 def main() -> int:
-    """Measure every model both ways with oneDNN on and off, and print a table."""
+    """Measure every model in every way, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["motifs_and_words", "published"])
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY")
     parser.add_argument("--repeats", type=int, default=5, help="rounds over all ways")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(measure_here(*asked.one)))
         return 0
-    cases = [(model, way, onednn) for model in asked.models for onednn in "10" for way in ("ours", "plain")]
-    rates = {case: [] for case in cases}
+    cases = [(model, way) for model in asked.models for way in asked.ways]
+    found = {case: [] for case in cases}
     for _ in range(asked.repeats):
         for case in cases:
-            rates[case].append(measure(*case))
-    print("| network | way | oneDNN | sequences a second (range) | against plain, oneDNN off |")
+            found[case].append(measure(*case))
+    first = asked.ways[0]
+    print(f"| network | way | sequences a second (range) | against {first} | share of the matrix rate |")
     print("|---|---|---|---|---|")
-    for (model, way, onednn), found in rates.items():
-        ratios = [rate / base for rate, base in zip(found, rates[model, "plain", "0"], strict=True)]
-        spread = f"{statistics.median(found):.0f} ({min(found):.0f} to {max(found):.0f})"
-        switch = "on" if onednn == "1" else "off"
-        print(f"| {model} | {way} | {switch} | {spread} | {statistics.median(ratios):.2f} |")
+    for (model, way), pairs in found.items():
+        rates, shares = zip(*pairs, strict=True)
+        ratio = statistics.median(rate / base for rate, (base, _) in zip(rates, found[model, first], strict=True))
+        spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+        print(f"| {model} | {way} | {spread} | {ratio:.2f} | {statistics.median(shares):.0%} |")
     return 0
 
 
