@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lcre import InputError
+from lcre.trained import without_sigmoid
 
 BATCH_COLUMNS = 200_000  # columns of sequence in one pass: larger batches cost memory and save no time
 
@@ -37,12 +37,9 @@ class Explanation:
 class Network:
     """A trained network seen as a function from windows to logits that has a gradient.
 
-    The last layer is not called: its product and bias are computed here, in float32, without its sigmoid, so the
-    network itself stays as it was loaded.
-
     Args:
         model: a keras.Model from one-hot windows (n, columns, 4) to probabilities (n, 1), whose last layer is
-            Dense(1) with a sigmoid, or without activation.
+            Dense(1) with a sigmoid, or without activation; it stays as it is.
 
     Raises:
         InputError: the network ends in something else.
@@ -53,20 +50,13 @@ class Network:
         import tensorflow as tf
 
         last = model.layers[-1]
-        activation = getattr(getattr(last, "activation", None), "__name__", "")
-        if type(last).__name__ != "Dense" or last.units != 1 or activation not in ("sigmoid", "linear"):
-            raise InputError(
-                f"the network's last layer is {type(last).__name__} {activation}: only networks that end in Dense(1) "
-                "with a sigmoid, as lcre_classifier.py trains them, can be explained"
-            )
+        ends = getattr(last, "activation", None) is keras.activations.linear and last.output.shape == (None, 1)
+        network = model if ends else without_sigmoid(model)
         self.columns = model.input_shape[1]
         self.batch = max(BATCH_COLUMNS // self.columns, 1)
-        trunk = keras.Model(model.inputs, last.input)
 
         def logits(encoded):
-            features = tf.cast(trunk(encoded, training=False), tf.float32)
-            values = tf.matmul(features, tf.cast(last.kernel, tf.float32))[:, 0]
-            return values + tf.cast(last.bias, tf.float32)[0] if last.use_bias else values
+            return tf.cast(network(encoded, training=False), tf.float32)[:, 0]
 
         @tf.function(input_signature=[tf.TensorSpec((None, self.columns), tf.uint8)])
         def of_codes(codes):

@@ -218,7 +218,8 @@ def without_sigmoid(model):
     import keras
 
     head = model.layers[-1]
-    if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.sigmoid:
+    dense = isinstance(head, keras.layers.Dense) and head.units == 1
+    if not dense or head.activation is not keras.activations.sigmoid:
         raise InputError(
             f"models: the last layer {head.name!r} of a model is no Dense layer with a sigmoid; train it again"
         )
