@@ -59,7 +59,7 @@ SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosom
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "motifs_and_words"  # motifs_and_words, or published: the network of the LCRE description, layer by layer
-EPOCHS: int | None = None  # None: of the demo 12, else of the model (about 1,000 steps; published: 35)
+EPOCHS: int | None = None  # None: of the demo 7, else of the model (about 1,000 steps; published: 35)
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
 LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
@@ -91,7 +91,7 @@ DATASETS = {
         "PICKLE_KEY": "demo",
         "UPSTREAM": 300,  # the demo's genes stand close together
         "DOWNSTREAM": 100,
-        "EPOCHS": 12,  # more give little
+        "EPOCHS": 7,  # more give little
     },
     "tomato": ensembl_plants("solanum", "Solanum_lycopersicum.SL3.0", "sol"),
     "arabidopsis": ensembl_plants("arabidopsis", "Arabidopsis_thaliana.TAIR10", "ara"),
@@ -588,7 +588,8 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
         model = recipe.build(windows.shape[1], settings.UPSTREAM)
-        fit_regression(model, windows[fold.taught], log_odds[fold.taught])
+        if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
+            watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
         model.compile(recipe.make_optimizer(steps * epochs))
     trained, predict = make_trainer(model), make_predictor(model)
     with tf.device("CPU:0"):  # batches are encoded there, also for a GPU

@@ -40,13 +40,16 @@ def count_words(windows, length: int, stride: int, stretches: int):
     return layers.Flatten()(layers.Rescaling(size)(share))
 
 
-def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> None:
+def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> int:
     """Solve the layer named `regression`, if there is one: linear in what it is given, ridge-penalised.
 
     Args:
         model: a network with layers as `lcre_classifier.build_motifs_and_words` names them.
         codes: windows that train, base codes, uint8, (n, columns).
         log_odds: of being high, which their regression is to give, (n,).
+
+    Returns:
+        The number of features, 0 where there is no such layer.
     """
     import keras
     import tensorflow as tf
@@ -55,7 +58,7 @@ def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> None:
     from lcre.baselines import scale_features
 
     if "regression" not in {layer.name for layer in model.layers}:
-        return
+        return 0
     layer = model.get_layer("regression")
     count = tf.function(keras.Model(model.inputs, layer.input))
     words = np.empty((len(codes), layer.input.shape[1]), np.float32)
@@ -67,6 +70,7 @@ def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> None:
     ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
     weights = ridge.fit(words, (log_odds - usual).astype(np.float32)).coef_ / scale
     layer.set_weights([weights[:, None], np.array([usual - weights @ centre])])
+    return len(weights)
 
 
 def make_trainer(model):

@@ -83,7 +83,7 @@ def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
 def test_the_regression_is_the_ridge_solution(model):
     """Zero slope of the penalised squares at the solution, on counts scaled as the k-mer regressions scale theirs."""
     codes, wanted = some_codes(40), np.linspace(-3, 2, 40)
-    fit_regression(model, codes, wanted)
+    assert fit_regression(model, codes, wanted) == 30 * 64 + 6 * 256 + 3 * 10 * 64
     words = output_of(model, "words", codes).astype(float)
     kernel, bias = (part.astype(float) for part in model.get_layer("regression").get_weights())
     spread = words.std(axis=0)
@@ -145,6 +145,7 @@ def test_a_network_without_such_a_layer_is_trained_as_it_is():
     answer = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="zeros")
     model = keras.Sequential([keras.layers.Input((2, 4)), keras.layers.Flatten(), answer])
     model.compile(keras.optimizers.SGD(1.0))
+    assert fit_regression(model, np.zeros((4, 2), np.uint8), np.array([1, 1, 1, 0])) == 0
     trained = make_trainer(model)
     import tensorflow as tf
 
