@@ -59,7 +59,7 @@ SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosom
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "motifs_and_words"  # motifs_and_words, or published: the network of the LCRE description, layer by layer
-EPOCHS: int | None = None  # None: of the demo 7, else of the model (about 1,000 steps; published: 35)
+EPOCHS: int | None = None  # None: of the demo 7, else of the model (about 700 steps; published: 35)
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
 LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
@@ -407,12 +407,12 @@ def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -
 
 
 # ============================================================================================== models
-def build_published(columns: int, tss: int):
+def build_published(columns: int, upstream: int, downstream: int):
     """Build the network of the LCRE description.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        tss: the column of the TSS; of no use to this network.
+        upstream, downstream: as in `build_motifs_and_words`; of no use to this network.
 
     Returns:
         A keras.Model whose output is the probability of being high, (genes, 1).
@@ -447,18 +447,19 @@ def build_published(columns: int, tss: int):
     )
 
 
-def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
+def build_motifs_and_words(columns: int, upstream: int, downstream: int, detectors: int = 2):
     """Build a network of two kinds of evidence, detectors of motifs and counts of words, whose log-odds are added.
 
     Detectors, alike but for their random weights, have two stems each. One looks for motifs anywhere; the other moves
     by codons: it sees where the reading frame is, which is the same in every window. Both pool at once, so that
     nearly everything runs on short sequences. They are taught apart, and the mean of their answers counts. Words: a
-    linear regression on how often every 3-mer, every 4-mer, and every codon in each of the three frames stands in
-    each stretch of the window; `lcre.networks.fit_regression` solves it before the detectors are taught.
+    linear regression on how often every 3-mer stands in each 100 bp and every 4-mer in each 500 bp before and behind
+    TSS and TES, and inside the gene every codon of each of the three frames in each 180 bp;
+    `lcre.networks.fit_regression` solves it before the detectors are taught.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        tss: the column of the TSS.
+        upstream, downstream: how many of them lie outside and inside the gene, at either end.
         detectors: how many.
 
     Returns:
@@ -486,9 +487,12 @@ def build_motifs_and_words(columns: int, tss: int, detectors: int = 2):
 
     windows = layers.Input((columns, 4))
     taught = layers.Concatenate(name="taught", dtype="float32")([detect(windows) for _ in range(detectors)])
-    frames = [layers.Cropping1D(((tss + frame) % 3, 0))(windows) for frame in range(3)]
-    counts = [count_words(windows, 3, 1, 30), count_words(windows, 4, 1, 6)]
-    counts += [count_words(frame, 3, 3, 12) for frame in frames]
+    half = upstream + downstream
+    starts, ends = (0, upstream, columns - half, columns - upstream), (upstream, half, columns - upstream, columns)
+    regions = list(zip(starts, ends, strict=True))
+    asked = [(*region, *word) for region in regions for word in ((3, 1, 100), (4, 1, 500))]
+    asked += [(begin + frame, end, 3, 3, 60) for begin, end in regions[1:3] for frame in range(3)]
+    counts = [count_words(windows, *one) for one in asked if one[1] - one[0] >= one[2]]
     words = layers.Concatenate(name="words", dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression", dtype="float32")
     evidence = layers.Concatenate(dtype="float32")([taught, regression(words)])
@@ -506,7 +510,7 @@ class Recipe:
     learning_rate: float
     batch_size: int = 64
     epochs: int | None = None
-    steps: int = 1000
+    steps: int = 700
     one_cycle: bool = False
     ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
 
@@ -587,7 +591,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(windows.shape[1], settings.UPSTREAM)
+        model = recipe.build(windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
         if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
             watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
         model.compile(recipe.make_optimizer(steps * epochs))

@@ -45,7 +45,7 @@ def measure_throughput(repeats: int) -> None:
     print("| network | ours, windows a second | model.predict | ours / model.predict, median (range) |")
     print("|---|---|---|---|")
     for name, recipe in lcre.RECIPES.items():
-        model = recipe.build(COLUMNS, 1000)
+        model = recipe.build(COLUMNS, 1000, 500)
         scorer = Scorer(SimpleNamespace(folds=["1"], models={"1": model}))
         wanted = np.ones((WINDOWS, 1), bool)
         ways = {
@@ -167,7 +167,7 @@ def write_untrained_run(prefix: Path, network: str) -> None:
         pooled = [layers.AveragePooling1D(20), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
         model = Sequential([layers.Input((COLUMNS, 4)), *pooled])
     else:
-        model = lcre.RECIPES[network].build(COLUMNS, 1000)
+        model = lcre.RECIPES[network].build(COLUMNS, 1000, 500)
     folder = records.fold_folder(prefix, "none")
     folder.mkdir()
     model.save(folder / "best_model.keras")

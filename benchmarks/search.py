@@ -25,8 +25,9 @@ BASE = {
     "filters": (96, 128),  # of each stem, of the second convolution
     "pool": 9,  # columns behind the stems
     "stretch": 8,  # positions averaged in front of the dense layers; 1: none
-    "words": ((3, 30), (4, 6)),  # lengths counted, in how many stretches; (): no regression on words
-    "codons": 12,  # stretches in which codons are counted
+    "words": ((3, 100), (4, 500)),  # lengths counted, in stretches of how many bp; (): no regression on words
+    "regions": True,  # words are counted before and behind TSS and TES apart, and codons inside the gene only
+    "codons": 60,  # in a stretch
     "frames": 3,  # in which they are counted; 1: that of the TSS
     "solved": True,  # the regression on words is solved, or taught like the detectors
     "scale": 0.1,  # of the counts, where the regression is taught
@@ -37,7 +38,10 @@ BASE = {
     "rate": 2e-3,
     "batch": 64,
 }
-TAUGHT = {"detectors": 1, "filters": (64, 96), "words": ((3, 30), (4, 12)), "codons": 6, "frames": 1, "solved": False}
+TAUGHT = {
+    **{"detectors": 1, "filters": (64, 96)},
+    **{"words": ((3, 101), (4, 252)), "regions": False, "codons": 168, "frames": 1, "solved": False},
+}
 TRIES = {
     "first try: one stem, low and high genes": TAUGHT
     | {"stems": ("anywhere",), "filters": (128, 128), "pool": 8, "stretch": 1, "words": (), "ranks": False},
@@ -46,11 +50,11 @@ TRIES = {
     "stem in frame only": TAUGHT | {"stems": ("in_frame",), "filters": (192, 128), "words": ()},
     "both stems": TAUGHT | {"filters": (96, 128), "words": ()},
     "both stems, narrow": TAUGHT | {"words": ()},
-    "4-mers and codons, logarithm": TAUGHT | {"detectors": 0, "words": ((4, 12),), "scale": 1.0, "logarithm": True},
-    "4-mers and codons": TAUGHT | {"detectors": 0, "words": ((4, 12),)},
-    "4-mers and codons, scale .3": TAUGHT | {"detectors": 0, "words": ((4, 12),), "scale": 0.3},
-    "4-mers in 6 stretches and codons": TAUGHT | {"detectors": 0, "words": ((4, 6),)},
-    "3-mers and codons": TAUGHT | {"detectors": 0, "words": ((3, 24),)},
+    "4-mers and codons, logarithm": TAUGHT | {"detectors": 0, "words": ((4, 252),), "scale": 1.0, "logarithm": True},
+    "4-mers and codons": TAUGHT | {"detectors": 0, "words": ((4, 252),)},
+    "4-mers and codons, scale .3": TAUGHT | {"detectors": 0, "words": ((4, 252),), "scale": 0.3},
+    "4-mers in 6 stretches and codons": TAUGHT | {"detectors": 0, "words": ((4, 503),)},
+    "3-mers and codons": TAUGHT | {"detectors": 0, "words": ((3, 126),)},
     "words": TAUGHT | {"detectors": 0},
     "words, scale .2, dropout .3": TAUGHT | {"detectors": 0, "scale": 0.2, "dropout": 0.3},
     "joint": TAUGHT | {"apart": False},
@@ -62,14 +66,15 @@ TRIES = {
     "solved, narrow": {"filters": (64, 96)},
     "solved, one detector": {"detectors": 1},
     "solved, three detectors": {"detectors": 3},
-    "solved, 4-mers in 12 stretches": {"words": ((3, 30), (4, 12))},
-    "solved, 5-mers": {"words": ((3, 30), (5, 6))},
+    "solved, codons everywhere": {"words": ((3, 101), (4, 503)), "regions": False, "codons": 84},
+    "solved, 4-mers in 250 bp": {"words": ((3, 100), (4, 250))},
+    "solved, 5-mers as well": {"words": ((3, 100), (4, 500), (5, 1000))},
     "solved, rate 4e-3": {"rate": 4e-3},
     "solved, batches of 32": {"batch": 32},
 }
 
 
-def build(columns: int, tss: int, option: SimpleNamespace):
+def build(columns: int, upstream: int, downstream: int, option: SimpleNamespace):
     """Build a try as the trainer's networks are built, with layers `taught` and, if it is solved, `regression`.
 
     Where answers are not taught apart, `taught` holds their sum alone.
@@ -104,9 +109,12 @@ def build(columns: int, tss: int, option: SimpleNamespace):
     windows = layers.Input((columns, 4))
     taught, solved = [detect(windows) for _ in range(option.detectors)], []
     if option.words:
-        counts = [count_words(windows, length, 1, stretches) for length, stretches in option.words]
-        for frame in range(option.frames):
-            counts.append(count_words(layers.Cropping1D(((tss + frame) % 3, 0))(windows), 3, 3, option.codons))
+        half = upstream + downstream
+        regions = [(0, upstream), (upstream, half), (columns - half, columns - upstream), (columns - upstream, columns)]
+        regions, inside = (regions, regions[1:3]) if option.regions else ([(0, columns)], [(upstream % 3, columns)])
+        counts = [count_words(windows, *region, length, 1, size) for region in regions for length, size in option.words]
+        for (begin, end), frame in itertools.product(inside, range(option.frames)):
+            counts.append(count_words(windows, begin + frame, end, 3, 3, option.codons))
         words = layers.Concatenate()(counts)
         if option.solved:
             solved = [layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression")(words)]
@@ -123,7 +131,7 @@ def build(columns: int, tss: int, option: SimpleNamespace):
     return model
 
 
-def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) -> dict:
+def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: int, seed: int) -> dict:
     """Train a try, and return its auROC on the validation and the held-out genes and the seconds of training."""
     import keras
     import tensorflow as tf
@@ -142,7 +150,7 @@ def train(data, fold, tss: int, option: SimpleNamespace, steps: int, seed: int) 
         rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)
     recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
     epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
-    model = build(data.windows.shape[1], tss, option)
+    model = build(data.windows.shape[1], *sizes, option)
     fit_regression(model, data.windows[rows], log_odds[rows])
     model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
     trained, predict = make_trainer(model), make_predictor(model)
@@ -176,10 +184,11 @@ def main() -> int:
     data, settings = load(asked, "motifs_and_words")
     fold = lcre.make_folds(data, settings)[0]
     start_tensorflow()
+    sizes = settings.UPSTREAM, settings.DOWNSTREAM
     print(f"| try ({asked.chromosomes} held out) | seed | auROC on {fold.validation_chromosome} | held out | seconds |")
     print("|---|---|---|---|---|")
     for name, seed in itertools.product(asked.tries, asked.seeds):
-        found = train(data, fold, settings.UPSTREAM, SimpleNamespace(**BASE | TRIES[name]), asked.steps, seed)
+        found = train(data, fold, sizes, SimpleNamespace(**BASE | TRIES[name]), asked.steps, seed)
         scores = f"{found['validation']:.4f} | {found['held out']:.4f} | {found['seconds']:.0f}"
         print(f"| {name} | {seed} | {scores} |", flush=True)
     return 0

@@ -100,7 +100,7 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     codes = random.integers(0, 4, (GENES, COLUMNS)).astype(np.uint8)
     target = random.integers(0, 2, GENES).astype(np.float32)
     recipe = lcre.RECIPES[model_name]
-    model = recipe.build(COLUMNS, 1000)
+    model = recipe.build(COLUMNS, 1000, 500)
     model.compile(recipe.make_optimizer(100))
     trained = make_trainer(model)
     trained.jit_compile = xla

@@ -21,11 +21,15 @@ def match_words(length: int) -> list[np.ndarray]:
     return [np.eye(4, dtype=np.float32)[:, bases].swapaxes(0, 1), np.full(4**length, 1.0 - length, np.float32)]
 
 
-def count_words(windows, length: int, stride: int, stretches: int):
-    """Return layers that count every word of a length, `stride` bases apart, in each of up to so many stretches.
+def count_words(windows, begin: int, end: int, length: int, stride: int, size: int):
+    """Return layers that count every word of a length in each stretch of a part of windows.
 
     Args:
         windows: one-hot, a Keras tensor, (n, columns, 4).
+        begin, end: the columns of the part.
+        length: of the words, in bp.
+        stride: from one place for a word to the next, in bp.
+        size: places in a stretch; what is over is shared out between the first and the last.
 
     Returns:
         A Keras tensor, (n, stretches * 4**length): stretch by stretch, words in the order of ACGT.
@@ -33,9 +37,9 @@ def count_words(windows, length: int, stride: int, stretches: int):
     from keras import layers
 
     layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
-    found = layer(windows)
+    found = layer(layers.Cropping1D((begin, windows.shape[1] - end))(windows))
     layer.set_weights(match_words(length))
-    size = -(-found.shape[1] // stretches)
+    size = min(size, found.shape[1])
     share = layers.AveragePooling1D(size, padding="same")(found)
     return layers.Flatten()(layers.Rescaling(size)(share))
 

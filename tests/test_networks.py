@@ -9,7 +9,7 @@ import lcre_classifier as lcre
 from lcre.baselines import count_kmers
 from lcre.networks import PENALTY, fit_regression, make_batches, make_predictor, make_trainer, match_words
 
-COLUMNS, TSS = 150, 50
+COLUMNS, UPSTREAM, DOWNSTREAM = 450, 150, 60  # 30 of padding
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +17,12 @@ def model():
     import keras
 
     keras.utils.set_random_seed(1)
-    return lcre.build_motifs_and_words(COLUMNS, TSS)
+    return lcre.build_motifs_and_words(COLUMNS, UPSTREAM, DOWNSTREAM)
 
 
 def some_codes(rows: int = 6) -> np.ndarray:
     codes = np.random.default_rng(1).integers(0, 4, (rows, COLUMNS)).astype(np.uint8)
-    codes[:, 70:80] = 4  # as padding is
+    codes[:, 210:240] = 4  # as padding is
     return codes
 
 
@@ -45,27 +45,43 @@ def test_a_word_answers_where_it_stands_and_nowhere_else():
     assert not unknown.any()
 
 
-def stretch_means(hits: np.ndarray, stretches: int) -> np.ndarray:
-    """Means of (rows, places, words) over equal stretches, those at the ends cut where the places end."""
-    size = -(-hits.shape[1] // stretches)
-    first = -((size * -(-hits.shape[1] // size) - hits.shape[1]) // 2)
-    edges = [max(at, 0) for at in range(first, hits.shape[1], size)]
-    return size * np.stack([part.mean(axis=1) for part in np.split(hits, edges[1:], axis=1)], axis=1)
+def count_in_stretches(codes: np.ndarray, length: int, stride: int, cuts: list[int]) -> np.ndarray:
+    """Counts of the words that start in each stretch, whose first places are `cuts`, the end of the part the last."""
+    starts = np.arange(0, codes.shape[1] - length + 1, stride)
+    hits = np.stack([count_kmers(codes[:, at : at + length], length) for at in starts], axis=1)
+    return np.concatenate([part.sum(axis=1) for part in np.split(hits, cuts, axis=1)], axis=1)
 
 
 def test_word_counts_are_those_of_the_window(model):
-    """How often every 3-mer, every 4-mer, and every codon of each frame stands in each stretch."""
+    """Before and behind TSS and TES every 3-mer in each 100 bp and 4-mer in each 500; in the gene, codons by frame.
+
+    150 bp before the TSS hold 148 3-mers: two stretches of 100 places, of which the first starts 26 places early.
+    """
     codes = some_codes()
-    parts = np.split(output_of(model, "words", codes), np.cumsum([30 * 64, 6 * 256, 10 * 64, 10 * 64]), axis=1)
-    for part, k, stretches in zip(parts[:2], (3, 4), (30, 6), strict=True):
-        hits = [count_kmers(codes[:, at : at + k], k) for at in range(COLUMNS - k + 1)]
-        expected = stretch_means(np.stack(hits, axis=1), stretches)
-        assert part.reshape(len(codes), stretches, 4**k) == pytest.approx(expected, abs=1e-3)
-    for part, first in zip(parts[2:], (2, 0, 1), strict=True):  # 2, 5, ... 50 is the frame of the TSS
-        codons = [count_kmers(codes[:, at : at + 3], 3) for at in range(first, COLUMNS - 2, 3)]
-        expected = stretch_means(np.stack(codons, axis=1), 12)  # ten, of five codons: 12 do not go into 49
-        assert part.reshape(len(codes), -1, 64) == pytest.approx(expected, abs=1e-3)
-        assert expected.sum() > 6 * 40
+    regions = [codes[:, :150], codes[:, 150:210], codes[:, 240:300], codes[:, 300:]]
+    expected = []
+    for part in regions:
+        cuts = [74] if part.shape[1] == 150 else []
+        expected += [count_in_stretches(part, 3, 1, cuts), count_in_stretches(part, 4, 1, [])]
+    for part in regions[1:3]:
+        expected += [count_in_stretches(part[:, frame:], 3, 3, []) for frame in range(3)]
+    expected = np.concatenate(expected, axis=1)
+    means = output_of(model, "words", codes)
+    assert expected.shape == (6, 6 * 64 + 4 * 256 + 6 * 64)
+    # a stretch that is cut at the end of its part counts in full, whatever its length: what the network sees is a
+    # mean over its places times the places of a whole stretch
+    size = np.repeat(
+        [100 / 74, 100 / 74, 1, 1, 1, 1, 100 / 74, 100 / 74, 1], [64, 64, 256, 320, 320, 0, 64, 64, 256 + 384]
+    )
+    assert means == pytest.approx(expected * size, abs=1e-3)
+    assert expected.sum() > 6 * 800
+
+
+def test_short_parts_are_left_out(model):
+    """Nothing outside the gene, and inside too little for a codon in the third frame."""
+    short = lcre.build_motifs_and_words(40, 2, 8)
+    assert short.get_layer("words").output.shape == (None, 2 * (64 + 256) + 6 * 64)
+    assert lcre.build_motifs_and_words(28, 4, 4).get_layer("words").output.shape == (None, 4 * 320 + 4 * 64)
 
 
 def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
@@ -83,7 +99,7 @@ def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
 def test_the_regression_is_the_ridge_solution(model):
     """Zero slope of the penalised squares at the solution, on counts scaled as the k-mer regressions scale theirs."""
     codes, wanted = some_codes(40), np.linspace(-3, 2, 40)
-    assert fit_regression(model, codes, wanted) == 30 * 64 + 6 * 256 + 3 * 10 * 64
+    assert fit_regression(model, codes, wanted) == 6 * 64 + 4 * 256 + 6 * 64
     words = output_of(model, "words", codes).astype(float)
     kernel, bias = (part.astype(float) for part in model.get_layer("regression").get_weights())
     spread = words.std(axis=0)

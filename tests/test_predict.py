@@ -486,7 +486,7 @@ def test_log_odds_are_those_of_the_trained_network(name):
     """Both networks of the trainer, saved or not: the sigmoid of the log-odds is what the network answers."""
     import keras
 
-    model = lcre_classifier.RECIPES[name].build(90, 20)
+    model = lcre_classifier.RECIPES[name].build(90, 20, 20)
     windows = np.random.default_rng(1).random((6, 90, 4), np.float32)
     log_odds = trained.without_sigmoid(model)(windows).numpy()
     assert lcre_predict.sigmoid(log_odds) == pytest.approx(model(windows).numpy(), abs=1e-6)

@@ -232,7 +232,7 @@ def test_keras_order_of_layers_is_the_published_one():
     """The network of the description, layer by layer, with its shapes and its number of weights by hand."""
     import lcre_classifier
 
-    model = lcre_classifier.build_published(3020, 1000)
+    model = lcre_classifier.build_published(3020, 1000, 500)
     kinds = [layer.__class__.__name__ for layer in model.layers]
     convolutions = ["Conv1D", "Conv1D", "MaxPooling1D", "Dropout"]
     assert kinds == [
