@@ -587,6 +587,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
     watch.skip(steps * len(log))
     entropy = fold.entropy(settings.SEED)
     keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
+    began = time.perf_counter()  # the regression belongs to the first epoch
     if log:
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
         model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
@@ -607,7 +608,6 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
             watch.step(f"fold {fold.name}  {at}  loss {logs['loss']:.3f}")
 
     for epoch in range(len(log), epochs):
-        began = time.perf_counter()
         random = np.random.default_rng([*entropy, epoch])
         order = random.permutation(fold.taught)
         seed_layers(model, random)
@@ -638,6 +638,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         watch.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {watch.time_left()}"
         )
+        began = time.perf_counter()
     return log
 
 
