@@ -21,6 +21,7 @@ time, trains a CNN + LSTM on the others, and logs everything to CSV.
 # ]
 # ///
 
+import itertools
 import sys
 import time
 import zlib
@@ -183,6 +184,13 @@ def window_halves(settings: SimpleNamespace) -> tuple[slice, slice]:
     """Return the columns of promoter and terminator: [promoter][padding][terminator]."""
     half = settings.UPSTREAM + settings.DOWNSTREAM
     return slice(0, half), slice(half + settings.PADDING, 2 * half + settings.PADDING)
+
+
+def window_parts(columns: int, upstream: int, downstream: int) -> list[tuple[int, int]]:
+    """Return first and last column + 1 of the window's parts: before and behind the TSS, before and behind the TES."""
+    half = upstream + downstream
+    cuts = (0, upstream, half), (columns - half, columns - upstream, columns)
+    return [pair for three in cuts for pair in itertools.pairwise(three)]
 
 
 def real_columns(settings: SimpleNamespace) -> np.ndarray:
@@ -487,11 +495,9 @@ def build_motifs_and_words(columns: int, upstream: int, downstream: int, detecto
 
     windows = layers.Input((columns, 4))
     taught = layers.Concatenate(name="taught", dtype="float32")([detect(windows) for _ in range(detectors)])
-    half = upstream + downstream
-    starts, ends = (0, upstream, columns - half, columns - upstream), (upstream, half, columns - upstream, columns)
-    regions = list(zip(starts, ends, strict=True))
-    asked = [(*region, *word) for region in regions for word in ((3, 1, 100), (4, 1, 500))]
-    asked += [(begin + frame, end, 3, 3, 60) for begin, end in regions[1:3] for frame in range(3)]
+    parts = window_parts(columns, upstream, downstream)
+    asked = [(*part, *word) for part in parts for word in ((3, 1, 100), (4, 1, 500))]
+    asked += [(begin + frame, end, 3, 3, 60) for begin, end in parts[1:3] for frame in range(3)]
     counts = [count_words(windows, *one) for one in asked if one[1] - one[0] >= one[2]]
     words = layers.Concatenate(name="words", dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression", dtype="float32")

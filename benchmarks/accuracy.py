@@ -119,16 +119,16 @@ def score_regressions(data, settings, seed: int):
     folds = lcre.make_folds(data, settings)
     genes = data.with_windows
     target = genes["target"].to_numpy()
-    promoter, terminator = lcre.window_halves(settings)
-    tss, tes = settings.UPSTREAM, terminator.start + settings.DOWNSTREAM
-    cuts = [slice(0, tss), slice(tss, promoter.stop), slice(terminator.start, tes), slice(tes, terminator.stop)]
+    halves = lcre.window_halves(settings)
+    cuts = lcre.window_parts(data.windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
+    regions = [slice(*cut) for cut in cuts]
     parts = []
     for fold in folds:
         rows = fold.train, fold.validation, fold.test
         part = pd.DataFrame({"gene_id": genes["gene_id"].to_numpy()[fold.test], "target": target[fold.test]})
         part["fold"] = fold.name
-        part["halves"] = kmer_baseline(data.windows, [promoter, terminator], target, *rows)[0]
-        part["regions"] = kmer_baseline(data.windows, cuts, target, *rows)[0]
+        part["halves"] = kmer_baseline(data.windows, halves, target, *rows)[0]
+        part["regions"] = kmer_baseline(data.windows, regions, target, *rows)[0]
         part["related"] = count_shared(data.windows[fold.test], data.windows[fold.taught]) >= RELATED
         print(f"{settings.ORGANISM} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
         parts.append(part)

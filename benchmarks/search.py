@@ -26,7 +26,7 @@ BASE = {
     "pool": 9,  # columns behind the stems
     "stretch": 8,  # positions averaged in front of the dense layers; 1: none
     "words": ((3, 100), (4, 500)),  # lengths counted, in stretches of how many bp; (): no regression on words
-    "regions": True,  # words are counted before and behind TSS and TES apart, and codons inside the gene only
+    "parts": True,  # words are counted before and behind TSS and TES apart, and codons inside the gene only
     "codons": 60,  # in a stretch
     "frames": 3,  # in which they are counted; 1: that of the TSS
     "solved": True,  # the regression on words is solved, or taught like the detectors
@@ -39,8 +39,13 @@ BASE = {
     "batch": 64,
 }
 TAUGHT = {
-    **{"detectors": 1, "filters": (64, 96)},
-    **{"words": ((3, 101), (4, 252)), "regions": False, "codons": 168, "frames": 1, "solved": False},
+    "detectors": 1,
+    "filters": (64, 96),
+    "words": ((3, 101), (4, 252)),
+    "parts": False,
+    "codons": 168,
+    "frames": 1,
+    "solved": False,
 }
 TRIES = {
     "first try: one stem, low and high genes": TAUGHT
@@ -66,7 +71,7 @@ TRIES = {
     "solved, narrow": {"filters": (64, 96)},
     "solved, one detector": {"detectors": 1},
     "solved, three detectors": {"detectors": 3},
-    "solved, codons everywhere": {"words": ((3, 101), (4, 503)), "regions": False, "codons": 84},
+    "solved, codons everywhere": {"words": ((3, 101), (4, 503)), "parts": False, "codons": 84},
     "solved, 4-mers in 250 bp": {"words": ((3, 100), (4, 250))},
     "solved, 5-mers as well": {"words": ((3, 100), (4, 500), (5, 1000))},
     "solved, rate 4e-3": {"rate": 4e-3},
@@ -81,6 +86,7 @@ def build(columns: int, upstream: int, downstream: int, option: SimpleNamespace)
     """
     from keras import Model, layers, ops
 
+    import lcre_classifier as lcre
     from lcre.networks import count_words
 
     def settle(sequence):
@@ -109,10 +115,9 @@ def build(columns: int, upstream: int, downstream: int, option: SimpleNamespace)
     windows = layers.Input((columns, 4))
     taught, solved = [detect(windows) for _ in range(option.detectors)], []
     if option.words:
-        half = upstream + downstream
-        regions = [(0, upstream), (upstream, half), (columns - half, columns - upstream), (columns - upstream, columns)]
-        regions, inside = (regions, regions[1:3]) if option.regions else ([(0, columns)], [(upstream % 3, columns)])
-        counts = [count_words(windows, *region, length, 1, size) for region in regions for length, size in option.words]
+        parts = lcre.window_parts(columns, upstream, downstream)
+        parts, inside = (parts, parts[1:3]) if option.parts else ([(0, columns)], [(upstream % 3, columns)])
+        counts = [count_words(windows, *part, length, 1, size) for part in parts for length, size in option.words]
         for (begin, end), frame in itertools.product(inside, range(option.frames)):
             counts.append(count_words(windows, begin + frame, end, 3, 3, option.codons))
         words = layers.Concatenate()(counts)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-BATCH = 64  # windows predicted at once: counting words takes 4 MB for each
+BATCH = 64  # windows predicted at once: each takes some 4 MB on its way
 PENALTY = 2  # of the regression on words, as a multiple of the mean square of its scaled counts
 
 

@@ -366,3 +366,9 @@ def test_windows_longer_than_every_chromosome_are_refused(tmp_path):
     genes = spaced_genes(chromosomes)
     with pytest.raises(InputError, match=r"1,000 \+ 20 bp.*700 bp|1000 \+ 20 bp.*700 bp"):
         load([*write_files(tmp_path, chromosomes, genes, ramp(genes)), "--upstream", "1000", "--downstream", "20"])
+
+
+def test_parts_of_a_window():
+    """1000 before and 500 behind the TSS, 20 of padding, 500 before and 1000 behind the TES."""
+    assert lcre.window_parts(3020, 1000, 500) == [(0, 1000), (1000, 1500), (1520, 2020), (2020, 3020)]
+    assert lcre.window_parts(16, 0, 8) == [(0, 0), (0, 8), (8, 16), (16, 16)]
