@@ -461,9 +461,9 @@ def build_motifs_and_words(columns: int, upstream: int, downstream: int, detecto
     Detectors, alike but for their random weights, have two stems each. One looks for motifs anywhere; the other moves
     by codons: it sees where the reading frame is, which is the same in every window. Both pool at once, so that
     nearly everything runs on short sequences. They are taught apart, and the mean of their answers counts. Words: a
-    linear regression on how often every 3-mer stands in each 100 bp and every 4-mer in each 500 bp before and behind
-    TSS and TES, and inside the gene every codon of each of the three frames in each 180 bp;
-    `lcre.networks.fit_regression` solves it before the detectors are taught.
+    linear regression on how often every 3-mer stands in each 100 bp (of half windows of 1,500; else in proportion)
+    and every 4-mer in each 500 bp before and behind TSS and TES, and inside the gene every codon of each of the
+    three frames in each 180 bp; `lcre.networks.fit_regression` solves it before the detectors are taught.
 
     Args:
         columns: of the input, which is one-hot, float32, (genes, columns, 4).
@@ -495,9 +495,9 @@ def build_motifs_and_words(columns: int, upstream: int, downstream: int, detecto
 
     windows = layers.Input((columns, 4))
     taught = layers.Concatenate(name="taught", dtype="float32")([detect(windows) for _ in range(detectors)])
-    parts = window_parts(columns, upstream, downstream)
-    asked = [(*part, *word) for part in parts for word in ((3, 1, 100), (4, 1, 500))]
-    asked += [(begin + frame, end, 3, 3, 60) for begin, end in parts[1:3] for frame in range(3)]
+    parts, half = window_parts(columns, upstream, downstream), upstream + downstream
+    asked = [(*part, *word) for part in parts for word in ((3, 1, half // 15), (4, 1, half // 3))]
+    asked += [(begin + frame, end, 3, 3, half // 25) for begin, end in parts[1:3] for frame in range(3)]
     counts = [count_words(windows, *one) for one in asked if one[1] - one[0] >= one[2]]
     words = layers.Concatenate(name="words", dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression", dtype="float32")

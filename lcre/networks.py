@@ -29,7 +29,7 @@ def count_words(windows, begin: int, end: int, length: int, stride: int, size: i
         begin, end: the columns of the part.
         length: of the words, in bp.
         stride: from one place for a word to the next, in bp.
-        size: places in a stretch; what is over is shared out between the first and the last.
+        size: places in a stretch, at least one; what is over is shared out between the first and the last.
 
     Returns:
         A Keras tensor, (n, stretches * 4**length): stretch by stretch, words in the order of ACGT.
@@ -39,7 +39,7 @@ def count_words(windows, begin: int, end: int, length: int, stride: int, size: i
     layer = layers.Conv1D(4**length, length, stride, activation="relu", trainable=False)
     found = layer(layers.Cropping1D((begin, windows.shape[1] - end))(windows))
     layer.set_weights(match_words(length))
-    size = min(size, found.shape[1])
+    size = min(max(size, 1), found.shape[1])
     share = layers.AveragePooling1D(size, padding="same")(found)
     return layers.Flatten()(layers.Rescaling(size)(share))
 

@@ -10,6 +10,7 @@ from lcre.baselines import count_kmers
 from lcre.networks import PENALTY, fit_regression, make_batches, make_predictor, make_trainer, match_words
 
 COLUMNS, UPSTREAM, DOWNSTREAM = 450, 150, 60  # 30 of padding
+WORDS = 2 * (11 * 64 + 3 * 256) + 2 * (5 * 64 + 256) + 6 * 3 * 64
 
 
 @pytest.fixture(scope="module")
@@ -45,43 +46,43 @@ def test_a_word_answers_where_it_stands_and_nowhere_else():
     assert not unknown.any()
 
 
-def count_in_stretches(codes: np.ndarray, length: int, stride: int, cuts: list[int]) -> np.ndarray:
-    """Counts of the words that start in each stretch, whose first places are `cuts`, the end of the part the last."""
+def count_in_stretches(codes: np.ndarray, length: int, stride: int, places: list[int]) -> np.ndarray:
+    """Counts of words in stretches of so many places, a shorter one scaled to the length of the longest."""
     starts = np.arange(0, codes.shape[1] - length + 1, stride)
+    assert sum(places) == len(starts)
     hits = np.stack([count_kmers(codes[:, at : at + length], length) for at in starts], axis=1)
-    return np.concatenate([part.sum(axis=1) for part in np.split(hits, cuts, axis=1)], axis=1)
+    stretches = np.split(hits, np.cumsum(places)[:-1], axis=1)
+    return np.concatenate([part.mean(axis=1) * max(places) for part in stretches], axis=1)
 
 
 def test_word_counts_are_those_of_the_window(model):
-    """Before and behind TSS and TES every 3-mer in each 100 bp and 4-mer in each 500; in the gene, codons by frame.
+    """Before and behind TSS and TES every 3-mer and 4-mer in stretches; inside the gene, codons by frame.
 
-    150 bp before the TSS hold 148 3-mers: two stretches of 100 places, of which the first starts 26 places early.
+    Half a window has 210 columns: 3-mers are counted at 14 places, 4-mers at 70, codons at 8. What is over is shared
+    out: of the 148 3-mers before the TSS the first and the last 11 stand alone.
     """
     codes = some_codes()
-    regions = [codes[:, :150], codes[:, 150:210], codes[:, 240:300], codes[:, 300:]]
+    outside, inside = (codes[:, :150], codes[:, 300:]), (codes[:, 150:210], codes[:, 240:300])
     expected = []
-    for part in regions:
-        cuts = [74] if part.shape[1] == 150 else []
-        expected += [count_in_stretches(part, 3, 1, cuts), count_in_stretches(part, 4, 1, [])]
-    for part in regions[1:3]:
-        expected += [count_in_stretches(part[:, frame:], 3, 3, []) for frame in range(3)]
+    for part in (outside[0], *inside, outside[1]):
+        long = part.shape[1] == 150
+        expected.append(count_in_stretches(part, 3, 1, [11, *[14] * 9, 11] if long else [8, 14, 14, 14, 8]))
+        expected.append(count_in_stretches(part, 4, 1, [39, 70, 38] if long else [57]))
+    for part in inside:
+        expected.append(count_in_stretches(part, 3, 3, [6, 8, 6]))
+        expected += [count_in_stretches(part[:, frame:], 3, 3, [6, 8, 5]) for frame in (1, 2)]
     expected = np.concatenate(expected, axis=1)
-    means = output_of(model, "words", codes)
-    assert expected.shape == (6, 6 * 64 + 4 * 256 + 6 * 64)
-    # a stretch that is cut at the end of its part counts in full, whatever its length: what the network sees is a
-    # mean over its places times the places of a whole stretch
-    size = np.repeat(
-        [100 / 74, 100 / 74, 1, 1, 1, 1, 100 / 74, 100 / 74, 1], [64, 64, 256, 320, 320, 0, 64, 64, 256 + 384]
-    )
-    assert means == pytest.approx(expected * size, abs=1e-3)
+    assert expected.shape == (6, WORDS)
+    assert output_of(model, "words", codes) == pytest.approx(expected, abs=1e-3)
     assert expected.sum() > 6 * 800
 
 
-def test_short_parts_are_left_out(model):
-    """Nothing outside the gene, and inside too little for a codon in the third frame."""
-    short = lcre.build_motifs_and_words(40, 2, 8)
-    assert short.get_layer("words").output.shape == (None, 2 * (64 + 256) + 6 * 64)
-    assert lcre.build_motifs_and_words(28, 4, 4).get_layer("words").output.shape == (None, 4 * 320 + 4 * 64)
+def test_parts_too_short_for_a_word_are_left_out():
+    """Two bases outside the gene hold no 3-mer, four inside one codon in each of two frames."""
+    short = lcre.build_motifs_and_words(40, 2, 8)  # 6 3-mers and 2 codons a frame, each a stretch of its own
+    assert short.get_layer("words").output.shape == (None, 2 * (6 * 64 + 2 * 256) + 6 * 2 * 64)
+    shorter = lcre.build_motifs_and_words(28, 4, 4)
+    assert shorter.get_layer("words").output.shape == (None, 4 * (2 * 64 + 256) + 4 * 64)
 
 
 def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
@@ -99,7 +100,7 @@ def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
 def test_the_regression_is_the_ridge_solution(model):
     """Zero slope of the penalised squares at the solution, on counts scaled as the k-mer regressions scale theirs."""
     codes, wanted = some_codes(40), np.linspace(-3, 2, 40)
-    assert fit_regression(model, codes, wanted) == 6 * 64 + 4 * 256 + 6 * 64
+    assert fit_regression(model, codes, wanted) == WORDS
     words = output_of(model, "words", codes).astype(float)
     kernel, bias = (part.astype(float) for part in model.get_layer("regression").get_weights())
     spread = words.std(axis=0)
