@@ -101,6 +101,7 @@ DATASETS = {
 }
 FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
 RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with log-odds of 6 (r - 1/2)
+CHOOSE_ON = 500  # low and high genes, at most, that choose the epoch
 MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
 
 
@@ -321,7 +322,7 @@ class Fold:
     validation_chromosome: str | None
     train: np.ndarray  # low and high genes, balanced
     middle: np.ndarray  # the genes between them on the same chromosomes, for a network that is taught ranks; else none
-    validation: np.ndarray  # low and high genes that may be scored, on the chromosome that chooses the epoch
+    validation: np.ndarray  # low and high genes that may be scored, of the chromosome that chooses the epoch
     test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
     held_out: np.ndarray  # every gene with a window on the held-out chromosomes
 
@@ -338,7 +339,8 @@ class Fold:
 def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
     """Split the genes for leaving chromosomes out in turn.
 
-    The epoch is chosen on the next chromosome of the genome behind the held-out ones that has genes to score.
+    The epoch is chosen on the next chromosome of the genome behind the held-out ones that has genes to score: on all
+    of it, or, of a large one, on the low and high genes of one end; the genes of the other train.
 
     Raises:
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
@@ -348,6 +350,7 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
     genes = data.with_windows
     target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
     used, scorable = (genes["status"] == "used").to_numpy(), genes["scorable"].to_numpy()
+    start, end = genes["start"].to_numpy(), genes["end"].to_numpy()
     labelled = (target == 0) | (target == 1)
     twins = fingerprint_windows(data.windows)
 
@@ -371,8 +374,11 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
                 raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
-            validation = able & (chromosome == chosen)
-            train &= (chromosome != chosen) & ~np.isin(twins, twins[validation])
+            validation, aside = able & (chromosome == chosen), chromosome == chosen
+            few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
+            if few.sum() < validation.sum() and both_classes(few):  # the others train, unless windows overlap
+                validation, aside = few, aside & (start < end[few].max() + 2 * settings.UPSTREAM)
+            train &= ~aside & ~np.isin(twins, twins[validation])
         if not both_classes(train):
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
         middle = train & (target == 2) & RECIPES[settings.MODEL].ranks

@@ -21,6 +21,8 @@ def make_data(rows: list[tuple], nuclear: list[str]) -> lcre.Dataset:
     """A data set of genes (chromosome, target, scorable); every gene but those with target None has windows."""
     genes = pd.DataFrame(rows, columns=["chromosome", "target", "scorable"])
     genes["gene_id"] = [f"g{number}" for number in range(len(genes))]
+    genes["start"] = np.arange(len(genes)) * 100
+    genes["end"] = genes["start"] + 90
     genes["window_fits"] = genes["target"].notna()
     genes["target"] = genes["target"].fillna(NONE).astype(np.int8)
     genes["scorable"] = genes["scorable"].astype(bool)
@@ -42,7 +44,7 @@ def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle
 def settings(
     chromosomes: str = "all", select_on: str = "validation", seed: int = 1, model: str = "motifs_and_words"
 ) -> SimpleNamespace:
-    return SimpleNamespace(CHROMOSOMES=chromosomes, SELECT_ON=select_on, SEED=seed, MODEL=model)
+    return SimpleNamespace(CHROMOSOMES=chromosomes, SELECT_ON=select_on, SEED=seed, MODEL=model, UPSTREAM=60)
 
 
 def folds_of(data: lcre.Dataset, *args, **more) -> dict[str, lcre.Fold]:
@@ -207,6 +209,33 @@ def test_the_next_chromosome_chooses_the_epoch(held_out, chooses):
     assert fold.validation_chromosome == chooses
     assert chromosomes_of(data, fold.validation) == {chooses}
     assert chooses not in chromosomes_of(data, fold.train)
+
+
+def test_one_end_of_a_large_chromosome_chooses_and_the_other_trains():
+    """A gene each 100 bp, low, high and middle in turn; windows reach 60 bp beyond its 90: 210 bp on, none overlaps."""
+    small, large = [LOW, HIGH] * 40, [LOW, HIGH, MIDDLE] * 400
+    rows = [(name, t, True) for name, targets in (("I", small), ("II", large), ("III", small)) for t in targets]
+    data = make_data(rows, ["I", "II", "III"])
+    fold = folds_of(data, "I")["I"]
+    second = len(small) + np.arange(len(large))
+    assert fold.validation.tolist() == [row for row in second if large[row - len(small)] != MIDDLE][: lcre.CHOOSE_ON]
+    last = fold.validation[-1]
+    assert last - len(small) == 748  # 250 times low, high, middle, but for the last
+    taught, behind = set(fold.taught.tolist()), set(range(last + 3, len(rows)))
+    assert taught < behind
+    assert targets_of(data, np.array(list(behind - taught))) == [HIGH]  # one too many for the low ones
+    assert last + 3 in taught or last + 4 in taught
+    # the other way round nothing is left over on the small one
+    assert chromosomes_of(data, folds_of(data, "II")["II"].taught) == {"I"}
+
+
+def test_one_end_with_a_single_class_does_not_choose():
+    """All low genes stand in front of all high ones: the whole chromosome chooses."""
+    rows = [("I", t, True) for t in (LOW, HIGH)] + [("II", t, True) for t in [LOW] * 600 + [HIGH] * 600]
+    rows += [("III", t, True) for t in (LOW, HIGH)]
+    fold = folds_of(make_data(rows, ["I", "II", "III"]), "I")["I"]
+    assert len(fold.validation) == 1200
+    assert chromosomes_of(make_data(rows, ["I", "II", "III"]), fold.taught) == {"III"}
 
 
 def test_a_chromosome_without_genes_to_score_is_passed_over_and_trains():
