@@ -108,6 +108,7 @@ def measure_effects(prefix: Path) -> None:
     """Print the auROC of |effect| for variants that break planted elements against those that do not."""
     import random
 
+    import numpy as np
     import pandas as pd
 
     import lcre_predict
@@ -117,6 +118,7 @@ def measure_effects(prefix: Path) -> None:
     demo = ROOT / "data/demo"
     planned = plan_effects(demo / "truth.csv", demo / "demo.gtf.gz")
     draw, other = random.Random(2), {"A": "C", "C": "A", "G": "T", "T": "G"}
+    sizes, kinds_of_all = [], []
     print("| change | variants on an element / on none | auROC of the size of the effect |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, open_genome(demo / "demo.fa.gz") as genome:
         vcf, out = Path(folder) / "v.vcf", Path(folder) / "v.csv"
@@ -148,8 +150,12 @@ def measure_effects(prefix: Path) -> None:
             kind = pd.Series([kinds.get(pair) for pair in zip(found["gene_id"], found["variant"], strict=True)])
             own = kind.notna().to_numpy()  # a variant also lies in windows of the gene next door
             target = kind[own].to_numpy(int)
-            auroc = scores.auroc(target, found.loc[own, "effect"].abs().to_numpy())
-            print(f"| {change} | {target.sum():,} / {(1 - target).sum():,} | {auroc:.3f} |")
+            size = found.loc[own, "effect"].abs().to_numpy()
+            sizes, kinds_of_all = [*sizes, *size], [*kinds_of_all, *target]
+            print(f"| {change} | {target.sum():,} / {(1 - target).sum():,} | {scores.auroc(target, size):.3f} |")
+    target = np.array(kinds_of_all)
+    all_three = scores.auroc(target, np.array(sizes))
+    print(f"| all three together | {target.sum():,} / {(1 - target).sum():,} | {all_three:.3f} |")
 
 
 # ---------------------------------------------------------------------------------------------- variants
