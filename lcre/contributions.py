@@ -10,7 +10,7 @@ import numpy as np
 
 from lcre.trained import without_sigmoid
 
-BATCH_COLUMNS = 200_000  # columns of sequence in one pass: larger batches cost memory and save no time
+BATCH_COLUMNS = 100_000  # columns of sequence in one pass: larger batches cost memory and save no time
 
 
 @dataclass
