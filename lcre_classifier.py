@@ -325,6 +325,7 @@ class Fold:
     validation: np.ndarray  # low and high genes that may be scored, of the chromosome that chooses the epoch
     test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
     held_out: np.ndarray  # every gene with a window on the held-out chromosomes
+    leeway: float  # differences in auROC on the validation genes that are taken for chance
 
     @property
     def taught(self) -> np.ndarray:
@@ -346,6 +347,7 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
     """
     from lcre.check import fingerprint_windows
+    from lcre.scores import auroc_error
 
     genes = data.with_windows
     target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
@@ -383,7 +385,9 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
         middle = train & (target == 2) & RECIPES[settings.MODEL].ranks
         parts = train & labelled, middle, validation, test, held_out
-        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in parts))
+        low, high = ((validation & (target == label)).sum() for label in (0, 1))
+        leeway = auroc_error(low, high) if chosen and RECIPES[settings.MODEL].one_cycle else 0.0
+        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in parts), leeway)
         fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
         folds.append(fold)
     if not folds:
@@ -641,9 +645,8 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         with records.replacing(checkpoint) as temporary:
             model.save(temporary)
         log.append(row)
-        best = best_epoch(log, settings.SELECT_ON)
-        if best == epoch:
-            records.copy_file(checkpoint, folder / "best_model.keras")
+        best = best_epoch(log, settings.SELECT_ON, fold.leeway)
+        records.copy_file(models / f"model_epoch_{best}.keras", folder / "best_model.keras")
         records.append_row(log_file, row)  # last: an epoch without its row is done again
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (best: epoch {best})"

@@ -13,13 +13,17 @@ RESULT_COLUMNS = [
 ]
 
 
-def best_epoch(log: list[dict], select_on: str) -> int:
+def best_epoch(log: list[dict], select_on: str, leeway: float = 0.0) -> int:
     """Return the row of a performance log with the highest auROC on what chooses, the first of equals.
 
-    An epoch whose network gave no numbers (training diverged) is never better than one that did.
+    With some `leeway`, for training whose rate ends at zero, the last row, unless that is lower by more: its epochs
+    differ more by chance than the last one is worse. An epoch whose network gave no numbers (training diverged) is
+    never better than one that did.
     """
     column = "val_auROC" if select_on == "validation" else "test_auROC"
-    return int(np.argmax(np.nan_to_num([float(row[column]) for row in log], nan=-1.0)))
+    values = np.nan_to_num([float(row[column]) for row in log], nan=-1.0)
+    best = int(np.argmax(values))
+    return len(log) - 1 if leeway and values[-1] >= values[best] - leeway else best
 
 
 def score_cells(prefix: str, target: np.ndarray, probability: np.ndarray) -> dict[str, str]:
@@ -71,7 +75,7 @@ def collect_results(
     Args:
         prefix: saved_models/O.
         folders: of the folds; one with a predictions.csv is finished.
-        folds: name, taught, validation, test and held_out (rows of `genes`) of each.
+        folds: name, leeway, taught, validation, test and held_out (rows of `genes`) of each.
         genes: those with windows: gene_id, chromosome, target, logMaxTPM.
         select_on: what the epoch is chosen on.
         seed: of the bootstrap.
@@ -96,7 +100,7 @@ def collect_results(
             | {
                 "training_size": len(fold.taught),
                 "validation_size": len(fold.validation),
-                "best_epoch": best_epoch(log, select_on),
+                "best_epoch": best_epoch(log, select_on, fold.leeway),
                 "auROC_optimistic": float(log[best_epoch(log, "test")]["test_auROC"]),
                 "seconds": sum(float(row["seconds"]) for row in log),
             }

@@ -25,6 +25,16 @@ def auroc(target: np.ndarray, probability: np.ndarray) -> float:
     return float(above / (positives * negatives))
 
 
+def auroc_error(low: int, high: int, area: float = 0.9) -> float:
+    """Return the standard error of an auROC on so many low and high genes.
+
+    Hanley and McNeil, Radiology 143, 29 (1982).
+    """
+    above, twice = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (high - 1) * (above - area**2) + (low - 1) * (twice - area**2)
+    return float(np.sqrt(spread / (low * high)))
+
+
 def auroc_interval(target: np.ndarray, probability: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the auROC, genes drawn with replacement within classes.
 

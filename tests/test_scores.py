@@ -147,6 +147,26 @@ def test_best_epoch(validation, test, select_on, best):
     assert results.best_epoch(log_rows(validation, test), select_on) == best
 
 
+@pytest.mark.parametrize(
+    ("validation", "leeway", "best"),
+    [
+        ([0.9, 0.8, 0.88], 0.03, 2),
+        ([0.9, 0.8, 0.86], 0.03, 0),  # lower by more than chance
+        ([0.8, 0.9, 0.9], 0.03, 2),
+        ([0.9, 0.8, NAN], 0.03, 0),
+        ([0.9, 0.8, 0.89], 0.0, 0),
+    ],
+)
+def test_the_last_epoch_is_taken_unless_it_is_worse_by_more_than_chance(validation, leeway, best):
+    assert results.best_epoch(log_rows(validation, validation), "validation", leeway) == best
+
+
+def test_standard_error_of_an_area():
+    """Hanley and McNeil's table III: 50 and 50 pictures, an area of .8: .045; one pair: that of a coin of .9."""
+    assert scores.auroc_error(50, 50, 0.8) == pytest.approx(0.045, abs=6e-4)
+    assert scores.auroc_error(1, 1) == pytest.approx(0.3)
+
+
 def test_cells_of_the_log_are_empty_without_genes():
     cells = results.score_cells("val", np.zeros(0, int), np.zeros(0))
     assert cells == {"val_loss": "", "val_accuracy": "", "val_auROC": ""}
@@ -174,7 +194,12 @@ def finished_run(folder, diverged: bool = False):
         rows = np.array(held_out[name])
         folds.append(
             SimpleNamespace(
-                name=name, taught=np.arange(4), validation=np.arange(2), test=np.array(test[name]), held_out=rows
+                name=name,
+                leeway=0.0,
+                taught=np.arange(4),
+                validation=np.arange(2),
+                test=np.array(test[name]),
+                held_out=rows,
             )
         )
         frame = pd.DataFrame({"gene_id": genes["gene_id"][rows], "probability": probability[rows], "kmer": kmer[rows]})
