@@ -117,7 +117,10 @@ def make_batches(codes, rows: np.ndarray, taught: np.ndarray, batch_size: int):
 
     even = -(-len(rows) // -(-len(rows) // batch_size))
     batches = tf.data.Dataset.from_tensor_slices((rows, taught.astype(np.float32))).batch(even)
-    return batches.map(lambda row, label: (tf.one_hot(tf.gather(codes, row), 4), label)).prefetch(2)
+    batches = batches.map(lambda row, label: (tf.one_hot(tf.gather(codes, row), 4), label)).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread sleeps ever longer, and every epoch waited for it to wake: up to half
+    return batches.with_options(options)
 
 
 def seed_layers(model, random: np.random.Generator) -> None:
