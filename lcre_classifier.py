@@ -585,7 +585,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
     import keras
     import tensorflow as tf
 
-    from lcre.networks import fit_regression, make_batches, make_predictor, make_trainer, seed_layers
+    from lcre.networks import fit_regression, fuse_lstms, make_batches, make_predictor, make_trainer, seed_layers
     from lcre.results import best_epoch, score_cells
 
     genes, windows = data.with_windows, data.windows
@@ -612,6 +612,7 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
             watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
         model.compile(recipe.make_optimizer(steps * epochs))
+    fuse_lstms(model)
     trained, predict = make_trainer(model), make_predictor(model)
     with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
         codes = tf.constant(windows)
@@ -666,9 +667,11 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     import pandas as pd
 
     from lcre.baselines import predict_baselines
-    from lcre.networks import make_predictor
+    from lcre.networks import fuse_lstms, make_predictor
 
-    predict = make_predictor(keras.models.load_model(folder / "best_model.keras"))
+    model = keras.models.load_model(folder / "best_model.keras")
+    fuse_lstms(model)
+    predict = make_predictor(model)
     random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]

@@ -982,7 +982,7 @@ def write_learning(run: Run) -> str:
     top = min(losses.max(), 2.5 * np.median(losses))
     loss_range = (float(losses.min()), float(top)) if top > losses.min() else (float(top) - 0.1, float(top) + 0.1)
     auroc_range = (math.floor(min([0.5, *areas]) * 20 + 1e-9) / 20, 1.0)
-    text = "The epoch was chosen on the validation chromosome; the held-out curve is shown and was not used."
+    text = "The epoch was chosen on the validation genes; the held-out curve is shown and was not used."
     if run.optimistic:
         text = "The epoch was chosen on the held-out genes themselves, so the auROC at the mark is optimistic."
     text += " All folds share their scales. Epochs count from 0."

@@ -142,7 +142,7 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     import tensorflow as tf
 
     import lcre_classifier as lcre
-    from lcre.networks import fit_regression, make_batches, make_predictor, make_trainer
+    from lcre.networks import fit_regression, fuse_lstms, make_batches, make_predictor, make_trainer
     from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
@@ -158,6 +158,7 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     model = build(data.windows.shape[1], *sizes, option)
     fit_regression(model, data.windows[rows], log_odds[rows])
     model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
+    fuse_lstms(model)
     trained, predict = make_trainer(model), make_predictor(model)
     random = np.random.default_rng(seed)
     for _ in range(epochs):

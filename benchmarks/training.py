@@ -3,9 +3,9 @@
 `python benchmarks/training.py [--models motifs_and_words published] [--repeats 5]` measures in turn, each in a process
 of its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
 
-ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, and of the
-network only what is taught. plain: the whole network and the same optimizer, one-hot float32 array given to
-`model.fit`. Further ways are ours but for what they name.
+ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, an LSTM in one
+operation, and of the network only what is taught. plain: the whole network and the same optimizer, one-hot float32
+array given to `model.fit`. Further ways are ours but for what they name.
 
 The share is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and backward,
 as many as the mathematics asks for) a second, against those of a product of two float32 matrices of 2,048 x 2,048 in
@@ -24,14 +24,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 GENES, COLUMNS = 768, 3020
-WAYS = {  # way: oneDNN, XLA, sequences a batch
-    "plain, oneDNN off": ("0", False, 64),
-    "plain": ("1", False, 64),
-    "ours, oneDNN off": ("0", False, 64),
-    "ours": ("1", False, 64),
-    "ours, XLA": ("1", True, 64),
-    "ours, batches of 32": ("1", False, 32),
-    "ours, batches of 128": ("1", False, 128),
+WAYS = {  # way: what is unlike ours
+    "plain, oneDNN off": {"one_dnn": "0"},
+    "plain": {},
+    "ours, oneDNN off": {"one_dnn": "0"},
+    "ours": {},
+    "ours, Keras' loop for LSTMs": {"fused": False},
+    "ours, tf.data tuned": {"tuned": True},
+    "ours, Keras' loop, XLA": {"fused": False, "xla": True},  # XLA knows no fused LSTM
+    "ours, batches of 32": {"batch": 32},
+    "ours, batches of 128": {"batch": 128},
 }
 
 
@@ -39,7 +41,7 @@ def measure(model_name: str, way: str) -> tuple[float, float]:
     """Train in a process of its own; return sequences a second of the steps after the first epoch, and the share."""
     done = subprocess.run(
         [sys.executable, __file__, "--one", model_name, way],
-        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": WAYS[way][0]},
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": WAYS[way].get("one_dnn", "1")},
         capture_output=True,
         text=True,
         check=True,
@@ -87,9 +89,10 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
 
     import lcre_classifier as lcre
     from lcre.device import start_tensorflow
-    from lcre.networks import make_batches, make_trainer
+    from lcre.networks import fuse_lstms, make_batches, make_trainer
 
-    ours, (_, xla, batch) = way.startswith("ours"), WAYS[way]
+    ours, unlike = way.startswith("ours"), WAYS[way]
+    batch = unlike.get("batch", 64)
     if ours:
         start_tensorflow()
     import keras
@@ -102,14 +105,18 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     recipe = lcre.RECIPES[model_name]
     model = recipe.build(COLUMNS, 1000, 500)
     model.compile(recipe.make_optimizer(100))
+    if ours and unlike.get("fused", True):
+        fuse_lstms(model)
     trained = make_trainer(model)
-    trained.jit_compile = xla
+    trained.jit_compile = unlike.get("xla", False)
+    options = tf.data.Options()
+    options.autotune.enabled = unlike.get("tuned", False)
     if ours:
         held = tf.constant(codes)
 
         def train() -> None:
             batches = make_batches(held, random.permutation(GENES), target, batch)
-            trained.fit(batches, shuffle=False, verbose=0)
+            trained.fit(batches.with_options(options), shuffle=False, verbose=0)
     else:
         array = lcre.one_hot(codes).astype(np.float32)
         model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from lcre import InputError, examples, records
+from lcre.networks import fuse_lstms
 
 MODEL_CLASSES = {
     "keras": {"Sequential", "Functional", "Model", "DTypePolicy", "FloatDTypePolicy"},
@@ -203,11 +204,12 @@ def load_model(path: Path, columns: int):
             f"models: {path} takes {shapes[0]} and gives {shapes[1]}; this run's windows are (None, {columns}, 4) and "
             "its answers (None, 1): the model is of another run"
         )
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-    single = type(model).from_config(in_float32(model.get_config()))
-    single.set_weights(model.get_weights())
-    return single
+    if any(layer.compute_dtype != "float32" for layer in model.layers):
+        weights = model.get_weights()
+        model = type(model).from_config(in_float32(model.get_config()))
+        model.set_weights(weights)
+    fuse_lstms(model)
+    return model
 
 
 def without_sigmoid(model):

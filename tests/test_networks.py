@@ -7,7 +7,7 @@ import pytest
 
 import lcre_classifier as lcre
 from lcre.baselines import count_kmers
-from lcre.networks import PENALTY, fit_regression, make_batches, make_predictor, make_trainer, match_words
+from lcre.networks import PENALTY, fit_regression, fuse_lstms, make_batches, make_predictor, make_trainer, match_words
 
 COLUMNS, UPSTREAM, DOWNSTREAM = 450, 150, 60  # 30 of padding
 WORDS = 2 * (11 * 64 + 3 * 256) + 2 * (5 * 64 + 256) + 6 * 3 * 64
@@ -181,6 +181,52 @@ def test_no_thread_tunes_the_batches():
     import tensorflow as tf
 
     batches = make_batches(tf.constant(np.zeros((8, 2), np.uint8)), np.arange(8), np.ones(8), 2)
-    assert (
-        batches.options().autotune.enabled is False
-    )  # most epochs would wait for it: it wakes after 5.1, 10.2, 20.5 s
+    # it wakes after 5.1, 10.2, 20.5 s and so on, and most epochs would wait for that
+    assert batches.options().autotune.enabled is False
+
+
+def make_reader(**options):
+    import keras
+
+    layers = keras.layers
+    inputs = layers.Input((7, 4))
+    lstm = layers.LSTM(4, return_sequences=True, recurrent_initializer="normal", **options)
+    last = layers.LSTM(2, bias_initializer="normal")(lstm(inputs))
+    both = layers.Bidirectional(layers.LSTM(6, return_sequences=True))(inputs)
+    return keras.Model(inputs, layers.Concatenate()([layers.Flatten()(both), last]))
+
+
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_a_fused_lstm_answers_and_learns_as_keras_does(go_backwards, tmp_path):
+    import keras
+    import tensorflow as tf
+
+    def look(model):
+        with tf.GradientTape() as tape:
+            tape.watch(windows)
+            answers = model(windows)
+            loss = tf.reduce_sum(answers**2)
+        return [answers, *tape.gradient(loss, [windows, *model.trainable_weights])]
+
+    windows = tf.constant(np.random.default_rng(1).normal(size=(3, 7, 4)).astype(np.float32))
+    model = make_reader(go_backwards=go_backwards)
+    before = look(model)
+    fuse_lstms(model)
+    function = tf.function(model)
+    operations = {node.type for node in function.get_concrete_function(windows).graph.get_operations()}
+    assert "BlockLSTM" in operations
+    assert "While" not in operations
+    after = look(model)
+    assert len(before) == 14
+    for theirs, ours in zip(before, after, strict=True):
+        assert ours.numpy() == pytest.approx(theirs.numpy(), abs=1e-5)
+    model.save(tmp_path / "model.keras")
+    alone = keras.models.load_model(tmp_path / "model.keras")
+    assert alone(windows).numpy() == pytest.approx(before[0].numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"activation": "relu"}, {"use_bias": False}, {"unroll": True}])
+def test_an_lstm_that_does_more_is_left_to_keras(options):
+    model = make_reader(**options)
+    fuse_lstms(model)
+    assert ["inner_loop" in vars(layer) for layer in model.layers[1:3]] == [False, False]
