@@ -583,15 +583,14 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         watch: the `lcre.progress.Progress` of the run.
     """
     import keras
-    import tensorflow as tf
 
-    from lcre.networks import fit_regression, fuse_lstms, make_batches, make_predictor, make_trainer, seed_layers
+    from lcre.networks import fit_regression, fuse_lstms, make_predictor, make_trainer, seed_layers
     from lcre.results import best_epoch, score_cells
 
     genes, windows = data.with_windows, data.windows
     target = genes["target"].to_numpy()
     log_odds = rank_log_odds(genes["rank"].to_numpy())
-    taught = 1 / (1 + np.exp(-log_odds)) if recipe.ranks else target
+    taught = (1 / (1 + np.exp(-log_odds)) if recipe.ranks else target).astype(np.float32)
     steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
     log_file, models = folder / "performance_log.csv", folder / "epoch_models"
@@ -613,30 +612,21 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
             watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
         model.compile(recipe.make_optimizer(steps * epochs))
     fuse_lstms(model)
-    trained, predict = make_trainer(model), make_predictor(model)
-    with tf.device("CPU:0"):  # batches are encoded there, also for a GPU
-        codes = tf.constant(windows)
-
-    class AfterStep(keras.callbacks.Callback):
-        """Shows progress, and ends training after the step in which a stop was asked for."""
-
-        def on_train_batch_end(self, batch, logs=None):
-            at = f"epoch {epoch}/{epochs - 1}  step {batch + 1}/{steps}"
-            watch.step(f"fold {fold.name}  {at}  loss {logs['loss']:.3f}")
-
+    train, predict = make_trainer(model, windows), make_predictor(model)
     for epoch in range(len(log), epochs):
         random = np.random.default_rng([*entropy, epoch])
         order = random.permutation(fold.taught)
         seed_layers(model, random)
+        sums = np.zeros(3)  # of genes, and of their loss and accuracy
         with watch.whole_steps():
-            batches = make_batches(codes, order, taught[order], recipe.batch_size)
-            fitted = trained.fit(
-                batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[AfterStep()]
-            )
+            for step, rows in enumerate(np.array_split(order, steps), 1):  # even: a few genes upset normalisation
+                sums += np.multiply([1, *train(rows, taught[rows])], len(rows))
+                _, loss, accuracy = sums / sums[0]
+                watch.step(f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {step}/{steps}  loss {loss:.3f}")
         row = {
             "epoch": str(epoch),
-            "loss": f"{fitted.history['loss'][0]:.6f}",
-            "accuracy": f"{fitted.history['accuracy'][0]:.6f}",
+            "loss": f"{loss:.6f}",
+            "accuracy": f"{accuracy:.6f}",
             **score_cells("val", target[fold.validation], predict(windows[fold.validation])),
             **score_cells("test", target[fold.test], predict(windows[fold.test])),
             "learning_rate": f"{float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}",

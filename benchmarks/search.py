@@ -139,31 +139,31 @@ def build(columns: int, upstream: int, downstream: int, option: SimpleNamespace)
 def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: int, seed: int) -> dict:
     """Train a try, and return its auROC on the validation and the held-out genes and the seconds of training."""
     import keras
-    import tensorflow as tf
 
     import lcre_classifier as lcre
-    from lcre.networks import fit_regression, fuse_lstms, make_batches, make_predictor, make_trainer
+    from lcre.networks import fit_regression, fuse_lstms, make_predictor, make_trainer
     from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
     began = time.perf_counter()
-    genes, codes = data.with_windows, tf.constant(data.windows)
+    genes = data.with_windows
     target, log_odds = genes["target"].to_numpy(), lcre.rank_log_odds(genes["rank"].to_numpy())
     if option.ranks:
-        rows, taught = fold.taught, 1 / (1 + np.exp(-log_odds))
+        rows, taught = fold.taught, (1 / (1 + np.exp(-log_odds))).astype(np.float32)
     else:
-        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025)
+        rows, taught = fold.train, np.where(target == 1, 0.975, 0.025).astype(np.float32)
     recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
     epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
     model = build(data.windows.shape[1], *sizes, option)
     fit_regression(model, data.windows[rows], log_odds[rows])
     model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
     fuse_lstms(model)
-    trained, predict = make_trainer(model), make_predictor(model)
+    train, predict = make_trainer(model, data.windows), make_predictor(model)
     random = np.random.default_rng(seed)
     for _ in range(epochs):
         order = random.permutation(rows)
-        trained.fit(make_batches(codes, order, taught[order], option.batch), shuffle=False, verbose=0)
+        for batch in np.array_split(order, recipe.count_steps(len(order))):
+            train(batch, taught[batch])
     seconds = time.perf_counter() - began
 
     validation, held_out = (auroc(target[rows], predict(data.windows[rows])) for rows in (fold.validation, fold.test))

@@ -1,4 +1,4 @@
-"""How a network is fed, taught and asked: batches of base codes, words counted, answers taught apart, predictions.
+"""How a network is fed, taught and asked: words counted, LSTMs fused, answers taught apart, predictions.
 
 Keras and TensorFlow are imported when they are needed; networks and arrays only, no files.
 """
@@ -142,50 +142,46 @@ def run_lstm(lstm, sequences, initial_state, mask, training=False):
     return done.h[-1], tf.transpose(done.h, (1, 0, 2)), [done.h[-1], done.cs[-1]]
 
 
-def make_trainer(model):
-    """Return a network compiled with `model`'s optimizer, as it is trained: same weights, same optimizer.
+def make_trainer(model, codes: np.ndarray) -> Callable:
+    """Return a function that trains a network by one step.
 
     Where a layer is named `taught`, each answer in it is taught by itself: together they would lean on the one that
     learns the training genes by heart. The rest of the network is not even computed.
+
+    Args:
+        model: compiled with its optimizer.
+        codes: base codes of all windows, uint8, (n, columns).
+
+    Returns:
+        A tf.function from rows of codes, (batch,), and the probability of being high to teach for each, float32,
+        (batch,), to loss and accuracy before the step.
     """
     import keras
-    from keras import ops
+    import tensorflow as tf
 
     apart = "taught" in {layer.name for layer in model.layers}
     trained = keras.Model(model.inputs, model.get_layer("taught").output if apart else model.outputs[0])
-    binary_crossentropy = keras.losses.BinaryCrossentropy(from_logits=apart)
-
-    def loss(taught, answers):
-        return binary_crossentropy(ops.broadcast_to(ops.reshape(taught, (-1, 1)), ops.shape(answers)), answers)
-
-    def accuracy(taught, answers):
-        high = ops.mean(answers, axis=1) > (0 if apart else 0.5)
-        return ops.mean(ops.cast(high == (ops.reshape(taught, (-1,)) > 0.5), "float32"))
+    entropy = keras.losses.BinaryCrossentropy(from_logits=apart)
+    weights, optimizer = model.trainable_variables, model.optimizer
+    if not optimizer.built:
+        optimizer.build(weights)
+    with tf.device("CPU:0"):  # windows are held and encoded there, also for a GPU
+        held = tf.constant(codes)
 
     # XLA is left off: on CPUs it made every network here slower.
-    trained.compile(model.optimizer, loss, metrics=[accuracy], jit_compile=False)
-    return trained
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float32)])
+    def train(rows, taught):
+        with tf.device("CPU:0"):
+            windows = tf.one_hot(tf.gather(held, rows), 4)
+        with tf.GradientTape() as tape:
+            answers = trained(windows, training=True)
+            loss = entropy(tf.broadcast_to(taught[:, None], tf.shape(answers)), answers)
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, weights), weights)
+        high = tf.reduce_mean(answers, axis=1) > (0 if apart else 0.5)
+        return loss, tf.reduce_mean(tf.cast(high == (taught > 0.5), tf.float32))
 
-
-def make_batches(codes, rows: np.ndarray, taught: np.ndarray, batch_size: int):
-    """Return a tf.data set of one epoch's batches; codes become one-hot inside its graph.
-
-    The batches are as even as can be: a last batch of a few genes would upset batch normalisation.
-
-    Args:
-        codes: all windows as a tensor, uint8, (n, columns).
-        rows: which of them, in order.
-        taught: the probability of being high to teach for each of `rows`.
-        batch_size: at most.
-    """
-    import tensorflow as tf
-
-    even = -(-len(rows) // -(-len(rows) // batch_size))
-    batches = tf.data.Dataset.from_tensor_slices((rows, taught.astype(np.float32))).batch(even)
-    batches = batches.map(lambda row, label: (tf.one_hot(tf.gather(codes, row), 4), label)).prefetch(2)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread sleeps ever longer, and every epoch waited for it to wake: up to half
-    return batches.with_options(options)
+    return train
 
 
 def seed_layers(model, random: np.random.Generator) -> None:
