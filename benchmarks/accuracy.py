@@ -2,8 +2,10 @@
 
 `python benchmarks/accuracy.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV
 --models motifs_and_words published --seeds 1 2 3 --runs FOLDER` trains every model with every seed by
-`lcre_classifier.py`, in turn, into FOLDER/NAME_MODEL_SEED_*, and prints tables for RESULTS.md. It can be stopped: the
-same command goes on, and runs that are finished are only read.
+`lcre_classifier.py`, fold by fold, in FOLDER, and prints tables for RESULTS.md. It can be stopped: the same command
+goes on. Of a finished fold the probabilities of its test genes and its log are kept in `benchmarks/folds/`, and folds
+that are there are not trained again: the tables of RESULTS.md are printed from them within minutes, and a day's folds
+are added to those of the day before. A fold does not depend on which others are trained beside it.
 
 The k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
 chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and
@@ -28,20 +30,65 @@ WORD = 24  # bp: two windows of a genome hardly share one by chance
 RELATED = 100  # of about 3,000
 
 
-def train(asked: argparse.Namespace, model: str, seed: int) -> Path:
-    """Train one model with one seed in a process of its own, or go on with it; return the prefix of its files."""
-    name = f"{asked.name}_{model}_{seed}"
-    prefix = asked.runs / name
-    command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(asked.runs)]
-    command += ["--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--chromosomes", asked.chromosomes]
+def kept_file(asked: argparse.Namespace, model: str, seed: int, fold: str) -> Path:
+    """Return where a finished fold is kept."""
+    return asked.kept / f"{asked.name}_{model}_{seed}_{fold}.json.gz"
+
+
+def train(asked: argparse.Namespace, model: str, seed: int, fold: str) -> None:
+    """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already."""
+    if kept_file(asked, model, seed, fold).exists():
+        return
+    name, runs = f"{asked.name}_{model}_{seed}", asked.runs / fold
+    command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(runs)]
+    command += ["--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--chromosomes", fold]
     command += ["--model", model, "--seed", str(seed)]
     if model == "published" and asked.epochs:
         command += ["--epochs", str(asked.epochs)]
-    asked.runs.mkdir(parents=True, exist_ok=True)
-    with open(f"{prefix}.log", "a", encoding="utf-8") as log:
-        print(f"{name}: see {log.name}", file=sys.stderr, flush=True)
+    runs.mkdir(parents=True, exist_ok=True)
+    with open(runs / f"{name}.log", "a", encoding="utf-8") as log:
+        print(f"{name} {fold}: see {log.name}", file=sys.stderr, flush=True)
         subprocess.run(command, stdout=log, check=True)
-    return prefix
+    keep(runs / name, fold, kept_file(asked, model, seed, fold), not asked.untimed)
+
+
+def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
+    """Write what is kept of a finished fold.
+
+    Args:
+        prefix: of the run's files.
+        fold: its name.
+        path: of the file, gzip-compressed JSON: finished (date), seconds and cpu_seconds of the run, epochs (auROC on
+            the test genes and seconds of each) and probability (of each test gene).
+        timed: False leaves wall-clock seconds out.
+    """
+    import gzip
+
+    import pandas as pd
+
+    from lcre import records
+
+    record, folder = json.loads(Path(f"{prefix}_run.json").read_text()), records.fold_folder(prefix, fold)
+    found = pd.read_csv(folder / "predictions.csv", dtype={"gene_id": str}, keep_default_na=False, na_values=[""])
+    tested = found[found["kmer"].notna()]
+    log = pd.read_csv(folder / "performance_log.csv")
+    kept = {
+        "finished": record["finished"],
+        "seconds": record["seconds"] if timed else None,
+        "cpu_seconds": record["cpu_seconds"],
+        "epochs": {"test_auROC": log["test_auROC"].tolist(), "seconds": log["seconds"].tolist() if timed else None},
+        "probability": dict(zip(tested["gene_id"], tested["probability"].round(6), strict=True)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with records.replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
+
+
+def read_kept(path: Path) -> dict:
+    """Return what `keep` wrote."""
+    import gzip
+
+    return json.loads(gzip.decompress(path.read_bytes()))
 
 
 def placements(target, score):
@@ -138,40 +185,41 @@ def score_regressions(data, settings, seed: int):
     return frame
 
 
-def read_log(prefix: Path, fold: str):
-    """Return a fold's performance log as a frame, `seconds` added up."""
-    import pandas as pd
-
-    from lcre import records
-
-    log = pd.read_csv(records.fold_folder(prefix, fold) / "performance_log.csv")
-    return log.assign(seconds=log["seconds"].cumsum())
+def first_reaching(epochs: dict, least: float) -> str:
+    """Return the seconds after which the auROC on the test genes first was `least`, or '-'."""
+    log = zip(epochs["test_auROC"], itertools.accumulate(epochs["seconds"]), strict=True)
+    return next((f"{spent:.0f}" for area, spent in log if area >= least), "-")
 
 
-def first_reaching(log, least: float) -> str:
-    """Return the seconds after which a log's auROC on the test genes first was `least`, or '-'."""
-    reached = log.loc[log["test_auROC"] >= least, "seconds"]
-    return f"{reached.iloc[0]:.0f}" if len(reached) else "-"
-
-
-def print_tables(asked: argparse.Namespace, prefixes: dict) -> None:
-    """Print what was measured; `prefixes` holds the prefix of each model and seed."""
+def print_tables(asked: argparse.Namespace) -> None:
+    """Print what was measured, from the folds that are kept."""
     import numpy as np
-    import pandas as pd
 
     from lcre.scores import auroc, auroc_interval
 
-    models = list(dict.fromkeys(model for model, _ in prefixes))
+    names = asked.chromosomes.split(",")
+    kept = {
+        (model, seed, fold): read_kept(kept_file(asked, model, seed, fold))
+        for model, seed, fold in itertools.product(asked.models, asked.seeds, names)
+    }
+    models = asked.models
     scores, targets, folds, related = {}, None, None, None
     data, settings = load(asked, models[0])
     for seed in asked.seeds:
         frame = score_regressions(data, settings, seed)
         for model in models:
-            found = pd.read_csv(f"{prefixes[model, seed]}_predictions.csv", dtype={"gene_id": str})
-            scores[model, seed] = found.set_index("gene_id")["probability"].loc[frame["gene_id"]].to_numpy()
+            found = {gene: value for fold in names for gene, value in kept[model, seed, fold]["probability"].items()}
+            scores[model, seed] = frame["gene_id"].map(found).to_numpy()
         for name in ("halves", "regions"):
             scores[name, seed] = frame[name].to_numpy()
         targets, folds, related = frame["target"].to_numpy(), frame["fold"].to_numpy(), frame["related"].to_numpy()
+    if any(np.isnan(score).any() for score in scores.values()):
+        raise SystemExit(f"{asked.name}: a test gene has no score; were the folds trained on the same files?")
+
+    def spend(model: str, key: str) -> str:
+        """Return the mean over seeds of the seconds of all folds."""
+        spent = [[kept[model, seed, fold][key] for fold in names] for seed in asked.seeds]
+        return "-" if any(None in one for one in spent) else f"{np.mean([sum(one) for one in spent]):.0f} s"
 
     print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
     print("| | seeds | auROC, mean (range) | 95 % interval, first seed | without close relatives | wall | CPU |")
@@ -180,16 +228,11 @@ def print_tables(asked: argparse.Namespace, prefixes: dict) -> None:
         areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
         alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in asked.seeds])
         low, high = auroc_interval(targets, scores[name, asked.seeds[0]], seed=1)
-        spent = [
-            json.loads(Path(f"{prefixes[name, seed]}_run.json").read_text()) for seed in asked.seeds if name in models
-        ]
-        wall, cpu = (
-            f"{np.mean([run[key] for run in spent]):.0f} s" if spent and all(key in run for run in spent) else "-"
-            for key in ("seconds", "cpu_seconds")
-        )
+        spent = [spend(name, key) if name in models else "-" for key in ("seconds", "cpu_seconds")]
         kind = name if name in models else f"k-mers, {name}"
         spread = f"{np.mean(areas):.4f} ({min(areas):.4f} to {max(areas):.4f})"
-        print(f"| {kind} | {len(areas)} | {spread} | {low:.4f} to {high:.4f} | {alone:.4f} | {wall} | {cpu} |")
+        cells = [kind, len(areas), spread, f"{low:.4f} to {high:.4f}", f"{alone:.4f}", *spent]
+        print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
     print("\n| difference in auROC | mean | 95 % interval | p |")
     print("|---|---|---|---|")
@@ -209,23 +252,26 @@ def print_tables(asked: argparse.Namespace, prefixes: dict) -> None:
         print(f"| {fold} | {here.sum():,} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
 
     seed = asked.seeds[0]
+    if any(kept[model, seed, fold]["epochs"]["seconds"] is None for model in models for fold in names):
+        print("\nThe first seed's folds were not timed.")
+        return
     print("\nFirst seed: seconds of training until the auROC on the test genes first was that of the k-mers, and that")
     print("of the best epoch of another model\n")
     print("| fold | model | its best epoch | k-mers, halves | k-mers, regions | others' best |")
     print("|---|---|---|---|---|---|")
     for fold in dict.fromkeys(folds):
         here = folds == fold
-        logs = {model: read_log(prefixes[model, seed], fold) for model in models}
+        logs = {model: kept[model, seed, fold]["epochs"] for model in models}
+        rivals = [auroc(targets[here], scores[name, seed][here]) for name in ("halves", "regions")]
         for model, log in logs.items():
-            rivals = [auroc(targets[here], scores[name, seed][here]) for name in ("halves", "regions")]
-            best = log.loc[log["test_auROC"].idxmax()]
+            best = max(log["test_auROC"])
             others = [
-                f"{other}: {first_reaching(log, rival['test_auROC'].max())} of its {rival['seconds'].iloc[-1]:.0f}"
+                f"{other}: {first_reaching(log, max(rival['test_auROC']))} of its {sum(rival['seconds']):.0f}"
                 for other, rival in logs.items()
                 if other != model
             ]
             reached = " | ".join(first_reaching(log, rival) for rival in rivals)
-            itself = f"{best['test_auROC']:.4f} at {best['seconds']:.0f} s"
+            itself = f"{best:.4f} at {first_reaching(log, best)} s"
             print(f"| {fold} | {model} | {itself} | {reached} | {', '.join(others) or '-'} |")
 
 
@@ -239,9 +285,12 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, help="of the published model, instead of its own 35")
     parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs")
+    parser.add_argument("--kept", type=Path, default=ROOT / "benchmarks/folds", help="folder of finished folds")
+    parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
     asked = parser.parse_args()
-    prefixes = {(model, seed): train(asked, model, seed) for seed in asked.seeds for model in asked.models}
-    print_tables(asked, prefixes)
+    for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
+        train(asked, model, seed, fold)
+    print_tables(asked)
     return 0
 
 

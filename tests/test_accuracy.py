@@ -62,7 +62,28 @@ def test_shared_words_on_either_strand():
 
 
 def test_seconds_until_a_score_is_reached():
-    import pandas as pd
+    epochs = {"test_auROC": [0.6, 0.8, 0.7, 0.9], "seconds": [10.4, 10, 10, 10]}
+    assert [accuracy.first_reaching(epochs, least) for least in (0.5, 0.75, 0.85, 0.95)] == ["10", "20", "40", "-"]
 
-    log = pd.DataFrame({"test_auROC": [0.6, 0.8, 0.7, 0.9], "seconds": [10.4, 20.0, 30.0, 40.0]})
-    assert [accuracy.first_reaching(log, least) for least in (0.5, 0.75, 0.85, 0.95)] == ["10", "20", "40", "-"]
+
+def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
+    folder = tmp_path / "runs" / "toy_model_I+II"
+    folder.mkdir(parents=True)
+    (tmp_path / "runs" / "toy_run.json").write_text('{"finished": "today", "seconds": 30.5, "cpu_seconds": 50.0}')
+    (folder / "predictions.csv").write_text(
+        "gene_id,probability,kmer,gc\nNA,0.25,0.5,0.5\nmiddle,0.5,,\n7,0.1234567,0,0\n"
+    )
+    (folder / "performance_log.csv").write_text("epoch,test_auROC,seconds\n0,0.5,10.5\n1,0.75,9.5\n")
+    path = tmp_path / "kept" / "toy_net_1_I+II.json.gz"
+    expected = {
+        "finished": "today",
+        "seconds": 30.5,
+        "cpu_seconds": 50.0,
+        "epochs": {"test_auROC": [0.5, 0.75], "seconds": [10.5, 9.5]},
+        "probability": {"NA": 0.25, "7": 0.123457},
+    }
+    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=True)
+    assert accuracy.read_kept(path) == expected
+    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=False)
+    untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
+    assert accuracy.read_kept(path) == untimed
