@@ -58,13 +58,18 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     how = parser.add_argument_group("how")
     how.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"[{METHODS[0]}]")
-    how.add_argument("--steps", type=int, default=50, metavar="N", help="gradients for each reference [50]")
+    how.add_argument("--steps", type=int, default=20, metavar="N", help="gradients for each reference [20]")
     how.add_argument(
         "--references", type=int, default=10, metavar="N", help="shuffles of a gene's window it is compared with [10]"
     )
     how.add_argument("--seed", type=int, default=1, metavar="N", help="of the shuffles and of the choice of genes [1]")
     out = parser.add_argument_group("what is written")
-    out.add_argument("--out", type=Path, metavar="DIR", help="folder [MODELS_explain, where the report looks for it]")
+    out.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder [MODELS_explain, where the report looks for it; genes given by name: MODELS_explain_named]",
+    )
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
     out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
@@ -77,7 +82,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         if not least <= getattr(given, name) <= most:
             raise InputError(f"--{name} {getattr(given, name)} is out of range; give {least} to {most}")
     given.motifs = given.motifs or given.meme is not None
-    given.out = given.out or Path(f"{given.models}_explain")
+    given.out = given.out or Path(f"{given.models}_explain{'_named' if read_ids(given.genes) else ''}")
     return given
 
 
@@ -365,6 +370,16 @@ def find_words(windows: np.ndarray, results: Results, settings, size: int):
     return words.round({"enrichment": 3, "mean_contribution": 6})
 
 
+def clear(out: Path) -> None:
+    """Remove what an earlier explanation left in its folder: the files of two must not stand side by side."""
+    written = ("contributions", "modisco_sequences", "modisco_attributions", "genes", "profile", "words", "motifs")
+    for stem in written:
+        for suffix in (".npz", ".csv", ".png", ".svg", ".h5"):
+            (out / f"{stem}{suffix}").unlink(missing_ok=True)
+    for picture in (out / "logos").glob("*.[ps][nv]g"):
+        picture.unlink()
+
+
 def write_arrays(out: Path, genes, results: Results) -> None:
     """Write contributions.npz and the pair that `modisco motifs` reads, whose arrays are (genes, 4, columns)."""
     with records.replacing(out / "contributions.npz") as temporary:
@@ -525,7 +540,9 @@ def run(argv: Sequence[str]) -> None:
     fasta, gtf = (find_input(trained_run, name, getattr(given, name.lower())) for name in ("FASTA", "GTF"))
     genes = choose_genes(trained_run, given.genes, given.seed).reset_index(drop=True)
     counts = {name: int((genes["target"] == target).sum()) for target, name in enumerate(CLASSES)}
-    print(f"{len(genes):,} held-out genes to explain: {counts['low']:,} low, {counts['high']:,} high; {given.method}")
+    others = f", {len(genes) - sum(counts.values()):,} of neither class" if len(genes) > sum(counts.values()) else ""
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    print(f"held-out genes to explain: {len(genes):,} ({said}{others}); {given.method}")
     windows = read_windows(trained_run, genes, fasta, gtf)
     try:
         given.out.mkdir(parents=True, exist_ok=True)
@@ -538,6 +555,7 @@ def run(argv: Sequence[str]) -> None:
         explain_genes(trained_run, genes, windows, results, given)
         print(compare_with_run(genes) or "probabilities agree with the run's predictions")
         print(describe_gap(genes["completeness_gap"].to_numpy(), given.method))
+        clear(given.out)
         write_arrays(given.out, genes, results)
         records.write_csv(given.out / "genes.csv", genes.round(6))
         profile = make_profile(genes, windows, results, settings, given.method)
@@ -545,6 +563,8 @@ def run(argv: Sequence[str]) -> None:
         records.write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
         if len(profile):  # genes given by name may all be middle ones
             draw_profile(given.out / "profile", profile, counts)
+        else:
+            print("no low and no high gene among them: profile.csv is empty and no profile is drawn")
         if given.logos:
             (given.out / "logos").mkdir(exist_ok=True)
         for row in choose_logos(genes, given.genes, given.logos):

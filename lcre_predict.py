@@ -215,6 +215,8 @@ def score_windows(run, asked: argparse.Namespace) -> None:
             codes[:, hidden] = 4
             return codes
 
+        if len(run.folds) > 1:
+            print("windows are scored by all folds; of a gene that the run was trained on, all but one know the answer")
         batches = (read_batch(ids[begin : begin + BATCH]) for begin in range(0, len(ids), BATCH))
         wanted = np.ones((len(ids), len(run.folds)), bool)
         write_genes(ids, [""] * len(ids), batches, wanted, start(run, []), asked.out)

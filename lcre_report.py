@@ -7,7 +7,6 @@ order of the page: read the run, compute, draw, write the sections, put the page
 
 from __future__ import annotations
 
-import argparse
 import html
 import json
 import math
@@ -23,6 +22,7 @@ import pandas as pd
 
 from lcre import InputError
 from lcre.records import write_text
+from lcre.settings import OneLineParser
 
 RESULT_NUMBERS = ["accuracy", "auROC", "auPR", "training_size", "validation_size", "test_size", "best_epoch"]
 RESULT_NUMBERS += ["auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"]
@@ -856,7 +856,7 @@ def write_warnings(run: Run) -> str:
 def write_folds(run: Run) -> str:
     """Every fold beside its baselines: picture and table."""
     rows = [("pooled", run.pooled), *((str(row["chromosome"]), row) for _, row in run.folds.iterrows())]
-    text = "Each fold is a group of chromosomes held out together: none of its genes was there to learn from."
+    text = "Each fold holds out one chromosome, or several together: none of its genes was there to learn from."
     known = run.folds.dropna(subset=["auROC"])
     if len(known) > 1:
         best, worst = known.loc[known["auROC"].idxmax()], known.loc[known["auROC"].idxmin()]
@@ -1221,13 +1221,18 @@ def write_report(prefix: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: one prefix; returns 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(description="Write the HTML page of a finished run.")
+    parser = OneLineParser(
+        prog="lcre_report.py",
+        description="Write the HTML page of a finished run.",
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what).",
+        allow_abbrev=False,
+    )
     parser.add_argument("run", type=Path, help="prefix of the run's files, such as saved_models/demo")
     prefix = parser.parse_args(argv).run
     try:
         path = write_report(prefix)
     except (InputError, OSError) as error:
-        print(f"lcre_report: {error}", file=sys.stderr)
+        print(f"lcre_report.py: {error}", file=sys.stderr)
         return 2
     print(f"{path} ({size(path.stat().st_size)})")
     return 0

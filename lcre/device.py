@@ -34,6 +34,7 @@ def import_tensorflow():
         import keras  # noqa: F401
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it takes one network a fold for one that is traced again and again
         return tf, tf.config.list_physical_devices("GPU")
 
 

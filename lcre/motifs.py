@@ -49,7 +49,7 @@ def need_extra() -> None:
     if missing:
         raise InputError(
             f"--motifs: {' and '.join(missing)} are not installed; pip install -r requirements-motifs.txt brings them. "
-            "Without --motifs everything else is written"
+            "Without --motifs and --meme everything else is written"
         )
 
 

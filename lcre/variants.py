@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lcre import InputError, examples
+from lcre import InputError
 from lcre.inputs import BASE_CODES, CHROMOSOME_BRIDGES, Genome, check_file, join_names, open_text
 
 BASES = re.compile(r"[ACGTN]+", re.IGNORECASE)
@@ -104,10 +104,10 @@ def match_genome(path: Path, genome: Genome, notes: list[str]) -> tuple[int, dic
     sample = [line for line in sample if line.chromosome in partner and BASES.fullmatch(line.reference)]
     wrong = [line for line in sample if explain_reference(line, partner, genome)]
     if wrong and (len(wrong) == len(sample) or (len(wrong) > len(sample) / 2 and len(sample) >= 10)):
+        first = f"{wrong[0].name(','.join(wrong[0].alternatives))[:60]}: {explain_reference(wrong[0], partner, genome)}"
         raise InputError(
             f"VCF: of {len(sample):,} variants compared, {len(wrong):,} have a REF that the FASTA has not there "
-            f"({examples(line.name(','.join(line.alternatives))[:60] for line in wrong)}); was {path.name} made on "
-            "another genome or assembly?"
+            f"(the first: {first}); was {path.name} made on another genome or assembly?"
         )
     return count, partner
 

@@ -234,9 +234,34 @@ def test_genes_by_name_are_explained_right_or_wrong(toy, tmp_path):
         assert lcre_explain.main(toy.command(tmp_path / "out", "--genes", asked)) == 0
         assert sorted(arrays(tmp_path / "out")["gene_id"]) == sorted(names)
     assert (tmp_path / "out/logos/g1_1.png").exists()
-    assert lcre_explain.main(toy.command(tmp_path / "middle", "--genes", "g1_1", "--logos", "0")) == 0
-    assert rows(tmp_path / "middle/profile.csv") == []
-    assert not (tmp_path / "middle/profile.png").exists()
+
+
+def test_an_explanation_leaves_nothing_of_an_earlier_one_beside_it(toy, tmp_path, capsys):
+    """Two genes of which one is drawn in the profile, then one of middle expression, which is not."""
+    (tmp_path / "logos").mkdir(parents=True)
+    for name in ("logos/g2_2.png", "motifs.csv", "modisco_sequences.npz", "mine.txt", "logos/mine.txt"):
+        (tmp_path / name).write_text("old")
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", "g2_2,g1_1", "--logos", "0")) == 0
+    assert "held-out genes to explain: 2 (" in capsys.readouterr().out
+    assert (tmp_path / "profile.png").exists()
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_1", "--logos", "0")) == 0
+    told = capsys.readouterr().out
+    assert "held-out genes to explain: 1 (0 low, 0 high, 1 of neither class)" in told
+    assert "no profile is drawn" in told
+    assert rows(tmp_path / "profile.csv") == []
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    arrays_there = {"contributions.npz", "modisco_sequences.npz", "modisco_attributions.npz"}
+    assert left == arrays_there | {"genes.csv", "profile.csv", "words.csv", "mine.txt", "logos/mine.txt"}
+
+
+def test_named_genes_do_not_replace_the_explanation_of_the_run():
+    def folder(*flags: str) -> str:
+        return lcre_explain.parse_arguments(["--models", "saved_models/mine", *flags]).out.name
+
+    assert [folder(), folder("--genes", "20"), folder("--genes", "g20")] == [
+        *("mine_explain", "mine_explain", "mine_explain_named")
+    ]
+    assert folder("--genes", "g20", "--out", "here") == "here"
 
 
 def test_a_number_of_genes_is_drawn_from_both_classes():

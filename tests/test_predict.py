@@ -119,6 +119,7 @@ def test_ready_windows(toy, tmp_path, capsys):
     }
     fasta = write_fasta(tmp_path / "w.fa", {name: window.lower() for name, window in windows.items()})
     found = predict(toy, tmp_path / "w.csv", "--windows", fasta, genome=False)
+    assert "scored by all folds" in capsys.readouterr().out
     for row, gene in zip(found, FIT, strict=True):  # start and stop codon are masked as in training
         assert (row["gene_id"], row["chromosome"]) == (gene.gene_id, "")
         assert [float(row[f"fold_{fold}"]) for fold in FOLDS] == pytest.approx(answers(toy, gene), abs=1e-6)
@@ -287,7 +288,9 @@ def refuse(toy, capsys, *more, models: Path | None = None, genome: bool = True, 
 def test_vcf_of_another_genome_and_damaged_vcf(toy, tmp_path, capsys):
     other = random_sequence(np.random.default_rng(99), 1100)
     lines = [("1", at, other[at], "A" if other[at] != "A" else "C") for at in range(50)]
-    assert "another genome" in refuse(toy, capsys, "--vcf", vcf_of(tmp_path / "o.vcf", lines))
+    told = refuse(toy, capsys, "--vcf", vcf_of(tmp_path / "o.vcf", lines))
+    assert "another genome" in told
+    assert "REF is not what the FASTA has: " in told
     lines = [(f"NC_{number}.1", *line[1:]) for number, line in enumerate(lines)]
     assert "no chromosome in common" in refuse(toy, capsys, "--vcf", vcf_of(tmp_path / "n.vcf", lines))
     whole = vcf_of(tmp_path / "v.vcf", make_variants(toy)).read_bytes()

@@ -566,3 +566,14 @@ def test_importing_loads_neither_tensorflow_nor_scikit_learn():
     root = Path(lcre_report.__file__).parent
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_misuse_is_one_line(capsys, tmp_path):
+    with pytest.raises(SystemExit) as left:
+        lcre_report.main(["saved_models/x", "--frobnicate"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "lcre_report.py: no flag --frobnicate; --help lists the flags\n"
+    assert lcre_report.main([str(tmp_path / "none")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("lcre_report.py: ")
+    assert told.count("\n") == 1
