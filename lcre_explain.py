@@ -452,7 +452,9 @@ def draw_profile(path: Path, profile, counts: dict[str, int]) -> None:
             axis.margins(x=0.01)
         axes[0].set_ylabel("mean |contribution| to the logit")
         axes[0].set_ylim(bottom=0)
-        axes[0].legend(frameon=False, title=f"means of {smooth} bp" if smooth > 1 else None, alignment="left")
+        axes[0].legend(
+            frameon=False, title=f"means of {smooth} bp; thin: each bp" if smooth > 1 else None, alignment="left"
+        )
         save_figure(figure, path)
 
 

@@ -5,7 +5,8 @@
 `lcre_classifier.py`, fold by fold, in FOLDER, and prints tables for RESULTS.md. It can be stopped: the same command
 goes on. Of a finished fold the probabilities of its test genes and its log are kept in `benchmarks/folds/`, and folds
 that are there are not trained again: the tables of RESULTS.md are printed from them within minutes, and a day's folds
-are added to those of the day before. A fold does not depend on which others are trained beside it.
+are added to those of the day before. A fold does not depend on which others are trained beside it; delete its file to
+train it anew.
 
 The k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
 chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and

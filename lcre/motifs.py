@@ -200,7 +200,7 @@ def draw_motifs(plt, motifs: list[Motif]):
         places.set_yticks([])
         places.spines["left"].set_visible(False)
         site = "TSS" if motif.region == "promoter" else "TES"
-        places.set_title(f"bp from the {site}", fontsize=8, fontweight="normal")
+        places.set_title(f"seqlets by bp from the {site}", fontsize=8, fontweight="normal")
     return figure
 
 

@@ -81,8 +81,8 @@ def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> int:
 def fuse_lstms(model) -> None:
     """Let a network's LSTMs take a whole sequence in one operation: same answers, same file, no loop over columns.
 
-    Keras' own loop costs more than its arithmetic on CPUs, and most of the seconds before the first step. On GPUs
-    Keras has one operation of its own, and LSTMs that do more than Keras' default are left alone.
+    On CPUs Keras' own loop takes seconds to build, and keeps several cores from working at once. On GPUs Keras has one
+    operation of its own, and LSTMs that do more than Keras' default are left alone.
     """
     import keras
     import tensorflow as tf
