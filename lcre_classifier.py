@@ -653,15 +653,13 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
 
     The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
     """
-    import keras
     import pandas as pd
 
     from lcre.baselines import predict_baselines
-    from lcre.networks import fuse_lstms, make_predictor
+    from lcre.networks import make_predictor
+    from lcre.trained import load_model
 
-    model = keras.models.load_model(folder / "best_model.keras")
-    fuse_lstms(model)
-    predict = make_predictor(model)
+    predict = make_predictor(load_model(folder / "best_model.keras", data.windows.shape[1]))
     random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]

@@ -371,7 +371,12 @@ def find_words(windows: np.ndarray, results: Results, settings, size: int):
 
 
 def clear(out: Path) -> None:
-    """Remove what an earlier explanation left in its folder: the files of two must not stand side by side."""
+    """Remove what an earlier explanation left in its folder: the files of two must not stand side by side.
+
+    A folder without contributions.npz held no explanation, and nothing in it is touched.
+    """
+    if not (out / "contributions.npz").exists():
+        return
     written = ("contributions", "modisco_sequences", "modisco_attributions", "genes", "profile", "words", "motifs")
     for stem in written:
         for suffix in (".npz", ".csv", ".png", ".svg", ".h5"):

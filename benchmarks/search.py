@@ -158,12 +158,12 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     fit_regression(model, data.windows[rows], log_odds[rows])
     model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
     fuse_lstms(model)
-    train, predict = make_trainer(model, data.windows), make_predictor(model)
+    step, predict = make_trainer(model, data.windows), make_predictor(model)
     random = np.random.default_rng(seed)
     for _ in range(epochs):
         order = random.permutation(rows)
         for batch in np.array_split(order, recipe.count_steps(len(order))):
-            train(batch, taught[batch])
+            step(batch, taught[batch])
     seconds = time.perf_counter() - began
 
     validation, held_out = (auroc(target[rows], predict(data.windows[rows])) for rows in (fold.validation, fold.test))

@@ -239,7 +239,7 @@ def test_genes_by_name_are_explained_right_or_wrong(toy, tmp_path):
 def test_an_explanation_leaves_nothing_of_an_earlier_one_beside_it(toy, tmp_path, capsys):
     """Two genes of which one is drawn in the profile, then one of middle expression, which is not."""
     (tmp_path / "logos").mkdir(parents=True)
-    for name in ("logos/g2_2.png", "motifs.csv", "modisco_sequences.npz", "mine.txt", "logos/mine.txt"):
+    for name in ("logos/g2_2.png", "motifs.csv", "contributions.npz", "mine.txt", "logos/mine.txt"):
         (tmp_path / name).write_text("old")
     assert lcre_explain.main(toy.command(tmp_path, "--genes", "g2_2,g1_1", "--logos", "0")) == 0
     assert "held-out genes to explain: 2 (" in capsys.readouterr().out
@@ -252,6 +252,14 @@ def test_an_explanation_leaves_nothing_of_an_earlier_one_beside_it(toy, tmp_path
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     arrays_there = {"contributions.npz", "modisco_sequences.npz", "modisco_attributions.npz"}
     assert left == arrays_there | {"genes.csv", "profile.csv", "words.csv", "mine.txt", "logos/mine.txt"}
+
+
+def test_a_folder_that_held_no_explanation_keeps_what_is_in_it(tmp_path):
+    (tmp_path / "logos").mkdir()
+    for name in ("logos/institute.png", "motifs.csv"):
+        (tmp_path / name).write_text("mine")
+    lcre_explain.clear(tmp_path)
+    assert [path.read_text() for path in tmp_path.rglob("*.*")] == ["mine", "mine"]
 
 
 def test_named_genes_do_not_replace_the_explanation_of_the_run():
