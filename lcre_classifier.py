@@ -22,6 +22,7 @@ time, trains a CNN + LSTM on the others, and logs everything to CSV.
 # ///
 
 import itertools
+import math
 import sys
 import time
 import zlib
@@ -538,21 +539,26 @@ class Recipe:
         """Return the epochs for this many steps in each: short of data, more of them, within 6 to 40."""
         return self.epochs or min(max(round(self.steps / steps_per_epoch), 6), 40)
 
-    def make_optimizer(self, total_steps: int):
-        """Return the optimizer of a training of this many steps."""
+    def make_optimizer(self):
+        """Return the optimizer, whose learning rate `find_rate` gives step by step."""
         import keras
 
+        if self.one_cycle:
+            return keras.optimizers.AdamW(self.learning_rate, weight_decay=0.01)
+        return keras.optimizers.Adam(self.learning_rate)
+
+    def find_rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, from 0, of a training of so many.
+
+        One cycle: up in a straight line over a fifth of the steps, down a half cosine over the rest.
+        """
         if not self.one_cycle:
-            return keras.optimizers.Adam(self.learning_rate)
-        warmup = max(total_steps // 5, 1)  # up over a fifth of the steps, down a half cosine over the rest
-        rate = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate / 25,
-            max(total_steps - warmup, 1),
-            alpha=1e-3,
-            warmup_target=self.learning_rate,
-            warmup_steps=warmup,
-        )
-        return keras.optimizers.AdamW(rate, weight_decay=0.01)
+            return self.learning_rate
+        warmup = max(steps // 5, 1)
+        if step < warmup:
+            return self.learning_rate * (1 + 24 * step / warmup) / 25
+        down = (step - warmup) / max(steps - warmup, 1)
+        return self.learning_rate * (0.001 + 0.999 * (1 + math.cos(math.pi * down)) / 2)
 
 
 RECIPES = {
@@ -568,7 +574,7 @@ def choose_recipe(settings: SimpleNamespace) -> Recipe:
 
 
 # ============================================================================================== training
-def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamespace, folder: Path, watch) -> list[dict]:
+def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, folder: Path, watch) -> list[dict]:
     """Train one fold from where it stands to its last epoch, and return its performance log.
 
     After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; a fold that was
@@ -578,16 +584,16 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
     Args:
         fold: its rows of the windows.
         data: windows, labels and ranks.
-        recipe: network and training.
+        bench: the `lcre.networks.Workbench` of the run.
         folder: of the fold.
         watch: the `lcre.progress.Progress` of the run.
     """
     import keras
 
-    from lcre.networks import fit_regression, fuse_lstms, make_predictor, make_trainer, seed_layers
+    from lcre.networks import fit_regression, seed_layers
     from lcre.results import best_epoch, score_cells
 
-    genes, windows = data.with_windows, data.windows
+    genes, windows, recipe, model = data.with_windows, data.windows, bench.recipe, bench.model
     target = genes["target"].to_numpy()
     log_odds = rank_log_odds(genes["rank"].to_numpy())
     taught = (1 / (1 + np.exp(-log_odds)) if recipe.ranks else target).astype(np.float32)
@@ -605,14 +611,11 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
     began = time.perf_counter()  # the regression belongs to the first epoch
     if log:
         watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
-        model = keras.models.load_model(models / f"model_epoch_{len(log) - 1}.keras")
+        model.load_weights(models / f"model_epoch_{len(log) - 1}.keras")
     else:
-        model = recipe.build(windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
+        bench.begin()
         if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
             watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
-        model.compile(recipe.make_optimizer(steps * epochs))
-    fuse_lstms(model)
-    train, predict = make_trainer(model, windows), make_predictor(model)
     for epoch in range(len(log), epochs):
         random = np.random.default_rng([*entropy, epoch])
         order = random.permutation(fold.taught)
@@ -620,16 +623,17 @@ def train_fold(fold: Fold, data: Dataset, recipe: Recipe, settings: SimpleNamesp
         sums = np.zeros(3)  # of genes, and of their loss and accuracy
         with watch.whole_steps():
             for step, rows in enumerate(np.array_split(order, steps), 1):  # even: a few genes upset normalisation
-                sums += np.multiply([1, *train(rows, taught[rows])], len(rows))
+                rate = recipe.find_rate(epoch * steps + step - 1, epochs * steps)
+                sums += np.multiply([1, *bench.train(rows, taught[rows], rate)], len(rows))
                 _, loss, accuracy = sums / sums[0]
                 watch.step(f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {step}/{steps}  loss {loss:.3f}")
         row = {
             "epoch": str(epoch),
             "loss": f"{loss:.6f}",
             "accuracy": f"{accuracy:.6f}",
-            **score_cells("val", target[fold.validation], predict(windows[fold.validation])),
-            **score_cells("test", target[fold.test], predict(windows[fold.test])),
-            "learning_rate": f"{float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}",
+            **score_cells("val", target[fold.validation], bench.predict(windows[fold.validation])),
+            **score_cells("test", target[fold.test], bench.predict(windows[fold.test])),
+            "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
         checkpoint = models / f"model_epoch_{epoch}.keras"
@@ -673,6 +677,7 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
 def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleNamespace, prefix: Path) -> str:
     """Train every fold that is not finished, writing results as they come; return what it was computed on."""
     from lcre.device import start_tensorflow
+    from lcre.networks import Workbench
     from lcre.progress import Progress
     from lcre.results import collect_results, show_fold, write_roles
 
@@ -686,10 +691,9 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
     for fold, folder in zip(folds, folders, strict=True):
         write_roles(folder, fold, genes["gene_id"])
     device = start_tensorflow()
-    import keras
-
     print(f"computing on {device}")
     steps = [recipe.count_steps(len(fold.taught)) for fold in waiting]
+    bench = Workbench(recipe, data.windows, settings.UPSTREAM, settings.DOWNSTREAM)
     watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
     for number, fold in enumerate(waiting, 1):
         watch.line(
@@ -698,9 +702,8 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
             f"{len(fold.test):,} test"
         )
         folder = records.fold_folder(prefix, fold.name)
-        train_fold(fold, data, recipe, settings, folder, watch)
+        train_fold(fold, data, bench, settings, folder, watch)
         finish_fold(fold, data, target, settings, folder)
-        keras.backend.clear_session()
         result, _ = collect_results(prefix, folders, folds, genes, settings.SELECT_ON, settings.SEED)
         watch.line(show_fold(result, fold.name))
     return device

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,7 +142,7 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     import keras
 
     import lcre_classifier as lcre
-    from lcre.networks import fit_regression, fuse_lstms, make_predictor, make_trainer
+    from lcre.networks import Workbench, fit_regression
     from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
@@ -152,21 +153,22 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
         rows, taught = fold.taught, (1 / (1 + np.exp(-log_odds))).astype(np.float32)
     else:
         rows, taught = fold.train, np.where(target == 1, 0.975, 0.025).astype(np.float32)
-    recipe = lcre.Recipe(build, option.rate, batch_size=option.batch, one_cycle=True)
-    epochs = max(round(steps / recipe.count_steps(len(rows))), 1)
-    model = build(data.windows.shape[1], *sizes, option)
-    fit_regression(model, data.windows[rows], log_odds[rows])
-    model.compile(recipe.make_optimizer(epochs * recipe.count_steps(len(rows))))
-    fuse_lstms(model)
-    step, predict = make_trainer(model, data.windows), make_predictor(model)
+    recipe = lcre.Recipe(partial(build, option=option), option.rate, batch_size=option.batch, one_cycle=True)
+    an_epoch = recipe.count_steps(len(rows))
+    total = max(round(steps / an_epoch), 1) * an_epoch
+    bench = Workbench(recipe, data.windows, *sizes)
+    fit_regression(bench.model, data.windows[rows], log_odds[rows])
     random = np.random.default_rng(seed)
-    for _ in range(epochs):
-        order = random.permutation(rows)
-        for batch in np.array_split(order, recipe.count_steps(len(order))):
-            step(batch, taught[batch])
+    for step in range(total):
+        if step % an_epoch == 0:
+            batches = np.array_split(random.permutation(rows), an_epoch)
+        batch = batches[step % an_epoch]
+        bench.train(batch, taught[batch], recipe.find_rate(step, total))
     seconds = time.perf_counter() - began
 
-    validation, held_out = (auroc(target[rows], predict(data.windows[rows])) for rows in (fold.validation, fold.test))
+    validation, held_out = (
+        auroc(target[rows], bench.predict(data.windows[rows])) for rows in (fold.validation, fold.test)
+    )
     return {"validation": validation, "held out": held_out, "seconds": seconds}
 
 

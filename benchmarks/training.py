@@ -106,7 +106,7 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     target = random.integers(0, 2, GENES).astype(np.float32)
     recipe = lcre.RECIPES[model_name]
     model = recipe.build(COLUMNS, 1000, 500)
-    model.compile(recipe.make_optimizer(100))
+    model.compile(recipe.make_optimizer())
     if ours and unlike.get("fused", True):
         fuse_lstms(model)
     if ours:
@@ -116,7 +116,7 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
 
         def train() -> None:
             for rows in np.array_split(random.permutation(GENES), GENES // batch):
-                float(step(rows, target[rows])[0])  # waits for it, as the trainer does
+                float(step(rows, target[rows], 1e-3)[0])  # waits for it, as the trainer does
     else:
         array = lcre.one_hot(codes).astype(np.float32)
         model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])

@@ -142,6 +142,35 @@ def run_lstm(lstm, sequences, initial_state, mask, training=False):
     return done.h[-1], tf.transpose(done.h, (1, 0, 2)), [done.h[-1], done.cs[-1]]
 
 
+class Workbench:
+    """A network with its training step and its predictor, which serve one fold after another.
+
+    Building their graphs anew takes as long as many steps. What one fold leaves behind no other sees: it begins with
+    `begin`, or with the `load_weights` of the model, which brings the state of the optimizer too.
+
+    Attributes:
+        recipe: the `lcre_classifier.Recipe`.
+        model: compiled with its optimizer.
+        train: as `make_trainer` returns it.
+        predict: as `make_predictor` returns it.
+    """
+
+    def __init__(self, recipe, codes: np.ndarray, upstream: int, downstream: int):
+        self.recipe = recipe
+        self.build = partial(recipe.build, codes.shape[1], upstream, downstream)
+        self.model = self.build()
+        self.model.compile(recipe.make_optimizer())
+        fuse_lstms(self.model)
+        self.train, self.predict = make_trainer(self.model, codes), make_predictor(self.model)
+        self.unused = [variable.numpy() for variable in self.model.optimizer.variables]
+
+    def begin(self) -> None:
+        """Take the weights of a network built anew, and bring the optimizer back to where it was before any step."""
+        self.model.set_weights(self.build().get_weights())
+        for variable, value in zip(self.model.optimizer.variables, self.unused, strict=True):
+            variable.assign(value)
+
+
 def make_trainer(model, codes: np.ndarray) -> Callable:
     """Return a function that trains a network by one step.
 
@@ -153,8 +182,8 @@ def make_trainer(model, codes: np.ndarray) -> Callable:
         codes: base codes of all windows, uint8, (n, columns).
 
     Returns:
-        A tf.function from rows of codes, (batch,), and the probability of being high to teach for each, float32,
-        (batch,), to loss and accuracy before the step.
+        A tf.function from rows of codes, (batch,), the probability of being high to teach for each, float32, (batch,),
+        and the learning rate to loss and accuracy before the step.
     """
     import keras
     import tensorflow as tf
@@ -169,14 +198,17 @@ def make_trainer(model, codes: np.ndarray) -> Callable:
         held = tf.constant(codes)
 
     # XLA is left off: on CPUs it made every network here slower.
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float32)])
-    def train(rows, taught):
+    given = ((None,), tf.int64), ((None,), tf.float32), ((), tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec(*one) for one in given])
+    def train(rows, taught, rate):
         with tf.device("CPU:0"):
             windows = tf.one_hot(tf.gather(held, rows), 4)
         with tf.GradientTape() as tape:
             answers = trained(windows, training=True)
             loss = entropy(tf.broadcast_to(taught[:, None], tf.shape(answers)), answers)
             scaled = optimizer.scale_loss(loss)
+        optimizer.learning_rate = rate
         optimizer.apply(tape.gradient(scaled, weights), weights)
         high = tf.reduce_mean(answers, axis=1) > (0 if apart else 0.5)
         return loss, tf.reduce_mean(tf.cast(high == (taught > 0.5), tf.float32))

@@ -211,7 +211,7 @@ def test_disk_full_while_a_checkpoint_is_written(species):
         script = [
             sys.executable,
             str(ROOT / "lcre_classifier.py"),
-            *flags(species, "--chromosomes", "1", "--epochs", "2"),
+            *flags(species, "--chromosomes", "1", "--epochs", "2", "--model", "published"),
         ]
         limited = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *script]
         return subprocess.run(limited, capture_output=True, text=True, timeout=200)

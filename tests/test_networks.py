@@ -7,7 +7,16 @@ import pytest
 
 import lcre_classifier as lcre
 from lcre.baselines import count_kmers
-from lcre.networks import PENALTY, fit_regression, fuse_lstms, make_predictor, make_trainer, match_words
+from lcre.networks import (
+    PENALTY,
+    Workbench,
+    fit_regression,
+    fuse_lstms,
+    make_predictor,
+    make_trainer,
+    match_words,
+    seed_layers,
+)
 
 COLUMNS, UPSTREAM, DOWNSTREAM = 450, 150, 60  # 30 of padding
 WORDS = 2 * (11 * 64 + 3 * 256) + 2 * (5 * 64 + 256) + 6 * 3 * 64
@@ -121,7 +130,7 @@ def test_the_regression_is_not_taught_by_steps():
     model.compile(keras.optimizers.Adam(0.01))
     before = {weight.path: weight.numpy() for weight in model.weights}
     train = make_trainer(model, some_codes())
-    train(np.arange(6), np.linspace(0, 1, 6, dtype=np.float32))
+    train(np.arange(6), np.linspace(0, 1, 6, dtype=np.float32), 0.01)
     moved = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
     averages = {path for path in before if "moving_" in path}
     assert len(averages) == 8
@@ -141,9 +150,9 @@ def test_answers_are_taught_apart():
     both = keras.layers.Concatenate(name="taught")([right, blank])
     total = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False)(both)
     model = keras.Model(windows, total)
-    model.compile(keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(0.5))
     train = make_trainer(model, np.zeros((4, 2), np.uint8))  # AA, high: `right` says 18
-    loss, accuracy = train(np.arange(4), np.ones(4, np.float32))
+    loss, accuracy = train(np.arange(4), np.ones(4, np.float32), 1.0)
     # binary cross-entropy: log 2 of the blank one, next to nothing of the other; their mean
     assert float(loss) == pytest.approx(np.log(2) / 2, abs=1e-4)
     assert float(accuracy) == 1
@@ -158,13 +167,74 @@ def test_a_network_without_such_a_layer_is_trained_as_it_is():
 
     answer = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="zeros")
     model = keras.Sequential([keras.layers.Input((2, 4)), keras.layers.Flatten(), answer])
-    model.compile(keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(0.5))
     assert fit_regression(model, np.zeros((4, 2), np.uint8), np.array([1, 1, 1, 0])) == 0
     train = make_trainer(model, np.array([[3, 3], [0, 0], [0, 0], [0, 0], [0, 0]], np.uint8))
-    loss, accuracy = train(np.arange(1, 5), np.array([1, 1, 1, 0], np.float32))
+    loss, accuracy = train(np.arange(1, 5), np.array([1, 1, 1, 0], np.float32), 1.0)
     assert float(loss) == pytest.approx(np.log(2), abs=1e-6)
     assert float(accuracy) == 0.25  # 0.5 is not called high
     assert answer.kernel.numpy()[[0, 4], 0] == pytest.approx(0.25, abs=1e-6)  # 3/4 - 1/2 at each base
+
+
+def make_bench() -> Workbench:
+    """A dense layer behind dropout, so that random states take part."""
+    import keras
+
+    def build(columns, upstream, downstream):
+        layers = keras.layers
+        answer = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(3, "relu"), layers.Dense(1, "sigmoid")]
+        return keras.Sequential([layers.Input((columns, 4)), *answer])
+
+    return Workbench(lcre.Recipe(build, 1e-2, one_cycle=True), some_codes(8), UPSTREAM, DOWNSTREAM)
+
+
+def test_a_fold_learns_nothing_from_the_one_before_it(tmp_path):
+    """The same bits on a bench where another fold was trained; and from a checkpoint, with the optimizer's state."""
+    import keras
+
+    def train(bench, steps):
+        for step in steps:
+            seed_layers(bench.model, np.random.default_rng(step))
+            bench.train(np.arange(8), np.linspace(0, 1, 8, dtype=np.float32), 0.01 * (1 + step))
+
+    def state(bench):
+        kept = *bench.model.weights, *bench.model.optimizer.variables
+        return [variable.numpy().tolist() for variable in kept]
+
+    keras.utils.set_random_seed(1)
+    used = make_bench()
+    used.begin()
+    train(used, range(3))
+    keras.utils.set_random_seed(2)
+    used.begin()
+    train(used, range(2))
+    used.model.save(tmp_path / "model.keras")
+    train(used, [2])
+    keras.utils.set_random_seed(9)
+    fresh = make_bench()
+    keras.utils.set_random_seed(2)
+    fresh.begin()
+    train(fresh, range(3))
+    assert state(fresh) == state(used)
+    other = make_bench()
+    other.model.load_weights(tmp_path / "model.keras")
+    train(other, [2])
+    assert state(other) == state(used)
+
+
+def test_one_cycle_is_the_schedule_of_keras():
+    import keras
+
+    recipe = lcre.Recipe(None, learning_rate=2e-3, one_cycle=True)
+    for steps in (1, 4, 35, 1000):
+        warmup = max(steps // 5, 1)
+        theirs = keras.optimizers.schedules.CosineDecay(
+            2e-3 / 25, max(steps - warmup, 1), alpha=1e-3, warmup_target=2e-3, warmup_steps=warmup
+        )
+        ours = [recipe.find_rate(step, steps) for step in range(steps)]
+        assert ours == pytest.approx([float(theirs(step)) for step in range(steps)], abs=1e-9)
+    assert max(ours) == ours[200] == 2e-3
+    assert lcre.Recipe(None, learning_rate=1e-4).find_rate(7, 9) == 1e-4
 
 
 def test_ranks_are_taught_around_one_half():
