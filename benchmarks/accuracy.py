@@ -12,6 +12,7 @@ The k-mer regressions are fitted on the low and high genes that train; k and str
 chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and
 TES apart. Differences are tested by DeLong's paired test (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837, 1988)
 on the genes of all folds; each gene's placement is averaged over the seeds, so seeds are no further observations.
+"Seeds averaged" is the auROC of the mean log-odds: of one model made of several.
 
 A test gene has a close relative if at least 100 of its window's 24-mers stand, on either strand, in the windows that
 trained its fold: whole chromosomes are held out, so those are copies, not overlaps.
@@ -195,6 +196,7 @@ def first_reaching(epochs: dict, least: float) -> str:
 def print_tables(asked: argparse.Namespace) -> None:
     """Print what was measured, from the folds that are kept."""
     import numpy as np
+    from scipy.special import logit
 
     from lcre.scores import auroc, auroc_interval
 
@@ -223,16 +225,19 @@ def print_tables(asked: argparse.Namespace) -> None:
         return "-" if any(None in one for one in spent) else f"{np.mean([sum(one) for one in spent]):.0f} s"
 
     print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
-    print("| | seeds | auROC, mean (range) | 95 % interval, first seed | without close relatives | wall | CPU |")
-    print("|---|---|---|---|---|---|---|")
+    heads = "seeds", "auROC, mean (range)", "95 % interval, first seed", "without close relatives", "seeds averaged"
+    print("| | " + " | ".join([*heads, "wall", "CPU"]) + " |")
+    print("|---" * (len(heads) + 3) + "|")
     for name in [*models, "halves", "regions"]:
         areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
         alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in asked.seeds])
+        log_odds = [logit(np.clip(scores[name, seed], 1e-6, 1 - 1e-6)) for seed in asked.seeds]
+        averaged = auroc(targets, np.mean(log_odds, axis=0))
         low, high = auroc_interval(targets, scores[name, asked.seeds[0]], seed=1)
         spent = [spend(name, key) if name in models else "-" for key in ("seconds", "cpu_seconds")]
         kind = name if name in models else f"k-mers, {name}"
         spread = f"{np.mean(areas):.4f} ({min(areas):.4f} to {max(areas):.4f})"
-        cells = [kind, len(areas), spread, f"{low:.4f} to {high:.4f}", f"{alone:.4f}", *spent]
+        cells = [kind, len(areas), spread, f"{low:.4f} to {high:.4f}", f"{alone:.4f}", f"{averaged:.4f}", *spent]
         print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
     print("\n| difference in auROC | mean | 95 % interval | p |")

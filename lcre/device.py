@@ -38,6 +38,11 @@ def import_tensorflow():
         return tf, tf.config.list_physical_devices("GPU")
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use: on a shared machine often fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+
+
 def start_tensorflow() -> str:
     """Import TensorFlow for repeatable runs and return what it computes on, in words.
 
@@ -49,7 +54,7 @@ def start_tensorflow() -> str:
 
     tf.config.experimental.enable_op_determinism()
     if not gpus:
-        return f"CPU, {os.cpu_count()} cores{why_no_gpu(tf)}"
+        return f"CPU, {usable_cores()} cores{why_no_gpu(tf)}"
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
