@@ -1,0 +1,125 @@
+"""What the default network would give otherwise, from checkpoints, without training it again.
+
+`python benchmarks/afterwards.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV --seeds 1 2 3
+--runs FOLDER` looks into the runs that `benchmarks/accuracy.py` with the same arguments left in FOLDER and prints, for
+each way of answering, the difference in auROC to the answer as it is: on the chromosome that chooses the epoch (what a
+choice may go by) and on the held-out ones, mean and range over folds and seeds. Folds that are not there are left out.
+
+A shift moves the sequence of either half of a window by 3 or 6 columns, which keeps the reading frame, and fills up
+with unknown bases.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def shift(codes: np.ndarray, halves: tuple[slice, slice], by: int) -> np.ndarray:
+    """Return windows, base codes (n, columns), whose halves are moved by so many columns to the right."""
+    moved = codes.copy()
+    for half in halves:
+        moved[:, half] = np.roll(codes[:, half], by, axis=1)
+        moved[:, half][:, slice(0, by) if by > 0 else slice(by, None)] = 4
+    return moved
+
+
+def answer(checkpoints: list[Path], codes: np.ndarray, halves: tuple[slice, slice]) -> dict[str, np.ndarray]:
+    """Return the log-odds of windows by every way of answering; "as it is" is the last checkpoint's."""
+    import keras
+    import tensorflow as tf
+
+    from lcre.networks import BATCH
+    from lcre.trained import load_model
+
+    model = load_model(checkpoints[-1], codes.shape[1])
+    members = keras.Model(model.inputs, [model.get_layer("taught").output, model.get_layer("regression").output])
+
+    @tf.function(input_signature=[tf.TensorSpec((None, codes.shape[1]), tf.uint8)])
+    def forward(batch):
+        return members(tf.one_hot(batch, 4), training=False)
+
+    def ask(codes):
+        """Return the log-odds of the detectors, (n, detectors), and of the words, (n, 1)."""
+        parts = [forward(codes[at : at + BATCH]) for at in range(0, len(codes), BATCH)]
+        return [np.concatenate([part.numpy() for part in member]) for member in zip(*parts, strict=True)]
+
+    def total(detectors, words):
+        return detectors.mean(axis=1) + words[:, 0]
+
+    detectors, words = ask(codes)
+    found = {"as it is": total(detectors, words)}
+    found["detectors alone"], found["words alone"] = detectors.mean(axis=1), words[:, 0]
+    for share in (0.5, 0.75, 1.5):
+        found[f"words times {share}"] = total(detectors, share * words)
+    for number in range(detectors.shape[1]):
+        found[f"detector {number + 1} and words"] = total(detectors[:, [number]], words)
+    moved = {by: total(*ask(shift(codes, halves, by))) for by in (-6, -3, 3, 6)}
+    for reach in (3, 6):
+        kept = [found["as it is"], *(moved[by] for by in moved if abs(by) <= reach)]
+        found[f"mean of {len(kept)} shifts"] = np.mean(kept, axis=0)
+    weights, answers = [model.get_weights()], [found["as it is"]]
+    for count, checkpoint in enumerate(checkpoints[-2:-4:-1], 2):
+        model.load_weights(checkpoint)
+        weights.append(model.get_weights())
+        answers.append(total(*ask(codes)))
+        found[f"mean answer of the last {count} epochs"] = np.mean(answers, axis=0)
+    model.set_weights([np.mean(of_epochs, axis=0) for of_epochs in zip(*weights, strict=True)])
+    found["mean weights of the last 3 epochs"] = total(*ask(codes))
+    return found
+
+
+def main() -> int:
+    """Ask every finished fold and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", required=True, help="of the data set, such as yeast")
+    for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
+        parser.add_argument(name, required=True, help="as for lcre_classifier.py")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs")
+    asked = parser.parse_args()
+
+    from accuracy import load
+
+    import lcre_classifier as lcre
+    from lcre.device import start_tensorflow
+    from lcre.records import fold_folder
+    from lcre.scores import auroc
+
+    data, settings = load(asked, "motifs_and_words")
+    target = data.with_windows["target"].to_numpy()
+    halves = lcre.window_halves(settings)
+    start_tensorflow()
+    found: dict[str, list[tuple[float, float]]] = {}
+    for seed in asked.seeds:
+        settings.SEED = seed
+        for fold in lcre.make_folds(data, settings):
+            folder = fold_folder(asked.runs / fold.name / f"{asked.name}_motifs_and_words_{seed}", fold.name)
+            if not (folder / "predictions.csv").exists():
+                continue
+            print(f"{asked.name} seed {seed} fold {fold.name}", file=sys.stderr, flush=True)
+            checkpoints = sorted(folder.glob("epoch_models/*"), key=lambda path: int(path.stem.split("_")[-1]))
+            rows = np.concatenate([fold.validation, fold.test])
+            parts = slice(0, len(fold.validation)), slice(len(fold.validation), None)
+            for way, values in answer(checkpoints, data.windows[rows], halves).items():
+                areas = tuple(auroc(target[rows][part], values[part]) for part in parts)
+                found.setdefault(way, []).append(areas)
+    if not found:
+        raise SystemExit(f"no finished fold in {asked.runs}; run benchmarks/accuracy.py with the same arguments first")
+    usual = np.array(found.pop("as it is"))
+    print(f"| {asked.name}, {len(usual)} folds | choosing chromosome, mean (range) | held out, mean (range) |")
+    print("|---|---|---|")
+    print("| as it is, auROC | " + " | ".join(f"{area:.4f}" for area in usual.mean(axis=0)) + " |")
+    for way, areas in found.items():
+        more = (np.array(areas) - usual).T
+        cells = [f"{part.mean():+.4f} ({part.min():+.4f} to {part.max():+.4f})" for part in more]
+        print(f"| {way} | " + " | ".join(cells) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
