@@ -222,6 +222,25 @@ def test_a_fold_learns_nothing_from_the_one_before_it(tmp_path):
     assert state(other) == state(used)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])  # as on GPUs, where the loss is scaled
+def test_the_rate_is_that_of_the_step(precision):
+    """Adam's first step moves a weight by the learning rate, whatever its slope; at rate 0 nothing moves."""
+    import keras
+
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        bench = make_bench()
+    finally:
+        keras.mixed_precision.set_global_policy(before)
+    for rate in (0, 0.125):
+        bench.begin()
+        old = [weight.numpy() for weight in bench.model.trainable_weights]
+        bench.train(np.arange(8), np.ones(8, np.float32), rate)
+        moved = [abs(weight.numpy() - value) for weight, value in zip(bench.model.trainable_weights, old, strict=True)]
+        assert max(part.max() for part in moved) == pytest.approx(rate, rel=0.02)  # a hundredth of it is weight decay
+
+
 def test_one_cycle_is_the_schedule_of_keras():
     import keras
 
