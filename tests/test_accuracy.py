@@ -1,4 +1,4 @@
-"""benchmarks/accuracy.py: its test of a difference and its count of shared words, on cases known by hand."""
+"""benchmarks/accuracy.py and afterwards.py: differences, shared words and shifts, on cases known by hand."""
 
 import importlib.util
 from pathlib import Path
@@ -9,9 +9,16 @@ import pytest
 from lcre.scores import auroc
 
 ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location("accuracy", ROOT / "benchmarks" / "accuracy.py")
-accuracy = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(accuracy)
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+accuracy, afterwards = load("accuracy"), load("afterwards")
 
 
 def test_placements_by_hand():
@@ -87,3 +94,10 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=False)
     untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
     assert accuracy.read_kept(path) == untimed
+
+
+def test_a_shift_moves_each_half_and_leaves_the_padding():
+    codes, halves = np.array([[0, 1, 2, 4, 3, 2, 1]], np.uint8), (slice(0, 3), slice(4, 7))
+    assert afterwards.shift(codes, halves, 1).tolist() == [[4, 0, 1, 4, 4, 3, 2]]
+    assert afterwards.shift(codes, halves, -2).tolist() == [[2, 4, 4, 4, 1, 4, 4]]
+    assert codes.tolist() == [[0, 1, 2, 4, 3, 2, 1]]
