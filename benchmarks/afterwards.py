@@ -2,8 +2,9 @@
 
 `python benchmarks/afterwards.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV --seeds 1 2 3
 --runs FOLDER` looks into the runs that `benchmarks/accuracy.py` with the same arguments left in FOLDER and prints, for
-each way of answering, the difference in auROC to the answer as it is: on the chromosome that chooses the epoch (what a
-choice may go by) and on the held-out ones, mean and range over folds and seeds. Folds that are not there are left out.
+each way of answering, the difference in auROC to the last epoch's answer as it is: on the chromosome that chooses the
+epoch (what a choice may go by) and on the held-out ones, mean and range over folds and seeds. Folds that are not there
+are left out.
 
 A shift moves the sequence of either half of a window by 3 or 6 columns, which keeps the reading frame, and fills up
 with unknown bases.
