@@ -6,8 +6,8 @@ each way of answering, the difference in auROC to the last epoch's answer as it 
 epoch (what a choice may go by) and on the held-out ones, mean and range over folds and seeds. Folds that are not there
 are left out.
 
-A shift moves the sequence of either half of a window by 3 or 6 columns, which keeps the reading frame, and fills up
-with unknown bases.
+"5-mers too" solves the regression again, with 5-mers of each part of the window as well. A shift moves the sequence of
+either half of a window by 3 or 6 columns, which keeps the reading frame, and fills up with unknown bases.
 """
 
 import argparse
@@ -29,14 +29,35 @@ def shift(codes: np.ndarray, halves: tuple[slice, slice], by: int) -> np.ndarray
     return moved
 
 
-def answer(checkpoints: list[Path], codes: np.ndarray, halves: tuple[slice, slice]) -> dict[str, np.ndarray]:
-    """Return the log-odds of windows by every way of answering; "as it is" is the last checkpoint's."""
+def count_longer(model, parts: list[tuple[int, int]], length: int = 5, stretch: int = 1000):
+    """Return a network of the regression alone, not yet solved, on the model's words and longer ones of each part."""
+    import keras
+
+    from lcre.networks import count_words
+
+    longer = [count_words(model.inputs[0], *part, length, 1, stretch) for part in parts]
+    words = keras.layers.Concatenate()([model.get_layer("words").output, *longer])
+    regression = keras.layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression")
+    return keras.Model(model.inputs, regression(words))
+
+
+def answer(checkpoints: list[Path], codes: np.ndarray, taught: tuple, settings) -> dict[str, np.ndarray]:
+    """Return the log-odds of windows by every way of answering; "as it is" is the last checkpoint's.
+
+    Args:
+        checkpoints: of the fold, in the order of its epochs.
+        codes: of the windows asked for, uint8, (n, columns).
+        taught: codes and log-odds of the genes that train.
+        settings: of the run.
+    """
     import keras
     import tensorflow as tf
 
-    from lcre.networks import BATCH
+    import lcre_classifier as lcre
+    from lcre.networks import BATCH, fit_regression, make_predictor
     from lcre.trained import load_model
 
+    halves = lcre.window_halves(settings)
     model = load_model(checkpoints[-1], codes.shape[1])
     members = keras.Model(model.inputs, [model.get_layer("taught").output, model.get_layer("regression").output])
 
@@ -59,6 +80,9 @@ def answer(checkpoints: list[Path], codes: np.ndarray, halves: tuple[slice, slic
         found[f"words times {share}"] = total(detectors, share * words)
     for number in range(detectors.shape[1]):
         found[f"detector {number + 1} and words"] = total(detectors[:, [number]], words)
+    longer = count_longer(model, lcre.window_parts(codes.shape[1], settings.UPSTREAM, settings.DOWNSTREAM))
+    fit_regression(longer, *taught)
+    found["5-mers too"] = total(detectors, make_predictor(longer)(codes)[:, None])
     moved = {by: total(*ask(shift(codes, halves, by))) for by in (-6, -3, 3, 6)}
     for reach in (3, 6):
         kept = [found["as it is"], *(moved[by] for by in moved if abs(by) <= reach)]
@@ -93,7 +117,7 @@ def main() -> int:
 
     data, settings = load(asked, "motifs_and_words")
     target = data.with_windows["target"].to_numpy()
-    halves = lcre.window_halves(settings)
+    log_odds = lcre.rank_log_odds(data.with_windows["rank"].to_numpy())
     start_tensorflow()
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in asked.seeds:
@@ -106,7 +130,8 @@ def main() -> int:
             checkpoints = sorted(folder.glob("epoch_models/*"), key=lambda path: int(path.stem.split("_")[-1]))
             rows = np.concatenate([fold.validation, fold.test])
             parts = slice(0, len(fold.validation)), slice(len(fold.validation), None)
-            for way, values in answer(checkpoints, data.windows[rows], halves).items():
+            taught = data.windows[fold.taught], log_odds[fold.taught]
+            for way, values in answer(checkpoints, data.windows[rows], taught, settings).items():
                 areas = tuple(auroc(target[rows][part], values[part]) for part in parts)
                 found.setdefault(way, []).append(areas)
     if not found:

@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lcre_classifier as lcre
 from lcre.baselines import count_kmers
@@ -12,9 +14,11 @@ from lcre.networks import (
     Workbench,
     fit_regression,
     fuse_lstms,
+    kernel_gradient,
     make_predictor,
     make_trainer,
     match_words,
+    quicken_convolutions,
     seed_layers,
 )
 
@@ -305,3 +309,69 @@ def test_an_lstm_that_does_more_is_left_to_keras(options):
     model = make_reader(**options)
     fuse_lstms(model)
     assert ["inner_loop" in vars(layer) for layer in model.layers[1:3]] == [False, False]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 3),
+    columns=st.integers(1, 40),
+    channels=st.sampled_from([1, 3, 4, 12, 24, 30]),
+    filters=st.integers(1, 3),
+    width=st.integers(1, 15),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_gradient_of_a_kernel_is_the_sum_over_all_places(count, columns, channels, filters, width, seed):
+    random = np.random.default_rng(seed)
+    sequences = random.integers(-3, 4, (count, columns, channels)).astype(np.float32)  # so that sums are exact
+    upstream = random.integers(-3, 4, (count, columns, filters)).astype(np.float32)
+    before = (width - 1) // 2
+    padded = np.pad(sequences, [(0, 0), (before, width - 1 - before), (0, 0)])
+    expected = [np.einsum("ntc,ntf->cf", padded[:, place : place + columns], upstream) for place in range(width)]
+    assert np.array_equal(kernel_gradient(sequences, upstream, width), expected)
+
+
+def test_quickened_convolutions_answer_and_learn_as_keras_does(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    inputs = layers.Input((50, 4))
+    first = layers.Conv1D(5, 12, padding="same", use_bias=False)(inputs)
+    second = layers.Conv1D(3, 6, padding="same", activation="relu", bias_initializer="normal")(first)
+    model = keras.Model(inputs, layers.Conv1D(2, 1, padding="same", activation="tanh")(second))
+    windows = tf.constant(np.random.default_rng(1).normal(size=(3, 50, 4)).astype(np.float32))
+
+    def look():
+        with tf.GradientTape() as tape:
+            tape.watch(windows)
+            answers = model(windows)
+            loss = tf.reduce_sum(answers**2)
+        return [answers, *tape.gradient(loss, [windows, *model.trainable_weights])]
+
+    before = look()
+    quicken_convolutions(model)
+    after = look()
+    assert ["call" in vars(layer) for layer in model.layers] == [False, True, True, True]
+    assert len(before) == 7
+    for theirs, ours in zip(before, after, strict=True):
+        assert np.abs(theirs).max() > 0.01
+        assert ours.numpy() == pytest.approx(theirs.numpy(), abs=1e-4)
+    operations = {node.type for node in tf.function(look).get_concrete_function().graph.get_operations()}
+    assert not operations & {"Conv2DBackpropFilter", "_MklNativeConv2DBackpropFilter"}
+    model.save(tmp_path / "model.keras")
+    alone = keras.models.load_model(tmp_path / "model.keras")
+    assert alone(windows).numpy() == pytest.approx(before[0].numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"strides": 2}, {"dilation_rate": 2}, {"padding": "valid"}, {"trainable": False}, {"groups": 2}]
+)
+def test_a_convolution_that_does_more_is_left_to_keras(options):
+    import keras
+
+    model = keras.Sequential(
+        [keras.layers.Input((20, 4)), keras.layers.Conv1D(**{"padding": "same"} | options, filters=2, kernel_size=3)]
+    )
+    quicken_convolutions(model)
+    assert "call" not in vars(model.layers[0])
