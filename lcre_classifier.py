@@ -380,7 +380,8 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             validation, aside = able & (chromosome == chosen), chromosome == chosen
             few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
             if few.sum() < validation.sum() and both_classes(few):  # the others train, unless windows overlap
-                validation, aside = few, aside & (start < end[few].max() + 2 * settings.UPSTREAM)
+                reach = max(settings.UPSTREAM, settings.DOWNSTREAM)  # of a window, beyond its gene
+                validation, aside = few, aside & (start < end[few].max() + 2 * reach)
             train &= ~aside & ~np.isin(twins, twins[validation])
         if not both_classes(train):
             raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")

@@ -987,6 +987,9 @@ def write_learning(run: Run) -> str:
         text = "The epoch was chosen on the held-out genes themselves, so the auROC at the mark is optimistic."
     text += " All folds share their scales. Epochs count from 0."
     text += " Losses above the scale are drawn at its upper edge." if losses.max() > top else ""
+    if run.info.get("settings", {}).get("MODEL") == "motifs_and_words":
+        text += " This network's loss in training is that of its motif detectors on the rank of every gene, middle ones"
+        text += " too: it stays above .47 even for a perfect network, and does not compare with the other two."
     limit = max(10, min(200, CURVE_POINTS // (5 * len(run.folds))))
     pictures = [draw_learning(run, row, loss_range, auroc_range, limit) for _, row in run.folds.iterrows()]
     return section("Learning curves", paragraph(text), grid(*map(figure, pictures), css="multiples"))

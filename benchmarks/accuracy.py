@@ -14,8 +14,11 @@ TES apart. Differences are tested by DeLong's paired test (DeLong, DeLong and Cl
 on the genes of all folds; each gene's placement is averaged over the seeds, so seeds are no further observations.
 "Seeds averaged" is the auROC of the mean log-odds: of one model made of several.
 
+The test takes genes for independent of one another and the trained networks for given: relatives among the test genes
+make its p-values too small, and only several seeds show what another training would have given.
+
 A test gene has a close relative if at least 100 of its window's 24-mers stand, on either strand, in the windows that
-trained its fold: whole chromosomes are held out, so those are copies, not overlaps.
+trained its fold with any of the seeds: whole chromosomes are held out, so those are copies, not overlaps.
 """
 
 import argparse
@@ -30,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 WORD = 24  # bp: two windows of a genome hardly share one by chance
 RELATED = 100  # of about 3,000
+INPUTS = ("FASTA", "GTF", "TPM")
 
 
 def kept_file(asked: argparse.Namespace, model: str, seed: int, fold: str) -> Path:
@@ -60,8 +64,8 @@ def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
     Args:
         prefix: of the run's files.
         fold: its name.
-        path: of the file, gzip-compressed JSON: finished (date), seconds and cpu_seconds of the run, epochs (auROC on
-            the test genes and seconds of each) and probability (of each test gene).
+        path: of the file, gzip-compressed JSON: finished (date), inputs (their hashes), seconds and cpu_seconds of the
+            run, epochs (auROC on the test genes and seconds of each) and probability (of each test gene).
         timed: False leaves wall-clock seconds out.
     """
     import gzip
@@ -76,8 +80,9 @@ def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
     log = pd.read_csv(folder / "performance_log.csv")
     kept = {
         "finished": record["finished"],
+        "inputs": {name: record["inputs"][name]["sha256"] for name in INPUTS},
         "seconds": record["seconds"] if timed else None,
-        "cpu_seconds": record["cpu_seconds"],
+        "cpu_seconds": record.get("cpu_seconds"),
         "epochs": {"test_auROC": log["test_auROC"].tolist(), "seconds": log["seconds"].tolist() if timed else None},
         "probability": dict(zip(tested["gene_id"], tested["probability"].round(6), strict=True)),
     }
@@ -86,11 +91,17 @@ def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
         temporary.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
 
 
-def read_kept(path: Path) -> dict:
-    """Return what `keep` wrote."""
+def read_kept(path: Path, inputs: dict[str, str], epochs: int | None = None) -> dict:
+    """Return what `keep` wrote; end the program where it is of other inputs (name -> SHA-256) or numbers of epochs."""
     import gzip
 
-    return json.loads(gzip.decompress(path.read_bytes()))
+    kept = json.loads(gzip.decompress(path.read_bytes()))
+    if kept["inputs"] != inputs:
+        raise SystemExit(f"{path} is of other files; give another --name, or delete it to train it anew")
+    if epochs and len(kept["epochs"]["test_auROC"]) != epochs:
+        trained = len(kept["epochs"]["test_auROC"])
+        raise SystemExit(f"{path} has {trained} epochs, not {epochs}; delete it to train it anew")
+    return kept
 
 
 def placements(target, score):
@@ -198,15 +209,18 @@ def print_tables(asked: argparse.Namespace) -> None:
     import numpy as np
     from scipy.special import logit
 
+    import lcre_classifier as lcre
+    from lcre import records
     from lcre.scores import auroc, auroc_interval
 
-    names = asked.chromosomes.split(",")
+    names, models = asked.chromosomes.split(","), asked.models
+    inputs = {name: records.hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
+    epochs = {"published": asked.epochs or lcre.RECIPES["published"].epochs}
     kept = {
-        (model, seed, fold): read_kept(kept_file(asked, model, seed, fold))
-        for model, seed, fold in itertools.product(asked.models, asked.seeds, names)
+        (model, seed, fold): read_kept(kept_file(asked, model, seed, fold), inputs, epochs.get(model))
+        for model, seed, fold in itertools.product(models, asked.seeds, names)
     }
-    models = asked.models
-    scores, targets, folds, related = {}, None, None, None
+    scores, targets, folds, related = {}, None, None, []
     data, settings = load(asked, models[0])
     for seed in asked.seeds:
         frame = score_regressions(data, settings, seed)
@@ -215,7 +229,8 @@ def print_tables(asked: argparse.Namespace) -> None:
             scores[model, seed] = frame["gene_id"].map(found).to_numpy()
         for name in ("halves", "regions"):
             scores[name, seed] = frame[name].to_numpy()
-        targets, folds, related = frame["target"].to_numpy(), frame["fold"].to_numpy(), frame["related"].to_numpy()
+        targets, folds = frame["target"].to_numpy(), frame["fold"].to_numpy()
+        related.append(frame["related"].to_numpy())
     if any(np.isnan(score).any() for score in scores.values()):
         raise SystemExit(f"{asked.name}: a test gene has no score; were the folds trained on the same files?")
 
@@ -224,6 +239,7 @@ def print_tables(asked: argparse.Namespace) -> None:
         spent = [[kept[model, seed, fold][key] for fold in names] for seed in asked.seeds]
         return "-" if any(None in one for one in spent) else f"{np.mean([sum(one) for one in spent]):.0f} s"
 
+    related = np.any(related, axis=0)  # seeds differ in which genes of the larger class train
     print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
     heads = "seeds", "auROC, mean (range)", "95 % interval, first seed", "without close relatives", "seeds averaged"
     print("| | " + " | ".join([*heads, "wall", "CPU"]) + " |")

@@ -52,11 +52,16 @@ def measure(model_name: str, way: str) -> tuple[float, float]:
 def count_operations(model, whole: bool) -> int:
     """Return the floating-point operations of a training step for one window, two for each multiply-and-add.
 
-    Forward, the gradient of what is trained, and the gradient of every layer's input but the windows; of the whole
+    Forward, the gradient of what is trained, and the gradient of every layer's input that depends on it; of the whole
     network, or without the layers that are not trained.
     """
-    total = 0
+    import keras
+
+    total, dependent = 0, set()
     for layer in model.layers:
+        behind = any(id(tensor) in dependent for tensor in keras.tree.flatten(layer.input))
+        if behind or layer.trainable_weights:
+            dependent |= {id(tensor) for tensor in keras.tree.flatten(layer.output)}
         if not (whole or layer.trainable):
             continue
         kind, products = type(layer).__name__, 0
@@ -68,8 +73,7 @@ def count_operations(model, whole: bool) -> int:
             sides = [layer.forward_layer, layer.backward_layer] if kind == "Bidirectional" else [layer]
             kernels = [kernel for side in sides for kernel in (side.cell.kernel, side.cell.recurrent_kernel)]
             products = layer.input.shape[1] * sum(kernel.shape.num_elements() for kernel in kernels)
-        passes = 1 + layer.trainable + (layer.input is not model.inputs[0] and kind != "InputLayer")
-        total += 2 * products * passes
+        total += 2 * products * (1 + layer.trainable + behind)
     return total
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 BATCH = 64  # windows predicted at once: each takes some 4 MB on its way
-PENALTY = 2  # of the regression on words, as a multiple of the mean square of its scaled counts
+PENALTY = 2  # of the regression on words, as a multiple of a gene's sum of squared scaled counts, on average
 
 
 def match_words(length: int) -> list[np.ndarray]:
@@ -24,6 +24,8 @@ def match_words(length: int) -> list[np.ndarray]:
 
 def count_words(windows, begin: int, end: int, length: int, stride: int, size: int):
     """Return layers that count every word of a length in each stretch of a part of windows.
+
+    The first and the last stretch may be shorter: their counts are in proportion to a whole stretch's.
 
     Args:
         windows: one-hot, a Keras tensor, (n, columns, 4).
@@ -81,7 +83,7 @@ def fit_regression(model, codes: np.ndarray, log_odds: np.ndarray) -> int:
 def fuse_lstms(model) -> None:
     """Let a network's LSTMs take a whole sequence in one operation: same answers, same file, no loop over columns.
 
-    On CPUs Keras' own loop takes seconds to build, and keeps several cores from working at once. On GPUs Keras has one
+    On CPUs Keras' own loop takes seconds to build, and short windows train more slowly with it. On GPUs Keras has one
     operation of its own, and LSTMs that do more than Keras' default are left alone.
     """
     import keras

@@ -1,6 +1,7 @@
 """benchmarks/accuracy.py and afterwards.py: differences, shared words and shifts, on cases known by hand."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,16 @@ def test_difference_is_that_of_the_areas_and_its_error_that_of_delong():
 
 
 def test_under_no_difference_p_is_uniform():
-    """Two scores equally good by chance: p below .1 in about a tenth of the draws."""
+    """Two scores equally good by chance, and much alike: p below .1 in about a tenth of the draws.
+
+    A test that forgot that both are of the same genes would hardly ever give so little.
+    """
     random = np.random.default_rng(1)
     target = np.repeat([0, 1], 60)
-    draws = [[target + random.normal(0, 1.2, 120) for _ in range(2)] for _ in range(400)]
+    draws = []
+    for _ in range(400):
+        common = target + random.normal(0, 1.2, 120)
+        draws.append([common + random.normal(0, 0.4, 120) for _ in range(2)])
     p_values = np.array([accuracy.compare(target, [first], [second])["p"] for first, second in draws])
     assert 0.06 < np.mean(p_values < 0.1) < 0.145
     better = accuracy.compare(target, [target + random.normal(0, 0.3, 120)], [random.normal(0, 1, 120)])
@@ -76,7 +83,10 @@ def test_seconds_until_a_score_is_reached():
 def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
     folder = tmp_path / "runs" / "toy_model_I+II"
     folder.mkdir(parents=True)
-    (tmp_path / "runs" / "toy_run.json").write_text('{"finished": "today", "seconds": 30.5, "cpu_seconds": 50.0}')
+    inputs = {"FASTA": "f", "GTF": "g", "TPM": "t"}
+    record = {"finished": "today", "seconds": 30.5, "cpu_seconds": 50.0}
+    record["inputs"] = {name: {"sha256": value} for name, value in inputs.items()}
+    (tmp_path / "runs" / "toy_run.json").write_text(json.dumps(record))
     (folder / "predictions.csv").write_text(
         "gene_id,probability,kmer,gc\nNA,0.25,0.5,0.5\nmiddle,0.5,,\n7,0.1234567,0,0\n"
     )
@@ -84,16 +94,20 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
     path = tmp_path / "kept" / "toy_net_1_I+II.json.gz"
     expected = {
         "finished": "today",
+        "inputs": inputs,
         "seconds": 30.5,
         "cpu_seconds": 50.0,
         "epochs": {"test_auROC": [0.5, 0.75], "seconds": [10.5, 9.5]},
         "probability": {"NA": 0.25, "7": 0.123457},
     }
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=True)
-    assert accuracy.read_kept(path) == expected
+    assert accuracy.read_kept(path, inputs, 2) == expected
+    for other, epochs, reason in ((inputs | {"TPM": "u"}, None, "other files"), (inputs, 3, "has 2 epochs, not 3")):
+        with pytest.raises(SystemExit, match=reason):
+            accuracy.read_kept(path, other, epochs)
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=False)
     untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
-    assert accuracy.read_kept(path) == untimed
+    assert accuracy.read_kept(path, inputs) == untimed
 
 
 def test_a_shift_moves_each_half_and_leaves_the_padding():

@@ -42,9 +42,14 @@ def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle
 
 
 def settings(
-    chromosomes: str = "all", select_on: str = "validation", seed: int = 1, model: str = "motifs_and_words"
+    chromosomes: str = "all",
+    select_on: str = "validation",
+    seed: int = 1,
+    model: str = "motifs_and_words",
+    sizes: tuple[int, int] = (60, 0),
 ) -> SimpleNamespace:
-    return SimpleNamespace(CHROMOSOMES=chromosomes, SELECT_ON=select_on, SEED=seed, MODEL=model, UPSTREAM=60)
+    names = {"CHROMOSOMES": chromosomes, "SELECT_ON": select_on, "SEED": seed, "MODEL": model}
+    return SimpleNamespace(**names, UPSTREAM=sizes[0], DOWNSTREAM=sizes[1])
 
 
 def folds_of(data: lcre.Dataset, *args, **more) -> dict[str, lcre.Fold]:
@@ -211,12 +216,16 @@ def test_the_next_chromosome_chooses_the_epoch(held_out, chooses):
     assert chooses not in chromosomes_of(data, fold.train)
 
 
-def test_one_end_of_a_large_chromosome_chooses_and_the_other_trains():
-    """A gene each 100 bp, low, high and middle in turn; windows reach 60 bp beyond its 90: 210 bp on, none overlaps."""
+@pytest.mark.parametrize("sizes", [(60, 0), (0, 60)])
+def test_one_end_of_a_large_chromosome_chooses_and_the_other_trains(sizes):
+    """A gene each 100 bp, low, high and middle in turn; windows reach 60 bp beyond its 90: 210 bp on, none overlaps.
+
+    So far reaches the part before the TES, too, of a gene that is shorter than it.
+    """
     small, large = [LOW, HIGH] * 40, [LOW, HIGH, MIDDLE] * 400
     rows = [(name, t, True) for name, targets in (("I", small), ("II", large), ("III", small)) for t in targets]
     data = make_data(rows, ["I", "II", "III"])
-    fold = folds_of(data, "I")["I"]
+    fold = folds_of(data, "I", sizes=sizes)["I"]
     second = len(small) + np.arange(len(large))
     assert fold.validation.tolist() == [row for row in second if large[row - len(small)] != MIDDLE][: lcre.CHOOSE_ON]
     last = fold.validation[-1]
@@ -271,7 +280,7 @@ def test_organelles_neither_train_nor_are_held_out_unless_named():
     folds = folds_of(data)
     assert list(folds) == ["I", "II", "III", "IV", "V"]
     for fold in folds.values():
-        assert ORGANELLE not in chromosomes_of(data, np.concatenate([fold.train, fold.validation, fold.held_out]))
+        assert ORGANELLE not in chromosomes_of(data, np.concatenate([fold.taught, fold.validation, fold.held_out]))
     named = folds_of(data, f"I,{ORGANELLE}")[ORGANELLE]
     assert chromosomes_of(data, named.test) == {ORGANELLE}
     assert len(named.test) == 8
@@ -367,7 +376,7 @@ def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_choose_the_epoch()
     data.windows[twins] = data.windows[first]
     fold = folds_of(data)["I"]
     assert fold.validation_chromosome == "III"
-    assert not set(twins) & set(np.concatenate([fold.train, fold.validation]).tolist())
+    assert not set(twins) & set(np.concatenate([fold.taught, fold.validation]).tolist())
 
 
 def test_middle_genes_train_only_a_network_that_is_taught_ranks():

@@ -384,6 +384,15 @@ def test_learning_curves_mark_the_chosen_epoch(tmp_path):
     assert {"training", "validation", "held-out"} <= set(words)
 
 
+@pytest.mark.parametrize(("model", "told"), [("motifs_and_words", True), ("published", False)])
+def test_a_loss_on_ranks_is_explained(tmp_path, model, told):
+    prefix = make_run(tmp_path)
+    record = json.loads(Path(f"{prefix}_run.json").read_text())
+    record["settings"]["MODEL"] = model
+    Path(f"{prefix}_run.json").write_text(json.dumps(record))
+    assert ("on the rank of every gene" in report(prefix)[0]) == told
+
+
 def test_names_from_files_are_text_and_nothing_else(tmp_path):
     evil = "<script>alert(1)<&\"'\x1b"
     genes = FOUR.assign(chromosome="<i>&1", gene_id=["<b>a", "&b", '"c', "'d", "NA"])

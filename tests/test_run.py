@@ -211,6 +211,35 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, how):
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
 
 
+def test_expression_on_the_held_out_chromosome_makes_no_difference(finished, tmp_path):
+    """Shuffled among the genes of chromosome 2, it changes neither training nor the choice nor any answer there."""
+    folder, _ = finished
+    first, *lines = Path(small_table()).read_text().splitlines()
+    table = dict(line.split(",", 1) for line in lines)
+    held_out = [name for name in table if name.startswith("Demo2g")]
+    values = [table[name] for name in held_out]
+    table |= dict(zip(held_out, values[1:] + values[:1], strict=True))
+    (tmp_path / "moved.csv").write_text("\n".join([first, *map(",".join, table.items())]) + "\n")
+    done = train(tmp_path, "--chromosomes", "2", "--tpm", str(tmp_path / "moved.csv"))
+    assert done.returncode == 0, done.stderr
+
+    def read(folder: Path):
+        log = rows(folder / "demo_model_2/performance_log.csv")
+        assert len(log) == 3
+        logged = [{name: row[name] for name in row if name[:4] != "test" and name != "seconds"} for row in log]
+        answers = {row["gene_id"]: row for row in rows(folder / "demo_model_2/predictions.csv")}
+        probability = {name: row["probability"] for name, row in answers.items()}
+        baselines = {name: (row["kmer"], row["gc"]) for name, row in answers.items() if row["kmer"]}
+        return logged, probability, baselines, {row["test_loss"] for row in log}
+
+    before, after = read(folder), read(tmp_path)
+    assert after[:2] == before[:2]
+    both = set(before[2]) & set(after[2])
+    assert 10 < len(both) < len(before[2])
+    assert [after[2][name] for name in both] == [before[2][name] for name in both]
+    assert not before[3] & after[3]
+
+
 def test_other_settings_over_a_run_are_refused(finished):
     folder, _ = finished
     before = numbers(folder)

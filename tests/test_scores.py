@@ -162,9 +162,13 @@ def test_the_last_epoch_is_taken_unless_it_is_worse_by_more_than_chance(validati
 
 
 def test_standard_error_of_an_area():
-    """Hanley and McNeil's table III: 50 and 50 pictures, an area of .8: .045; one pair: that of a coin of .9."""
+    """Hanley and McNeil's table III: 50 and 50 pictures, an area of .8: .045; one pair: that of a coin of .9.
+
+    One low and five high genes: (.8 * .2 + 4 (.8 / 1.2 - .64)) / 5 = 4 / 75.
+    """
     assert scores.auroc_error(50, 50, 0.8) == pytest.approx(0.045, abs=6e-4)
     assert scores.auroc_error(1, 1) == pytest.approx(0.3)
+    assert scores.auroc_error(1, 5, 0.8) == pytest.approx((4 / 75) ** 0.5)
 
 
 def test_cells_of_the_log_are_empty_without_genes():
