@@ -531,6 +531,7 @@ class Recipe:
     steps: int = 700
     one_cycle: bool = False
     ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
+    branches: int = 1  # of the network, alike in work, to be computed side by side
 
     def count_steps(self, genes: int) -> int:
         """Return the steps of an epoch over this many genes."""
@@ -564,7 +565,7 @@ class Recipe:
 
 RECIPES = {
     "published": Recipe(build_published, learning_rate=1e-4, epochs=35),
-    "motifs_and_words": Recipe(build_motifs_and_words, learning_rate=2e-3, one_cycle=True, ranks=True),
+    "motifs_and_words": Recipe(build_motifs_and_words, learning_rate=2e-3, one_cycle=True, ranks=True, branches=2),
 }
 
 
@@ -691,7 +692,7 @@ def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleN
         return ""
     for fold, folder in zip(folds, folders, strict=True):
         write_roles(folder, fold, genes["gene_id"])
-    device = start_tensorflow()
+    device = start_tensorflow(recipe.branches)
     print(f"computing on {device}")
     steps = [recipe.count_steps(len(fold.taught)) for fold in waiting]
     bench = Workbench(recipe, data.windows, settings.UPSTREAM, settings.DOWNSTREAM)

@@ -4,8 +4,9 @@
 of its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
 
 ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, an LSTM in one
-operation, gradients of convolutions by matrix products, and of the network only what is taught. plain: the whole
-network and the same optimizer, one-hot float32 array given to `model.fit`. Other ways are ours but for what they name.
+operation, gradients of convolutions by matrix products, of the network only what is taught, its branches side by side.
+plain: the whole network and the same optimizer, one-hot float32 array given to `model.fit`. Other ways are ours but for
+what they name.
 
 The share is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and backward,
 as many as the mathematics asks for) a second, against those of a product of two float32 matrices of 2,048 x 2,048 in
@@ -32,6 +33,7 @@ WAYS = {  # way: what is unlike ours
     "ours, Keras' loop for LSTMs": {"fused": False},
     "ours, Keras' loop for LSTMs, XLA": {"fused": False, "xla": True},  # XLA knows no fused LSTM
     "ours, TensorFlow's gradients of convolutions": {"quickened": False},
+    "ours, every operation on all cores": {"branches": 1},
     "ours, batches of 32": {"batch": 32},
     "ours, batches of 128": {"batch": 128},
 }
@@ -101,7 +103,7 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     ours, unlike = way.startswith("ours"), WAYS[way]
     batch = unlike.get("batch", 64)
     if ours:
-        start_tensorflow()
+        start_tensorflow(unlike.get("branches", lcre.RECIPES[model_name].branches))
     import keras
     import tensorflow as tf
 

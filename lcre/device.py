@@ -43,12 +43,28 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
 
 
-def start_tensorflow() -> str:
+def share_cores(branches: int) -> None:
+    """Let a network's branches be computed side by side, each by its share of the cores, if TensorFlow has not started.
+
+    By itself it gives every operation all cores, and those of two branches wait for each other's threads. Who has set
+    TensorFlow's variables for this keeps what is set.
+    """
+    if min(branches, usable_cores()) < 2:
+        return
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(branches))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(usable_cores() // branches, 1)))
+
+
+def start_tensorflow(branches: int = 1) -> str:
     """Import TensorFlow for repeatable runs and return what it computes on, in words.
 
     With the same seed the same machine gives the same numbers. A GPU's memory is taken as needed, and its
     matrix products are done in float16 with float32 sums where the chip has units for it.
+
+    Args:
+        branches: of the network, alike in work; 1 where it is a chain.
     """
+    share_cores(branches)
     tf, gpus = import_tensorflow()
     import keras
 

@@ -219,3 +219,22 @@ def test_what_libraries_say_on_stderr_is_shown_when_they_fail(capfd):
     with pytest.raises(ImportError, match="broken"):
         load()
     assert capfd.readouterr().err == "no such library\n"
+
+
+@pytest.mark.parametrize(
+    ("branches", "cores", "threads"),
+    [(1, 8, {}), (2, 1, {}), (2, 2, ("2", "1")), (2, 8, ("2", "4")), (3, 4, ("3", "1"))],
+)
+def test_branches_share_the_cores(monkeypatch, branches, cores, threads):
+    monkeypatch.setattr(device, "usable_cores", lambda: cores)
+    monkeypatch.setattr(device.os, "environ", {})
+    device.share_cores(branches)
+    names = "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"
+    assert device.os.environ == (dict(zip(names, threads, strict=True)) if threads else {})
+
+
+def test_threads_set_by_the_user_stay(monkeypatch):
+    monkeypatch.setattr(device, "usable_cores", lambda: 8)
+    monkeypatch.setattr(device.os, "environ", {"TF_NUM_INTRAOP_THREADS": "3"})
+    device.share_cores(2)
+    assert device.os.environ["TF_NUM_INTRAOP_THREADS"] == "3"
