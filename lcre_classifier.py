@@ -61,7 +61,7 @@ SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosom
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "motifs_and_words"  # motifs_and_words, or published: the network of the LCRE description, layer by layer
-EPOCHS: int | None = None  # None: of the demo 7, else of the model (about 700 steps; published: 35)
+EPOCHS: int | None = None  # None: of the demo 7, else of the model: for 700 steps, 6 to 40; published: 35
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
 LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
