@@ -192,7 +192,7 @@ def main() -> int:
     asked.name = "search"
     data, settings = load(asked, "motifs_and_words")
     fold = lcre.make_folds(data, settings)[0]
-    start_tensorflow(2)
+    start_tensorflow(lcre.RECIPES["motifs_and_words"].branches)
     sizes = settings.UPSTREAM, settings.DOWNSTREAM
     print(f"| try ({asked.chromosomes} held out) | seed | auROC on {fold.validation_chromosome} | held out | seconds |")
     print("|---|---|---|---|---|")
