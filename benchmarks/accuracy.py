@@ -104,6 +104,18 @@ def read_kept(path: Path, inputs: dict[str, str], epochs: int | None = None) -> 
     return kept
 
 
+def read_all_kept(asked: argparse.Namespace) -> dict[tuple[str, int, str], dict]:
+    """Return what is kept of the folds asked for, by model, seed and fold; end the program where one is of others."""
+    import lcre_classifier as lcre
+    from lcre import records
+
+    inputs = {name: records.hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
+    epochs = {"published": asked.epochs or lcre.RECIPES["published"].epochs}
+    folds = itertools.product(asked.models, asked.seeds, asked.chromosomes.split(","))
+    paths = {one: kept_file(asked, *one) for one in folds}
+    return {one: read_kept(path, inputs, epochs.get(one[0])) for one, path in paths.items() if path.exists()}
+
+
 def placements(target, score):
     """Return of every high gene the share of low genes below it, and of every low gene that of high genes above it.
 
@@ -209,17 +221,10 @@ def print_tables(asked: argparse.Namespace) -> None:
     import numpy as np
     from scipy.special import logit
 
-    import lcre_classifier as lcre
-    from lcre import records
     from lcre.scores import auroc, auroc_interval
 
     names, models = asked.chromosomes.split(","), asked.models
-    inputs = {name: records.hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
-    epochs = {"published": asked.epochs or lcre.RECIPES["published"].epochs}
-    kept = {
-        (model, seed, fold): read_kept(kept_file(asked, model, seed, fold), inputs, epochs.get(model))
-        for model, seed, fold in itertools.product(models, asked.seeds, names)
-    }
+    kept = read_all_kept(asked)
     scores, targets, folds, related = {}, None, None, []
     data, settings = load(asked, models[0])
     for seed in asked.seeds:
@@ -310,6 +315,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, default=ROOT / "benchmarks/folds", help="folder of finished folds")
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
     asked = parser.parse_args()
+    read_all_kept(asked)  # what is of other files is said before hours of training
     for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
         train(asked, model, seed, fold)
     print_tables(asked)

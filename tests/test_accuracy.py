@@ -1,5 +1,6 @@
 """benchmarks/accuracy.py and afterwards.py: differences, shared words and shifts, on cases known by hand."""
 
+import gzip
 import importlib.util
 import json
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=False)
     untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
     assert accuracy.read_kept(path, inputs) == untimed
+
+
+def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    files = {name: tmp_path / name for name in ("fasta", "gtf", "tpm")}
+    for path in files.values():
+        path.write_text("")
+    kept = {"inputs": {"FASTA": "f", "GTF": "g", "TPM": "t"}, "epochs": {"test_auROC": [0.5]}}
+    (tmp_path / "toy_net_1_II.json.gz").write_bytes(gzip.compress(json.dumps(kept).encode()))
+    trained = []
+    monkeypatch.setattr(accuracy, "train", lambda *fold: trained.append(fold))
+    argv = ["accuracy.py", "--name", "toy", "--chromosomes", "I,II", "--models", "net", "--kept", str(tmp_path)]
+    argv += [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit, match="toy_net_1_II.json.gz is of other files"):
+        accuracy.main()
+    assert not trained
 
 
 def test_a_shift_moves_each_half_and_leaves_the_padding():
