@@ -2,15 +2,18 @@
 
 `python benchmarks/accuracy.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV
 --models motifs_and_words published --seeds 1 2 3 --runs FOLDER` trains every model with every seed by
-`lcre_classifier.py`, fold by fold, in FOLDER, and prints tables for RESULTS.md. It can be stopped: the same command
-goes on. Of a finished fold the probabilities of its test genes and its log are kept in `benchmarks/folds/`, and folds
-that are there are not trained again: the tables of RESULTS.md are printed from them within minutes, and a day's folds
-are added to those of the day before. A fold does not depend on which others are trained beside it; delete its file to
-train it anew.
+`lcre_classifier.py`, fold by fold, in FOLDER, and prints tables. The trainer's other flags (`--epochs`, `--upstream`,
+`--validation-genes` ...) can be given as well and hold for every model. Ctrl-C stops it, and the same command goes on.
+Of a finished fold the probabilities of its test genes and its log are kept, and folds that are there are not trained
+again: a day's folds are added to those of the day before. With `--kept benchmarks/folds` the tables of RESULTS.md are
+printed within minutes. A fold does not depend on which others are trained beside it; delete its file to train it anew.
 
 The k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
 chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and
-TES apart. Differences are tested by DeLong's paired test (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837, 1988)
+TES apart. words: the default network's own regression on counts of words by itself, solved in seconds. Within folds:
+the auROC of each fold, averaged over the test genes, where pooled ranks the genes of all folds together.
+
+Differences are tested by DeLong's paired test (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837, 1988)
 on the genes of all folds; each gene's placement is averaged over the seeds, so seeds are no further observations.
 "Seeds averaged" is the auROC of the mean log-odds: of one model made of several.
 
@@ -26,14 +29,19 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from lcre import InputError  # noqa: E402
+from lcre.command import run_script  # noqa: E402
+
 WORD = 24  # bp: two windows of a genome hardly share one by chance
 RELATED = 100  # of about 3,000
 INPUTS = ("FASTA", "GTF", "TPM")
+REGRESSIONS = {"words": "words alone", "regions": "k-mers, regions", "halves": "k-mers, halves"}
 
 
 def kept_file(asked: argparse.Namespace, model: str, seed: int, fold: str) -> Path:
@@ -42,30 +50,39 @@ def kept_file(asked: argparse.Namespace, model: str, seed: int, fold: str) -> Pa
 
 
 def train(asked: argparse.Namespace, model: str, seed: int, fold: str) -> None:
-    """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already."""
+    """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already.
+
+    Raises:
+        InputError: the trainer refused, or it failed.
+    """
     if kept_file(asked, model, seed, fold).exists():
         return
     name, runs = f"{asked.name}_{model}_{seed}", asked.runs / fold
     command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(runs)]
     command += ["--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--chromosomes", fold]
-    command += ["--model", model, "--seed", str(seed)]
-    if model == "published" and asked.epochs:
-        command += ["--epochs", str(asked.epochs)]
+    command += ["--model", model, "--seed", str(seed), *asked.flags]
     runs.mkdir(parents=True, exist_ok=True)
-    with open(runs / f"{name}.log", "a", encoding="utf-8") as log:
-        print(f"{name} {fold}: see {log.name}", file=sys.stderr, flush=True)
-        subprocess.run(command, stdout=log, check=True)
-    keep(runs / name, fold, kept_file(asked, model, seed, fold), not asked.untimed)
+    log = runs / f"{name}.log"
+    print(f"{name} {fold}: training; tail -f {log} shows how far", file=sys.stderr, flush=True)
+    with open(log, "a", encoding="utf-8") as file:
+        status = subprocess.run(command, stdout=file, stderr=file).returncode
+    if status == 130:
+        raise KeyboardInterrupt
+    if status:
+        last = log.read_text(encoding="utf-8").strip().split("\n")[-1]
+        raise InputError(f"{name} {fold} was not trained (exit status {status}): {last}; all it said is in {log}")
+    keep(runs / name, fold, kept_file(asked, model, seed, fold), asked.flags, not asked.untimed)
 
 
-def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
+def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> None:
     """Write what is kept of a finished fold.
 
     Args:
         prefix: of the run's files.
         fold: its name.
-        path: of the file, gzip-compressed JSON: finished (date), inputs (their hashes), seconds and cpu_seconds of the
-            run, epochs (auROC on the test genes and seconds of each) and probability (of each test gene).
+        path: of the file, gzip-compressed JSON: finished (date), inputs (their hashes), flags, seconds and cpu_seconds
+            of the run, epochs (auROC on the test genes and seconds of each) and probability (of each test gene).
+        flags: that were given to the trainer besides.
         timed: False leaves wall-clock seconds out.
     """
     import gzip
@@ -81,6 +98,7 @@ def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
     kept = {
         "finished": record["finished"],
         "inputs": {name: record["inputs"][name]["sha256"] for name in INPUTS},
+        "flags": flags,
         "seconds": record["seconds"] if timed else None,
         "cpu_seconds": record.get("cpu_seconds"),
         "epochs": {"test_auROC": log["test_auROC"].tolist(), "seconds": log["seconds"].tolist() if timed else None},
@@ -91,29 +109,27 @@ def keep(prefix: Path, fold: str, path: Path, timed: bool) -> None:
         temporary.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
 
 
-def read_kept(path: Path, inputs: dict[str, str], epochs: int | None = None) -> dict:
-    """Return what `keep` wrote; end the program where it is of other inputs (name -> SHA-256) or numbers of epochs."""
+def read_kept(path: Path, inputs: dict[str, str], flags: list[str]) -> dict:
+    """Return what `keep` wrote; raise InputError where it is of other inputs (name -> SHA-256) or flags."""
     import gzip
 
     kept = json.loads(gzip.decompress(path.read_bytes()))
     if kept["inputs"] != inputs:
-        raise SystemExit(f"{path} is of other files; give another --name, or delete it to train it anew")
-    if epochs and len(kept["epochs"]["test_auROC"]) != epochs:
-        trained = len(kept["epochs"]["test_auROC"])
-        raise SystemExit(f"{path} has {trained} epochs, not {epochs}; delete it to train it anew")
+        raise InputError(f"{path} is of other files; give another --name, or delete it to train it anew")
+    trained = kept.get("flags", [])
+    if trained != flags:
+        raise InputError(f"{path} was trained with flags {trained}, not {flags}; delete it to train it anew")
     return kept
 
 
 def read_all_kept(asked: argparse.Namespace) -> dict[tuple[str, int, str], dict]:
-    """Return what is kept of the folds asked for, by model, seed and fold; end the program where one is of others."""
-    import lcre_classifier as lcre
+    """Return what is kept of the folds asked for, by model, seed and fold; raise InputError where one is of others."""
     from lcre import records
 
     inputs = {name: records.hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
-    epochs = {"published": asked.epochs or lcre.RECIPES["published"].epochs}
     folds = itertools.product(asked.models, asked.seeds, asked.chromosomes.split(","))
     paths = {one: kept_file(asked, *one) for one in folds}
-    return {one: read_kept(path, inputs, epochs.get(one[0])) for one, path in paths.items() if path.exists()}
+    return {one: read_kept(path, inputs, asked.flags) for one, path in paths.items() if path.exists()}
 
 
 def placements(target, score):
@@ -167,25 +183,27 @@ def count_shared(windows, trained, word: int = WORD):
     return ((there[place] == value) & known).sum(axis=1)
 
 
-def load(asked: argparse.Namespace, model: str):
+def load(asked: argparse.Namespace, model: str, flags: Sequence[str] = ()):
     """Return data and settings as the trainer has them; `asked` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
     from lcre.settings import parse_settings, resolve_settings
 
     argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
-    argv += ["--chromosomes", asked.chromosomes]
+    argv += ["--chromosomes", asked.chromosomes, *flags]
     given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
     settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
     return lcre.load_data(settings), settings
 
 
 def score_regressions(data, settings, seed: int):
-    """Return the test genes of all folds: gene_id, fold, target, halves, regions, related (a frame)."""
+    """Return the test genes of all folds: gene_id, fold, target, halves, regions, words, related (a frame)."""
+    import keras
     import numpy as np
     import pandas as pd
 
     import lcre_classifier as lcre
     from lcre.baselines import kmer_baseline
+    from lcre.networks import fit_regression, make_predictor
 
     settings.SEED = seed  # it draws which genes of the larger class train
     folds = lcre.make_folds(data, settings)
@@ -194,6 +212,9 @@ def score_regressions(data, settings, seed: int):
     halves = lcre.window_halves(settings)
     cuts = lcre.window_parts(data.windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
     regions = [slice(*cut) for cut in cuts]
+    log_odds = lcre.rank_log_odds(genes["rank"].to_numpy())
+    network = lcre.build_motifs_and_words(data.windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
+    ask_words = make_predictor(keras.Model(network.inputs, network.get_layer("regression").output))
     parts = []
     for fold in folds:
         rows = fold.train, fold.validation, fold.test
@@ -201,13 +222,21 @@ def score_regressions(data, settings, seed: int):
         part["fold"] = fold.name
         part["halves"] = kmer_baseline(data.windows, halves, target, *rows)[0]
         part["regions"] = kmer_baseline(data.windows, regions, target, *rows)[0]
+        fit_regression(network, data.windows[fold.taught], log_odds[fold.taught])
+        part["words"] = 1 / (1 + np.exp(-ask_words(data.windows[fold.test])))
         part["related"] = count_shared(data.windows[fold.test], data.windows[fold.taught]) >= RELATED
         print(f"{settings.ORGANISM} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
-    if not np.isfinite(frame[["halves", "regions"]].to_numpy()).all():
-        raise SystemExit(f"{settings.ORGANISM}: a regression gave no number")
+    if not np.isfinite(frame[list(REGRESSIONS)].to_numpy()).all():
+        raise InputError(f"{settings.ORGANISM}: a regression gave no number")
     return frame
+
+
+def show_range(areas: Sequence[float]) -> str:
+    """Return the mean of an auROC over seeds, and behind it the lowest and the highest where there are several."""
+    spread = f" ({min(areas):.4f} to {max(areas):.4f})" if len(areas) > 1 else ""
+    return f"{sum(areas) / len(areas):.4f}{spread}"
 
 
 def first_reaching(epochs: dict, least: float) -> str:
@@ -221,75 +250,80 @@ def print_tables(asked: argparse.Namespace) -> None:
     import numpy as np
     from scipy.special import logit
 
+    from lcre.device import start_tensorflow
     from lcre.scores import auroc, auroc_interval
 
     names, models = asked.chromosomes.split(","), asked.models
     kept = read_all_kept(asked)
     scores, targets, folds, related = {}, None, None, []
-    data, settings = load(asked, models[0])
+    data, settings = load(asked, models[0], asked.flags)
+    start_tensorflow()
     for seed in asked.seeds:
         frame = score_regressions(data, settings, seed)
         for model in models:
             found = {gene: value for fold in names for gene, value in kept[model, seed, fold]["probability"].items()}
             scores[model, seed] = frame["gene_id"].map(found).to_numpy()
-        for name in ("halves", "regions"):
+        for name in REGRESSIONS:
             scores[name, seed] = frame[name].to_numpy()
         targets, folds = frame["target"].to_numpy(), frame["fold"].to_numpy()
         related.append(frame["related"].to_numpy())
     if any(np.isnan(score).any() for score in scores.values()):
-        raise SystemExit(f"{asked.name}: a test gene has no score; were the folds trained on the same files?")
+        raise InputError(f"{asked.name}: a test gene has no score; were the folds trained on the same files?")
 
     def spend(model: str, key: str) -> str:
         """Return the mean over seeds of the seconds of all folds."""
         spent = [[kept[model, seed, fold][key] for fold in names] for seed in asked.seeds]
         return "-" if any(None in one for one in spent) else f"{np.mean([sum(one) for one in spent]):.0f} s"
 
+    of_folds = {
+        (name, fold): [auroc(targets[folds == fold], scores[name, seed][folds == fold]) for seed in asked.seeds]
+        for name, fold in itertools.product([*models, *REGRESSIONS], dict.fromkeys(folds))
+    }
     related = np.any(related, axis=0)  # seeds differ in which genes of the larger class train
     print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
-    heads = "seeds", "auROC, mean (range)", "95 % interval, first seed", "without close relatives", "seeds averaged"
+    heads = "seeds", "auROC, mean (range)", "95 % interval, first seed", "within folds", "without close relatives"
+    heads = *heads, "seeds averaged"
     print("| | " + " | ".join([*heads, "wall", "CPU"]) + " |")
     print("|---" * (len(heads) + 3) + "|")
-    for name in [*models, "halves", "regions"]:
+    for name in [*models, *REGRESSIONS]:
         areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
+        within = sum(np.mean(of_folds[name, fold]) * np.mean(folds == fold) for fold in dict.fromkeys(folds))
         alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in asked.seeds])
         log_odds = [logit(np.clip(scores[name, seed], 1e-6, 1 - 1e-6)) for seed in asked.seeds]
         averaged = auroc(targets, np.mean(log_odds, axis=0))
         low, high = auroc_interval(targets, scores[name, asked.seeds[0]], seed=1)
         spent = [spend(name, key) if name in models else "-" for key in ("seconds", "cpu_seconds")]
-        kind = name if name in models else f"k-mers, {name}"
-        spread = f"{np.mean(areas):.4f} ({min(areas):.4f} to {max(areas):.4f})"
-        cells = [kind, len(areas), spread, f"{low:.4f} to {high:.4f}", f"{alone:.4f}", f"{averaged:.4f}", *spent]
+        cells = [REGRESSIONS.get(name, name), len(areas), show_range(areas), f"{low:.4f} to {high:.4f}"]
+        cells += [f"{within:.4f}", f"{alone:.4f}", f"{averaged:.4f}", *spent]
         print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
     print("\n| difference in auROC | mean | 95 % interval | p |")
     print("|---|---|---|---|")
-    for first, second in itertools.combinations([*models, "regions", "halves"], 2):
+    for first, second in itertools.combinations([*models, *REGRESSIONS], 2):
         found = compare(targets, *([scores[name, seed] for seed in asked.seeds] for name in (first, second)))
         interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
-        print(f"| {first} - {second} | {found['difference']:+.4f} | {interval} | {found['p']:.1g} |")
+        p_value = "< 1e-10" if found["p"] < 1e-10 else f"{found['p']:.1g}"
+        print(f"| {first} - {second} | {found['difference']:+.4f} | {interval} | {p_value} |")
 
-    print("\n| fold | genes | " + " | ".join(f"{name}" for name in [*models, "halves", "regions"]) + " |")
-    print("|---|---|" + "---|" * (len(models) + 2))
+    print("\n| fold | genes | " + " | ".join([*models, *REGRESSIONS]) + " |")
+    print("|---|---|" + "---|" * len([*models, *REGRESSIONS]))
     for fold in dict.fromkeys(folds):
-        here = folds == fold
-        cells = [
-            np.mean([auroc(targets[here], scores[name, seed][here]) for seed in asked.seeds])
-            for name in [*models, "halves", "regions"]
-        ]
-        print(f"| {fold} | {here.sum():,} | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
+        cells = [show_range(of_folds[name, fold]) for name in [*models, *REGRESSIONS]]
+        print(f"| {fold} | {(folds == fold).sum():,} | " + " | ".join(cells) + " |")
 
     seed = asked.seeds[0]
     if any(kept[model, seed, fold]["epochs"]["seconds"] is None for model in models for fold in names):
         print("\nThe first seed's folds were not timed.")
         return
-    print("\nFirst seed: seconds of training until the auROC on the test genes first was that of the k-mers, and that")
+    print(
+        "\nFirst seed: seconds of training until the auROC on the test genes first was that of a regression, and that"
+    )
     print("of the best epoch of another model\n")
-    print("| fold | model | its best epoch | k-mers, halves | k-mers, regions | others' best |")
-    print("|---|---|---|---|---|---|")
+    print("| fold | model | its best epoch | " + " | ".join(REGRESSIONS.values()) + " | others' best |")
+    print("|---|---|---|" + "---|" * (len(REGRESSIONS) + 1))
     for fold in dict.fromkeys(folds):
-        here = folds == fold
         logs = {model: kept[model, seed, fold]["epochs"] for model in models}
-        rivals = [auroc(targets[here], scores[name, seed][here]) for name in ("halves", "regions")]
+        rivals = [of_folds[name, fold][0] for name in REGRESSIONS]
         for model, log in logs.items():
             best = max(log["test_auROC"])
             others = [
@@ -302,24 +336,32 @@ def print_tables(asked: argparse.Namespace) -> None:
             print(f"| {fold} | {model} | {itself} | {reached} | {', '.join(others) or '-'} |")
 
 
-def main() -> int:
+def run(argv: Sequence[str]) -> None:
     """Train what is missing and print the tables."""
+    import lcre_classifier as lcre
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", required=True, help="of the data set, such as yeast")
     for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
-    parser.add_argument("--models", nargs="+", default=["motifs_and_words"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, help="of the published model, instead of its own 35")
-    parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs")
-    parser.add_argument("--kept", type=Path, default=ROOT / "benchmarks/folds", help="folder of finished folds")
+    networks = list(lcre.RECIPES)
+    parser.add_argument("--models", nargs="+", choices=networks, default=["motifs_and_words"], help="the default alone")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="1 2 3")
+    parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs: accuracy_runs")
+    parser.add_argument("--kept", type=Path, help="folder of finished folds: folds in that of the runs")
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
-    asked = parser.parse_args()
-    read_all_kept(asked)  # what is of other files is said before hours of training
+    asked, asked.flags = parser.parse_known_args(argv)
+    asked.kept = asked.kept or asked.runs / "folds"
+    load(asked, asked.models[0], asked.flags)  # what is wrong is said before hours of training
+    read_all_kept(asked)
     for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
         train(asked, model, seed, fold)
     print_tables(asked)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    return run_script(Path(__file__).name, run, argv, "finished folds are kept, and the same command goes on")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,16 @@ either half of a window by 3 or 6 columns, which keeps the reading frame, and fi
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from lcre import InputError  # noqa: E402
+from lcre.command import run_script  # noqa: E402
 
 
 def shift(codes: np.ndarray, halves: tuple[slice, slice], by: int) -> np.ndarray:
@@ -98,7 +102,7 @@ def answer(checkpoints: list[Path], codes: np.ndarray, taught: tuple, settings) 
     return found
 
 
-def main() -> int:
+def run(argv: Sequence[str]) -> None:
     """Ask every finished fold and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", required=True, help="of the data set, such as yeast")
@@ -106,7 +110,7 @@ def main() -> int:
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs")
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
 
     from accuracy import load
 
@@ -135,7 +139,7 @@ def main() -> int:
                 areas = tuple(auroc(target[rows][part], values[part]) for part in parts)
                 found.setdefault(way, []).append(areas)
     if not found:
-        raise SystemExit(f"no finished fold in {asked.runs}; run benchmarks/accuracy.py with the same arguments first")
+        raise InputError(f"no finished fold in {asked.runs}; run benchmarks/accuracy.py with the same arguments first")
     usual = np.array(found.pop("as it is"))
     print(f"| {asked.name}, {len(usual)} folds | choosing chromosome, mean (range) | held out, mean (range) |")
     print("|---|---|---|")
@@ -144,7 +148,11 @@ def main() -> int:
         more = (np.array(areas) - usual).T
         cells = [f"{part.mean():+.4f} ({part.min():+.4f} to {part.max():+.4f})" for part in more]
         print(f"| {way} | " + " | ".join(cells) + " |")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    return run_script(Path(__file__).name, run, argv, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from lcre.command import run_script  # noqa: E402
 
 BASE = {
     "detectors": 2,  # of motifs
@@ -173,16 +176,18 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     return {"validation": validation, "held out": held_out, "seconds": seconds}
 
 
-def main() -> int:
+def run(argv: Sequence[str]) -> None:
     """Train the tries and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--fasta", "--gtf", "--tpm"):
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
     parser.add_argument("--held-out", dest="chromosomes", required=True, help="chromosomes, such as IV+VII")
-    parser.add_argument("--tries", nargs="+", choices=list(TRIES), default=list(TRIES), metavar="TRY")
+    parser.add_argument(
+        "--tries", nargs="+", choices=list(TRIES), default=list(TRIES), metavar="TRY", help="; ".join(TRIES)
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--steps", type=int, default=800)
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
 
     from accuracy import load
 
@@ -200,7 +205,11 @@ def main() -> int:
         found = train(data, fold, sizes, SimpleNamespace(**BASE | TRIES[name]), asked.steps, seed)
         scores = f"{found['validation']:.4f} | {found['held out']:.4f} | {found['seconds']:.0f}"
         print(f"| {name} | {seed} | {scores} |", flush=True)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    return run_script(Path(__file__).name, run, argv, "rows that were printed are whole")
 
 
 if __name__ == "__main__":

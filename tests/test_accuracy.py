@@ -3,11 +3,14 @@
 import gzip
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lcre import InputError
 from lcre.scores import auroc
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,39 +95,63 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
         "gene_id,probability,kmer,gc\nNA,0.25,0.5,0.5\nmiddle,0.5,,\n7,0.1234567,0,0\n"
     )
     (folder / "performance_log.csv").write_text("epoch,test_auROC,seconds\n0,0.5,10.5\n1,0.75,9.5\n")
-    path = tmp_path / "kept" / "toy_net_1_I+II.json.gz"
+    path, flags = tmp_path / "kept" / "toy_net_1_I+II.json.gz", ["--epochs", "2"]
     expected = {
         "finished": "today",
         "inputs": inputs,
+        "flags": ["--epochs", "2"],
         "seconds": 30.5,
         "cpu_seconds": 50.0,
         "epochs": {"test_auROC": [0.5, 0.75], "seconds": [10.5, 9.5]},
         "probability": {"NA": 0.25, "7": 0.123457},
     }
-    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=True)
-    assert accuracy.read_kept(path, inputs, 2) == expected
-    for other, epochs, reason in ((inputs | {"TPM": "u"}, None, "other files"), (inputs, 3, "has 2 epochs, not 3")):
-        with pytest.raises(SystemExit, match=reason):
-            accuracy.read_kept(path, other, epochs)
-    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, timed=False)
+    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, flags, timed=True)
+    assert accuracy.read_kept(path, inputs, flags) == expected
+    for other, given, reason in ((inputs | {"TPM": "u"}, flags, "other files"), (inputs, [], "flags .*, not ")):
+        with pytest.raises(InputError, match=reason):
+            accuracy.read_kept(path, other, given)
+    accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, flags, timed=False)
     untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
-    assert accuracy.read_kept(path, inputs) == untimed
+    assert accuracy.read_kept(path, inputs, flags) == untimed
 
 
-def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, monkeypatch, capsys):
     files = {name: tmp_path / name for name in ("fasta", "gtf", "tpm")}
     for path in files.values():
         path.write_text("")
     kept = {"inputs": {"FASTA": "f", "GTF": "g", "TPM": "t"}, "epochs": {"test_auROC": [0.5]}}
-    (tmp_path / "toy_net_1_II.json.gz").write_bytes(gzip.compress(json.dumps(kept).encode()))
+    (tmp_path / "toy_published_1_II.json.gz").write_bytes(gzip.compress(json.dumps(kept).encode()))
     trained = []
+    monkeypatch.setattr(accuracy, "load", lambda *_: None)
     monkeypatch.setattr(accuracy, "train", lambda *fold: trained.append(fold))
-    argv = ["accuracy.py", "--name", "toy", "--chromosomes", "I,II", "--models", "net", "--kept", str(tmp_path)]
-    argv += [part for name, path in files.items() for part in (f"--{name}", str(path))]
-    monkeypatch.setattr("sys.argv", argv)
-    with pytest.raises(SystemExit, match="toy_net_1_II.json.gz is of other files"):
-        accuracy.main()
+    argv = ["--name", "toy", "--chromosomes", "I,II", "--models", "published", "--kept", str(tmp_path)]
+    assert accuracy.main([*argv, *(part for name, path in files.items() for part in (f"--{name}", str(path)))]) == 2
+    assert "toy_published_1_II.json.gz is of other files" in capsys.readouterr().err
     assert not trained
+
+
+def test_one_command_trains_compares_and_refuses(tmp_path):
+    """The demo with windows of 100 columns: each network and regression has a row, finished folds are not repeated."""
+    demo = ROOT / "data/demo"
+    command = [sys.executable, str(ROOT / "benchmarks/accuracy.py"), "--name", "small", "--seeds", "1"]
+    command += ["--fasta", str(demo / "demo.fa.gz"), "--gtf", str(demo / "demo.gtf.gz")]
+    command += ["--tpm", str(demo / "demo_tpm.csv"), "--runs", str(tmp_path)]
+    command += ["--upstream", "30", "--downstream", "10", "--epochs", "1", "--chromosomes"]
+    first, again, wrong = (
+        subprocess.run([*command, more], capture_output=True, text=True, check=False) for more in ("2", "2", "banana")
+    )
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert first.stdout == again.stdout
+    assert "training" in first.stderr
+    assert "training" not in again.stderr
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in first.stdout.split("\n\n")[1].splitlines()}
+    assert [*rows][2:] == ["motifs_and_words", "words alone", "k-mers, regions", "k-mers, halves"]
+    pooled, within = float(rows["words alone"][2]), float(rows["words alone"][4])
+    assert pooled == within  # there is one fold
+    assert pooled > 0.55
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert "banana" in wrong.stderr
 
 
 def test_a_shift_moves_each_half_and_leaves_the_padding():
