@@ -376,7 +376,7 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             able, order = train & labelled & scorable, ring[after:] + ring[:after]
             chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
-                raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; try SELECT_ON test")
+                raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; hold out fewer")
             validation, aside = able & (chromosome == chosen), chromosome == chosen
             few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
             if few.sum() < validation.sum() and both_classes(few):  # the others train, unless windows overlap
@@ -646,7 +646,7 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, fold
         records.copy_file(models / f"model_epoch_{best}.keras", folder / "best_model.keras")
         records.append_row(log_file, row)  # last: an epoch without its row is done again
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
-        scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (best: epoch {best})"
+        scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {best})"
         watch.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {watch.time_left()}"
         )

@@ -352,7 +352,7 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
     asked, asked.flags = parser.parse_known_args(argv)
     asked.kept = asked.kept or asked.runs / "folds"
-    load(asked, asked.models[0], asked.flags)  # what is wrong is said before hours of training
+    lcre.make_folds(*load(asked, asked.models[0], asked.flags))  # what is wrong is said before hours of training
     read_all_kept(asked)
     for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
         train(asked, model, seed, fold)

@@ -383,7 +383,13 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
             names = ["", *names]  # R's write.table leaves the ids' column without a name
         text = first + file.read()
     if not text.strip():
-        raise InputError(f"TPM: {path} has a header and no genes")
+        raise InputError(f"TPM: {path} has a header and no genes; copy or export it again")
+    numbers = pd.to_numeric(pd.Series(names[1:], dtype=str), errors="coerce")
+    if np.isfinite(numbers).all() and (numbers % 1).any():  # whole numbers may be names of samples
+        raise InputError(
+            f"TPM: the first line of {path} holds numbers ({examples(names[1:])}), no names of columns; put a line "
+            "such as gene_id,sample1 in front"
+        )
     try:  # names such as NA and null are gene ids, so nothing is taken as missing here
         table = pd.read_csv(
             io.StringIO(text), sep=delimiter, header=None, names=clean_header(names), dtype=str, keep_default_na=False

@@ -122,7 +122,8 @@ def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, m
     kept = {"inputs": {"FASTA": "f", "GTF": "g", "TPM": "t"}, "epochs": {"test_auROC": [0.5]}}
     (tmp_path / "toy_published_1_II.json.gz").write_bytes(gzip.compress(json.dumps(kept).encode()))
     trained = []
-    monkeypatch.setattr(accuracy, "load", lambda *_: None)
+    monkeypatch.setattr(accuracy, "load", lambda *_: ())
+    monkeypatch.setattr("lcre_classifier.make_folds", lambda *_: [])
     monkeypatch.setattr(accuracy, "train", lambda *fold: trained.append(fold))
     argv = ["--name", "toy", "--chromosomes", "I,II", "--models", "published", "--kept", str(tmp_path)]
     assert accuracy.main([*argv, *(part for name, path in files.items() for part in (f"--{name}", str(path)))]) == 2

@@ -556,6 +556,8 @@ def test_another_column(tmp_path):
         ("gene_id,logMaxTPM\nA,1\nB,2\n A ,3\n", "1 gene ids stand twice in "),
         ("gene_id,logMaxTPM\nNA,1\nNA,3\n", "'NA'"),
         ("gene_id,logMaxTPM\nA,1\n,3\n", "no gene id"),
+        ("A,53.8,1e2\nB,7,8\n", "holds numbers ('53.8', '1e2'), no names of columns"),
+        ("A\t0.5\nB\t7\n", "holds numbers ('0.5'), no names of columns"),
         ("gene_id,logMaxTPM\nA,1\nB,2,7\n", "is not a table"),
         ('gene_id,logMaxTPM\n"A,1\nB,2\n', "is not a table"),
         ("gene_id,name\nA,x\nB,y\n", "neither a column 'logMaxTPM' nor numeric"),
