@@ -38,6 +38,10 @@ DEFAULTS = {  # of the trainer; a run that records its own `defaults` overrides 
     "LOW_PERCENTILE": 25,
     "HIGH_PERCENTILE": 75,
     "SELECT_ON": "validation",
+    "MODEL": "motifs_and_words",
+    "EPOCHS": None,
+    "BATCH_SIZE": None,
+    "LEARNING_RATE": None,
     "JOBS": 1,
     "SCHEDULER": None,
     "SAVED_MODELS": "saved_models",
@@ -1072,7 +1076,7 @@ def write_run(run: Run) -> str:
     defaults = {**DEFAULTS, **info["defaults"]}
     settings = {str(name): plain(value) for name, value in info["settings"].items()}
     differing = [
-        f"{name} {value} (default {defaults[name]})"
+        f"{name} {value} (default {'that of the model' if defaults[name] is None else defaults[name]})"
         for name, value in settings.items()
         if name in defaults and name not in INPUT_SETTINGS and value != plain(defaults[name])
     ]

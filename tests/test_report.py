@@ -442,9 +442,10 @@ def test_funnel_and_reasons(tmp_path):
 
 
 def test_only_settings_that_differ_are_said_to_differ(tmp_path):
-    settings = {"UPSTREAM": 500, "DOWNSTREAM": 500, "LOW_PERCENTILE": 25.0, "CHROMOSOMES": "", "SEED": 7}
+    settings = {"UPSTREAM": 500, "DOWNSTREAM": 500, "LOW_PERCENTILE": 25.0, "CHROMOSOMES": "", "SEED": 7, "EPOCHS": 2}
+    settings |= {"MODEL": "motifs_and_words", "BATCH_SIZE": None}
     _, text = report(make_run(tmp_path / "a", genes=FOUR, settings=settings))
-    assert "Not the default UPSTREAM 500 (default 1000) All settings" in text
+    assert "Not the default UPSTREAM 500 (default 1000); EPOCHS 2 (default that of the model) All settings" in text
     _, text = report(make_run(tmp_path / "b", genes=FOUR, settings={"UPSTREAM": 1000}))
     assert "Not the default nothing, apart from the data All settings" in text
 
