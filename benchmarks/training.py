@@ -6,7 +6,7 @@ of its own, on random windows of 3,020 columns, and prints medians and the ratio
 ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, an LSTM in one
 operation, gradients of convolutions by matrix products, of the network only what is taught, its branches side by side.
 plain: the whole network and the same optimizer, one-hot float32 array given to `model.fit`. Other ways are ours but for
-what they name.
+what they name; XLA's steps are not repeatable.
 
 The share is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and backward,
 as many as the mathematics asks for) a second, against those of a product of two float32 matrices of 2,048 x 2,048 in
@@ -97,13 +97,17 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     import numpy as np
 
     import lcre_classifier as lcre
-    from lcre.device import start_tensorflow
+    from lcre.device import import_tensorflow, share_cores, start_tensorflow
     from lcre.networks import fuse_lstms, make_trainer, quicken_convolutions
 
     ours, unlike = way.startswith("ours"), WAYS[way]
     batch = unlike.get("batch", 64)
-    if ours:
-        start_tensorflow(unlike.get("branches", lcre.RECIPES[model_name].branches))
+    branches = unlike.get("branches", lcre.RECIPES[model_name].branches)
+    if unlike.get("xla"):  # knows no repeatable gradient of max-pooling
+        share_cores(branches)
+        import_tensorflow()
+    elif ours:
+        start_tensorflow(branches)
     import keras
     import tensorflow as tf
 
