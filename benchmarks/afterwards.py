@@ -39,8 +39,10 @@ def count_longer(model, parts: list[tuple[int, int]], length: int = 5, stretch: 
 
     from lcre.networks import count_words
 
-    longer = [count_words(model.inputs[0], *part, length, 1, stretch) for part in parts]
-    words = keras.layers.Concatenate()([model.get_layer("words").output, *longer])
+    windows = keras.layers.Input(model.input_shape[1:])
+    counts = [count_words(windows, *part, length, 1, stretch) for part in parts]
+    longer = keras.Model(windows, keras.layers.Concatenate()(counts), name="longer")  # names of its own
+    words = keras.layers.Concatenate(name="all_words")([model.get_layer("words").output, longer(model.inputs[0])])
     regression = keras.layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression")
     return keras.Model(model.inputs, regression(words))
 

@@ -160,3 +160,27 @@ def test_a_shift_moves_each_half_and_leaves_the_padding():
     assert afterwards.shift(codes, halves, 1).tolist() == [[4, 0, 1, 4, 4, 3, 2]]
     assert afterwards.shift(codes, halves, -2).tolist() == [[2, 4, 4, 4, 1, 4, 4]]
     assert codes.tolist() == [[0, 1, 2, 4, 3, 2, 1]]
+
+
+def test_longer_words_join_those_of_a_network_from_a_file(tmp_path):
+    """Its layers have the names that new ones would get. A window of A alone: each part holds AAAAA at every place."""
+    import keras
+
+    import lcre_classifier as lcre
+
+    columns, upstream, downstream = 100, 30, 10
+    lcre.build_motifs_and_words(columns, upstream, downstream).save(tmp_path / "model.keras")
+    keras.backend.clear_session()  # as in a new process
+    model = keras.models.load_model(tmp_path / "model.keras")
+    parts = lcre.window_parts(columns, upstream, downstream)
+    longer = afterwards.count_longer(model, parts)
+    counts = keras.Model(longer.inputs, longer.get_layer("regression").input)
+    few = model.get_layer("words").output.shape[1]
+    found = counts([lcre.one_hot(np.zeros((1, columns), np.uint8)).astype("float32")]).numpy()[0]
+    assert len(found) == few + 4 * 4**5
+    assert {place - few: count for place, count in enumerate(found) if count and place >= few} == {
+        0: 26,
+        1024: 6,
+        2048: 6,
+        3072: 26,
+    }
