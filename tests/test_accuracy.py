@@ -1,6 +1,5 @@
 """benchmarks/accuracy.py and afterwards.py: differences, shared words and shifts, on cases known by hand."""
 
-import gzip
 import importlib.util
 import json
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import pack
 
 from lcre import InputError
 from lcre.scores import auroc
@@ -120,7 +120,7 @@ def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, m
     for path in files.values():
         path.write_text("")
     kept = {"inputs": {"FASTA": "f", "GTF": "g", "TPM": "t"}, "epochs": {"test_auROC": [0.5]}}
-    (tmp_path / "toy_published_1_II.json.gz").write_bytes(gzip.compress(json.dumps(kept).encode()))
+    (tmp_path / "toy_published_1_II.json.gz").write_bytes(pack(json.dumps(kept).encode()))
     trained = []
     monkeypatch.setattr(accuracy, "load", lambda *_: ())
     monkeypatch.setattr("lcre_classifier.make_folds", lambda *_: [])

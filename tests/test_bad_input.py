@@ -1,6 +1,5 @@
 """Whatever is wrong with the input: one line that says so, exit status 2, nothing written."""
 
-import gzip
 import pickle
 import struct
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import pack
 
 import lcre_classifier
 
@@ -87,7 +87,7 @@ def test_missing_empty_folder_and_png(species, capsys, name):
     assert "is empty" in refuse(species, capsys)
     path.write_bytes(png())
     assert str(path) in refuse(species, capsys)
-    path.write_bytes(gzip.compress(content)[:-20])
+    path.write_bytes(pack(content)[:-20])
     assert "gzip" in refuse(species, capsys)
     path.unlink()
     assert "no file" in refuse(species, capsys)

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import gzip
 import importlib.util
 import os
 import random
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from builders import pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,8 +124,8 @@ def server(monkeypatch):
     monkeypatch.setattr(fetch, "TIMEOUT", 5.0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     state = Server()
-    state.add(FASTA_URL, gzip.compress(GENOME, 6, mtime=0))
-    state.add(GTF_URL, gzip.compress(ANNOTATION, 6, mtime=0))
+    state.add(FASTA_URL, pack(GENOME))
+    state.add(GTF_URL, pack(ANNOTATION))
     state.list_sums()
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listener.daemon_threads = True
@@ -271,7 +271,7 @@ def test_server_that_ignores_ranges_and_always_breaks_off_is_given_up(server, tm
 def test_file_changed_on_the_server(server, tmp_path, monkeypatch):
     begin(server, tmp_path, monkeypatch)
     changed = GENOME.replace(b"A", b"T")
-    server.add(FASTA_URL, gzip.compress(changed), etag='"two"')
+    server.add(FASTA_URL, pack(changed), etag='"two"')
     server.list_sums()
     assert run(server, tmp_path) == 0
     assert server.asked(FASTA_URL) == [("bytes=30000-", 200)]
@@ -419,7 +419,7 @@ def test_damaged_gzip(server, tmp_path, capsys, damage):
         "cut": packed[:middle],
         "flip": packed[:middle] + bytes([packed[middle] ^ 255]) + packed[middle + 1 :],
         "text": b"<html>please log in</html>",
-        "empty inside": gzip.compress(b""),
+        "empty inside": pack(b""),
     }[damage]
     server.list_sums()  # the server lists the damaged file: only gzip can tell
     assert run(server, tmp_path) == 2

@@ -1,6 +1,5 @@
 """Reading of FASTA, GTF, GFF3, expression tables and gene lists; bridging of names."""
 
-import gzip
 import math
 import os
 import pickle
@@ -8,7 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from builders import PNG, REALDATA, bgzf, cut_gzip, one_line, write
+from builders import PNG, REALDATA, bgzf, cut_gzip, one_line, pack, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,8 +37,8 @@ def read_genome(path) -> dict[str, str]:
         b"\xef\xbb\xbf" + GENOME,
         b"\n\n" + GENOME + b"\n\n\n",
         GENOME.replace(b"\n>", b"\n\n>"),
-        gzip.compress(GENOME),
-        gzip.compress(GENOME[:30]) + gzip.compress(GENOME[30:]),
+        pack(GENOME),
+        pack(GENOME[:30]) + pack(GENOME[30:]),
         bgzf(GENOME),
         bgzf(GENOME[:13], GENOME[13:41], GENOME[41:]),
         bgzf(GENOME.replace(b"\n", b"\r\n")),
@@ -98,7 +97,7 @@ def test_genome_is_what_was_written(tmp_path_factory, records, width, end, packe
     for number, sequence in enumerate(records):
         lines = [sequence[i : i + width] for i in range(0, len(sequence), width)]
         text += end.join([f">{number} x", *lines]) + end
-    content = gzip.compress(text.encode()) if packed else text.encode()
+    content = pack(text.encode()) if packed else text.encode()
     code = {"A": "0", "C": "1", "G": "2", "T": "3", "U": "3"}
     expected = {str(n): "".join(code.get(base.upper(), "4") for base in s) for n, s in enumerate(records)}
     assert read_genome(write(tmp_path_factory.mktemp("fasta") / "g.fa", content)) == expected
@@ -159,11 +158,11 @@ def test_an_index_beside_the_genome_is_not_trusted(tmp_path, age, index):
         (b"gene_id,logMaxTPM\nA,1\n", "does not begin with '>'"),
         (b"ACGT\n>a\nACGT\n", "does not begin with '>'"),
         (cut_gzip(GENOME * 50), "damaged gzip"),
-        (gzip.compress(GENOME)[:15], "damaged gzip"),
+        (pack(GENOME)[:15], "damaged gzip"),
         (bgzf(GENOME)[:60], "damaged gzip"),
         (b"\x1f\x8b and no gzip at all", "damaged gzip"),
-        (gzip.compress(b""), "holds nothing"),
-        (gzip.compress(PNG), "does not begin with '>'"),
+        (pack(b""), "holds nothing"),
+        (pack(PNG), "does not begin with '>'"),
         (b">a\nACGT\n>b\nAC\n>a\nGG\n", "two records named 'a'"),
         (b">\nACGT\n", "without a name"),
     ],
@@ -251,7 +250,7 @@ ENSEMBL_GENES = {
     "pack",
     [
         str.encode,
-        lambda text: gzip.compress(text.encode()),
+        lambda text: pack(text.encode()),
         lambda text: bgzf(text.encode()[:99], text.encode()[99:]),
         lambda text: text.replace("\n", "\r\n").encode(),
         lambda text: text.rstrip("\n").encode(),
@@ -409,7 +408,7 @@ def test_gene_ids_agree_with_the_table(tmp_path):
         (line(feature="exon", attributes='gene_id "A";'), "no line with the feature 'gene'"),
         (PNG, "no line with the feature 'gene'"),
         (GENOME, "is a FASTA"),
-        (gzip.compress(GENOME), "is a FASTA"),
+        (pack(GENOME), "is a FASTA"),
         (cut_gzip("".join(ENSEMBL_GTF).encode()), "damaged gzip"),
         (gtf("A", start="1.5"), "line 1"),
         (gtf("A", start="²"), "line 1"),
@@ -466,7 +465,7 @@ PLAIN_TABLE = "gene_id,s1,text,logMaxTPM\nG1,3,high,0.5\n0012,4,low,-2\nNA,5,,1e
         PLAIN_TABLE.removeprefix("gene_id,"),
         '"s1"\t"text"\t"logMaxTPM"\n"G1"\t3\t"high"\t0.5\n"0012"\t4\t"low"\t-2\n"NA"\t5\t""\t1e-3\n',
         'gene_id,s1,text,logMaxTPM\n"G1",3,"high, and on\ntwo lines",0.5\n"0012",4,low,-2\nNA,5,,1e-3\n',
-        gzip.compress(PLAIN_TABLE.encode()),
+        pack(PLAIN_TABLE.encode()),
         bgzf(PLAIN_TABLE.encode()),
     ],
     ids=[
@@ -546,7 +545,7 @@ def test_another_column(tmp_path):
     [
         ("", "is empty"),
         (PNG, "t.csv"),
-        (gzip.compress(PNG), "t.csv"),
+        (pack(PNG), "t.csv"),
         (cut_gzip(PLAIN_TABLE.encode() * 9), "damaged gzip"),
         ("gene_id\nA\nB\n", "one column"),
         ("gene_id logMaxTPM\nA 1\n", "one column"),
@@ -631,7 +630,7 @@ def read_list(tmp_path, name, content, key=None):
         ("g.tsv", "x\tgene_id\n1\tA\n2\t0012\n3\tNA\n"),
         ("g.txt", "# comment\n\nA\n  0012\n  # more\nNA\nA\n"),
         ("g.txt", "gene_id\nA\n0012\nNA"),
-        ("g.txt", gzip.compress(b"A\n0012\nNA\n")),
+        ("g.txt", pack(b"A\n0012\nNA\n")),
         ("g.pickle", pickle.dumps({"ara": ["A", "0012", "NA"]})),
         ("g.pkl", pickle.dumps(["A", "0012", "NA", "A"])),
         ("g.pickle", pickle.dumps({"ara": np.array(["A", "0012", "NA"])})),
@@ -668,7 +667,7 @@ def test_gene_list_of_a_pickle_by_key(tmp_path, kind):
         ("g.pickle", PNG, "ara", "not a whole pickle"),
         ("g.pickle", b"", "ara", "is empty"),
         ("g.csv", "gene_id\n", None, "holds no gene ids"),
-        ("g.csv", gzip.compress(b""), None, "holds no gene ids"),
+        ("g.csv", pack(b""), None, "holds no gene ids"),
         ("g.txt", "# nothing\n\n", None, "holds no gene ids"),
         ("g.xlsx", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),
         ("genes", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),

@@ -1,7 +1,6 @@
 """Scores of genes, windows and variants, with networks whose answers are known by hand."""
 
 import csv
-import gzip
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import PNG, cut_gzip, write
+from builders import PNG, cut_gzip, pack, write
 from genomes import Gene, random_sequence, read_window, write_fasta, write_gtf
 from runs import COLUMNS, DOWNSTREAM, PADDING, UPSTREAM, ToyRun, save_adder, write_run
 from test_variants import HEADER, move_gene, write_in
@@ -95,7 +94,7 @@ def test_all_folds_and_other_genomes_are_averaged(toy, tmp_path, capsys):
         assert [float(row[f"fold_{fold}"]) for fold in FOLDS] == pytest.approx(by_hand, abs=1e-6)
         assert float(row["probability"]) == pytest.approx(np.mean(by_hand), abs=1e-6)
         assert float(row["sd"]) == pytest.approx(np.std(by_hand, ddof=1), abs=1e-6)
-    packed = write(tmp_path / "toy.fa.gz", gzip.compress(toy.fasta.read_bytes()))  # not the run's file: another genome
+    packed = write(tmp_path / "toy.fa.gz", pack(toy.fasta.read_bytes()))  # not the run's file: another genome
     other = predict(SimpleNamespace(**vars(toy) | {"fasta": packed}), tmp_path / "other.csv")
     assert other == averaged
     assert "7 genes have ids of genes that some folds were trained on" in capsys.readouterr().out
@@ -243,7 +242,7 @@ def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
         ("chr1", 61, sequence[61], "."),
     ]
     vcf = vcf_of(tmp_path / "v.vcf", lines)
-    found = predict(toy, tmp_path / "v.csv", "--vcf", write(tmp_path / "v.vcf.gz", gzip.compress(vcf.read_bytes())))
+    found = predict(toy, tmp_path / "v.csv", "--vcf", write(tmp_path / "v.vcf.gz", pack(vcf.read_bytes())))
     assert [(row["gene_id"], row["variant"].split(":")[1:]) for row in found] == [
         ("g1", ["61", base, wrong]),
         ("g1", ["61", base, f"{base}TT"]),

@@ -1,11 +1,10 @@
 """Windows with variants in them, against the plainest way: write the chromosome with the variant and cut again."""
 
-import gzip
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import cut_gzip, one_line, write
+from builders import cut_gzip, one_line, pack, write
 from genomes import Gene, random_sequence, read_window, show_codes, write_fasta
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,7 +243,7 @@ def test_alleles_without_sequence(alternative, reason):
 # --------------------------------------------------------------------------------------------------- VCF
 def test_reads_lines_with_and_without_genotypes(tmp_path):
     text = HEADER + "1\t5\trs1\tA\tG,TT\t.\t.\t.\tGT\t0/1\n\nchr2\t7\t.\tACG\t<DEL>\n"
-    for content in (text, gzip.compress(text.encode()), text.replace("\n", "\r\n")):
+    for content in (text, pack(text.encode()), text.replace("\n", "\r\n")):
         lines = list(variants.read_vcf(write(tmp_path / "v.vcf", content)))
         assert lines == [(3, "1", 4, "A", ["G", "TT"]), (5, "chr2", 6, "ACG", ["<DEL>"])]
     assert lines[0].name("TT") == "1:5:A:TT"
