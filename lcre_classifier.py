@@ -377,7 +377,7 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
                 raise InputError(
-                    f"fold {name}: no other chromosome is left to choose the epoch on; hold out fewer, or try SELECT_ON test"
+                    f"fold {name}: no other chromosome is left to choose the epoch; hold out fewer, or try SELECT_ON test"
                 )
             validation, aside = able & (chromosome == chosen), chromosome == chosen
             few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
