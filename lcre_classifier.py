@@ -376,9 +376,8 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
             able, order = train & labelled & scorable, ring[after:] + ring[:after]
             chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
             if chosen is None:
-                raise InputError(
-                    f"fold {name}: no other chromosome is left to choose the epoch; hold out fewer, or try SELECT_ON test"
-                )
+                ways = "hold out fewer, or try SELECT_ON test"
+                raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; {ways}")
             validation, aside = able & (chromosome == chosen), chromosome == chosen
             few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
             if few.sum() < validation.sum() and both_classes(few):  # the others train, unless windows overlap
