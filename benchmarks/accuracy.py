@@ -41,6 +41,7 @@ from lcre.command import run_script  # noqa: E402
 WORD = 24  # bp: two windows of a genome hardly share one by chance
 RELATED = 100  # of about 3,000
 INPUTS = ("FASTA", "GTF", "TPM")
+OWN_FLAGS = {"--organism", "--saved-models", "--model", "--seed", "--check", "--export-windows", "--overwrite"}
 REGRESSIONS = {"words": "words alone", "regions": "k-mers, regions", "halves": "k-mers, halves"}
 
 
@@ -245,8 +246,8 @@ def first_reaching(epochs: dict, least: float) -> str:
     return next((f"{spent:.0f}" for area, spent in log if area >= least), "-")
 
 
-def print_tables(asked: argparse.Namespace) -> None:
-    """Print what was measured, from the folds that are kept."""
+def print_tables(asked: argparse.Namespace, data, settings) -> None:
+    """Print what was measured, from the folds that are kept; `data` and `settings` are of `load`."""
     import numpy as np
     from scipy.special import logit
 
@@ -256,7 +257,6 @@ def print_tables(asked: argparse.Namespace) -> None:
     names, models = asked.chromosomes.split(","), asked.models
     kept = read_all_kept(asked)
     scores, targets, folds, related = {}, None, None, []
-    data, settings = load(asked, models[0], asked.flags)
     start_tensorflow()
     for seed in asked.seeds:
         frame = score_regressions(data, settings, seed)
@@ -281,10 +281,10 @@ def print_tables(asked: argparse.Namespace) -> None:
     }
     related = np.any(related, axis=0)  # seeds differ in which genes of the larger class train
     print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
-    heads = "seeds", "auROC, mean (range)", "95 % interval, first seed", "within folds", "without close relatives"
-    heads = *heads, "seeds averaged"
-    print("| | " + " | ".join([*heads, "wall", "CPU"]) + " |")
-    print("|---" * (len(heads) + 3) + "|")
+    heads = ["seeds", "auROC, mean (range)", "95 % interval, first seed", "within folds", "without close relatives"]
+    heads += ["seeds averaged", "wall", "CPU"]
+    print("| | " + " | ".join(heads) + " |")
+    print("|---" * (len(heads) + 1) + "|")
     for name in [*models, *REGRESSIONS]:
         areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
         within = sum(np.mean(of_folds[name, fold]) * np.mean(folds == fold) for fold in dict.fromkeys(folds))
@@ -315,10 +315,8 @@ def print_tables(asked: argparse.Namespace) -> None:
     if any(kept[model, seed, fold]["epochs"]["seconds"] is None for model in models for fold in names):
         print("\nThe first seed's folds were not timed.")
         return
-    print(
-        "\nFirst seed: seconds of training until the auROC on the test genes first was that of a regression, and that"
-    )
-    print("of the best epoch of another model\n")
+    print("\nFirst seed: seconds of training until the auROC on the test genes first was that of a regression,")
+    print("and that of the best epoch of another model\n")
     print("| fold | model | its best epoch | " + " | ".join(REGRESSIONS.values()) + " | others' best |")
     print("|---|---|---|" + "---|" * (len(REGRESSIONS) + 1))
     for fold in dict.fromkeys(folds):
@@ -340,7 +338,11 @@ def run(argv: Sequence[str]) -> None:
     """Train what is missing and print the tables."""
     import lcre_classifier as lcre
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # the trainer's --seed is not --seeds
+    )
     parser.add_argument("--name", required=True, help="of the data set, such as yeast")
     for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
@@ -351,12 +353,17 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--kept", type=Path, help="folder of finished folds: folds in that of the runs")
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
     asked, asked.flags = parser.parse_known_args(argv)
+    if own := [flag for flag in asked.flags if flag.split("=")[0] in OWN_FLAGS]:
+        raise InputError(
+            f"{', '.join(own)} cannot be passed on to the trainer: this script sets it, or the run would end"
+        )
     asked.kept = asked.kept or asked.runs / "folds"
-    lcre.make_folds(*load(asked, asked.models[0], asked.flags))  # what is wrong is said before hours of training
+    data, settings = load(asked, asked.models[0], asked.flags)
+    lcre.make_folds(data, settings)  # what is wrong is said before hours of training
     read_all_kept(asked)
     for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
         train(asked, model, seed, fold)
-    print_tables(asked)
+    print_tables(asked, data, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

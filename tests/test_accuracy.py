@@ -123,7 +123,7 @@ def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, m
     kept = {"inputs": {"FASTA": "f", "GTF": "g", "TPM": "t"}, "epochs": {"test_auROC": [0.5]}}
     (tmp_path / "toy_published_1_II.json.gz").write_bytes(pack(json.dumps(kept).encode()))
     trained = []
-    monkeypatch.setattr(accuracy, "load", lambda *_: ())
+    monkeypatch.setattr(accuracy, "load", lambda *_: (None, None))
     monkeypatch.setattr("lcre_classifier.make_folds", lambda *_: [])
     monkeypatch.setattr(accuracy, "train", lambda *fold: trained.append(fold))
     argv = ["--name", "toy", "--chromosomes", "I,II", "--models", "published", "--kept", str(tmp_path)]
@@ -137,6 +137,13 @@ def test_a_finished_fold_is_not_trained_again(tmp_path, monkeypatch):
     accuracy.kept_file(asked, "published", 1, "I+II").write_bytes(b"")
     monkeypatch.setattr(accuracy.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
     accuracy.train(asked, "published", 1, "I+II")
+
+
+@pytest.mark.parametrize("flag", ["--seed=3", "--model", "--check", "--organism"])
+def test_flags_that_are_set_here_are_not_passed_on(capsys, flag):
+    argv = ["--name", "toy", "--fasta", "f", "--gtf", "g", "--tpm", "t", "--chromosomes", "I", flag, "x"]
+    assert accuracy.main(argv) == 2
+    assert f"{flag} cannot be passed on" in capsys.readouterr().err
 
 
 def test_one_command_trains_compares_and_refuses(tmp_path):
