@@ -1,9 +1,9 @@
 """LCRE: learn from a genome, its annotation and an expression table which genes are low and which are high.
 
-`python lcre_classifier.py` trains on the bundled demo genome; edit the constants below, or give the flags of the
-same names, to train on your own. The script reads top to bottom: it loads TPM, GTF and FASTA, cuts promoter and
-terminator windows, encodes them, labels genes low or high, balances the classes, leaves one chromosome out at a
-time, trains a CNN + LSTM on the others, and logs everything to CSV.
+`python lcre_classifier.py` trains on tomato where its files are, and otherwise on the bundled demo genome; edit the
+constants below, or give the flags of the same names, to train on your own. The script reads top to bottom: it loads
+TPM, GTF and FASTA, cuts promoter and terminator windows, encodes them, labels genes low or high, balances the classes,
+leaves one chromosome out at a time, trains a CNN + LSTM on the others, and logs everything to CSV.
 """
 
 # /// script
@@ -26,20 +26,22 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from lcre import InputError, examples, records
-from lcre.command import run_script
+from lcre import InputError, examples, one_line, records
+from lcre.command import explain_constants, run_script
 
 __version__ = "0.1.0"
+if __name__ == "__main__":
+    explain_constants(__file__)  # an edit below that Python cannot evaluate ends in one line, without a traceback
 
 # ------------------------------------------------------------------------------------------ what to train on
-DATASET = "demo"  # demo, tomato, arabidopsis, maize or sorghum: sets what is left at None here, from the table below
+DATASET = "tomato"  # tomato, demo, arabidopsis, maize or sorghum: fills what is left at None here, from the table below
 ORGANISM: str | None = None  # prefix of everything written; None: of the data set, else of the GTF's name
 FASTA: str | None = None  # genome, plain, gzip or bgzip; give FASTA, GTF and TPM together for a species of your own
 GTF: str | None = None  # annotation, GTF or GFF3, plain or gzip
@@ -67,18 +69,20 @@ LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
 SAVED_MODELS = "saved_models"  # folder where everything is written
 
-# What each data set puts in place of None.
-DATA = Path(__file__).resolve().parent / "data"
+# What each data set puts in place of None. Its files are looked for in these folders; VALIDATION_GENES are optional.
+HERE = Path(__file__).resolve().parent
+FOLDERS = (HERE / "data", HERE)  # where data/fetch.py puts them; beside the script, as the LCRE description has them
+FIRST_SPECIES = "tomato"  # while it is not here, a plain run trains the demo
 
 
 def ensembl_plants(organism: str, assembly: str, key: str) -> dict:
-    """Return where data/fetch.py puts a species of Ensembl Plants release 52."""
+    """Return the files of a species of Ensembl Plants release 52, named as in the LCRE description."""
     return {
         "ORGANISM": organism,
-        "FASTA": DATA / f"genomes/{assembly}.dna.toplevel.fa",
-        "GTF": DATA / f"gene_models/{assembly}.52.gtf",
-        "TPM": DATA / f"tpm_counts/{organism}_counts.csv",
-        "VALIDATION_GENES": DATA / "validation_genes.pickle",
+        "FASTA": f"genomes/{assembly}.dna.toplevel.fa",
+        "GTF": f"gene_models/{assembly}.52.gtf",
+        "TPM": f"tpm_counts/{organism}_counts.csv",
+        "VALIDATION_GENES": "validation_genes.pickle",
         "PICKLE_KEY": key,
     }
 
@@ -86,10 +90,10 @@ def ensembl_plants(organism: str, assembly: str, key: str) -> dict:
 DATASETS = {
     "demo": {
         "ORGANISM": "demo",
-        "FASTA": DATA / "demo/demo.fa.gz",
-        "GTF": DATA / "demo/demo.gtf.gz",
-        "TPM": DATA / "demo/demo_tpm.csv",
-        "VALIDATION_GENES": DATA / "demo/validation_genes.pickle",
+        "FASTA": "demo/demo.fa.gz",
+        "GTF": "demo/demo.gtf.gz",
+        "TPM": "demo/demo_tpm.csv",
+        "VALIDATION_GENES": "demo/validation_genes.pickle",
         "PICKLE_KEY": "demo",
         "UPSTREAM": 300,  # the demo's genes stand close together
         "DOWNSTREAM": 100,
@@ -728,24 +732,49 @@ ACTIONS = {
 }
 
 
+def choose_settings(values: dict, given: Container[str] = ()) -> SimpleNamespace:
+    """Return the settings in force; a plain run trains the demo, and says so, where the first species is not here.
+
+    Args:
+        values: constant -> value from the command line or the script.
+        given: the constants that the command line gives.
+
+    Raises:
+        InputError: as `lcre.settings.resolve_settings`.
+    """
+    from lcre.settings import missing_files, resolve_settings
+
+    plain = values["DATASET"] == FIRST_SPECIES and "DATASET" not in given
+    missing = missing_files(values, DATASETS[FIRST_SPECIES], FOLDERS) if plain else []
+    if missing:
+        values = values | {"DATASET": "demo"}
+    settings = resolve_settings(values, DATASETS, FALLBACKS, tuple(RECIPES), FOLDERS)
+    if missing:
+        print(
+            f"{FIRST_SPECIES} is not here ({missing[0]} is missing; 'python data/fetch.py {FIRST_SPECIES}' gets it, or "
+            "says where it comes from): the bundled demo genome is used instead"
+        )
+    return settings
+
+
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     from lcre.progress import interrupt_on_sigterm, show_duration
-    from lcre.settings import parse_settings, resolve_settings
+    from lcre.settings import RULES, parse_settings
 
     began = time.perf_counter()
     interrupt_on_sigterm()
-    given, asked = parse_settings(Path(__file__), globals(), __version__, ACTIONS, argv)
-    settings = resolve_settings(given, DATASETS, FALLBACKS, tuple(RECIPES))
+    values, asked = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
+    settings = choose_settings(values, asked.given)
     export = asked.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
     from lcre import check
     from lcre.results import collect_results, show_results
 
-    for name, value in given.items():
-        if value != globals()[name]:
-            print(f"{name} = {value}  (in the script: {globals()[name]})")
+    for name, value in asked.given.items():
+        if value != globals().get(name):
+            print(one_line(f"{name} = {value}  (in the script: {globals().get(name)})"))
     data = load_data(settings)
     print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
     if export:

@@ -187,12 +187,12 @@ def count_shared(windows, trained, word: int = WORD):
 def load(asked: argparse.Namespace, model: str, flags: Sequence[str] = ()):
     """Return data and settings as the trainer has them; `asked` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
-    from lcre.settings import parse_settings, resolve_settings
+    from lcre.settings import RULES, parse_settings
 
     argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
     argv += ["--chromosomes", asked.chromosomes, *flags]
-    given, _ = parse_settings(Path(lcre.__file__), vars(lcre), lcre.__version__, lcre.ACTIONS, argv)
-    settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
+    values, space = parse_settings(Path(lcre.__file__), vars(lcre), RULES, lcre.__version__, lcre.ACTIONS, argv)
+    settings = lcre.choose_settings(values, space.given)
     return lcre.load_data(settings), settings
 
 

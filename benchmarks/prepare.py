@@ -96,11 +96,11 @@ def prepare_plainly(fasta_file: Path, gtf: Path, tpm: Path) -> dict:
 def prepare_ours(fasta: Path, gtf: Path, tpm: Path) -> dict:
     """Prepare every fold as the trainer does."""
     import lcre_classifier as lcre
-    from lcre.settings import parse_settings, resolve_settings
+    from lcre.settings import RULES, parse_settings
 
     argv = ["--fasta", str(fasta), "--gtf", str(gtf), "--tpm", str(tpm), "--upstream", "1000", "--downstream", "500"]
-    given, _ = parse_settings(ROOT / "lcre_classifier.py", vars(lcre), "", {}, argv)
-    settings = resolve_settings(given, lcre.DATASETS, lcre.FALLBACKS, tuple(lcre.RECIPES))
+    values, space = parse_settings(Path(lcre.__file__), vars(lcre), RULES, lcre.__version__, lcre.ACTIONS, argv)
+    settings = lcre.choose_settings(values, space.given)
     data = lcre.load_data(settings)
     folds = lcre.make_folds(data, settings)
     return {"folds": len(folds), "windows": len(data.windows)}

@@ -13,3 +13,8 @@ def examples(values, most: int = 3) -> str:
     values = list(values)
     shown = ", ".join(repr(str(value)) for value in values[:most])
     return shown + (", ..." if len(values) > most else "")
+
+
+def one_line(text: str) -> str:
+    """Return `text` with line breaks and other characters that are not printable as escapes, as messages show it."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

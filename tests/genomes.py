@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 import lcre_classifier
-from lcre.settings import parse_settings, resolve_settings
+from lcre.settings import RULES, parse_settings
 
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}
 LETTERS = "ACGT."  # of the base codes; '.' is anything that is not a base: unknown, padding or masked
@@ -103,8 +103,8 @@ def write_files(
 def settings_of(flags: list[str]) -> SimpleNamespace:
     """The settings in force for a command line."""
     script = Path(lcre_classifier.__file__)
-    given, _ = parse_settings(script, vars(lcre_classifier), "0", lcre_classifier.ACTIONS, flags)
-    return resolve_settings(given, lcre_classifier.DATASETS, lcre_classifier.FALLBACKS, tuple(lcre_classifier.RECIPES))
+    values, space = parse_settings(script, vars(lcre_classifier), RULES, "0", lcre_classifier.ACTIONS, flags)
+    return lcre_classifier.choose_settings(values, space.given)
 
 
 def load(flags: list[str]):

@@ -1,11 +1,14 @@
 """Constants of a script as its command line, and what may stand in them."""
 
+import importlib.util
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from builders import one_line, write
 from hypothesis import given, settings
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 import lcre_classifier
 from lcre import InputError
-from lcre.settings import flag_of, parse_settings, read_constants, resolve_settings
+from lcre.settings import RULES, Rule, flag_of, parse_settings, read_constants, resolve_settings
 
 CLASSIFIER = Path(lcre_classifier.__file__)
 
@@ -53,6 +56,15 @@ VALUES = {
     "WINDOW": -1000,
     "LIMIT": 0.5,
 }
+TOY_RULES = {
+    "FASTA": Rule(Path, optional=True),
+    "PAIR_OF": Rule(str),
+    "SHARE": Rule(float),
+    "EPOCHS": Rule(int, optional=True),
+    "RATE": Rule(float),
+    "WINDOW": Rule(int),
+    "LIMIT": Rule(float),
+}
 ACTIONS = {"--check": "look and stop", "--export": "write the windows FILE"}
 
 
@@ -64,7 +76,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def parse(script):
-    return lambda *argv: parse_settings(script, VALUES, "9.8", ACTIONS, list(argv))
+    return lambda *argv: parse_settings(script, VALUES, TOY_RULES, "9.8", ACTIONS, list(argv))
 
 
 def refusal(capsys, call) -> str:
@@ -82,14 +94,45 @@ def refusal(capsys, call) -> str:
 # ------------------------------------------------------------------------------------- constants and flags
 def test_constants_of_a_script(script):
     assert read_constants(script) == {
-        "FASTA": ("inputs", "str", "genome, plain or gzip"),
-        "PAIR_OF": ("inputs", "str", "first of two lines,"),
-        "SHARE": ("inputs", "float", "100 % of what there is"),
-        "EPOCHS": ("training", "int", "None: of the model"),
-        "RATE": ("training", "float", "try 3e-4"),
-        "WINDOW": ("training", "int", "bp"),
-        "LIMIT": ("training", "float", "share"),
+        "SILENT": ("", ""),
+        "FASTA": ("inputs", "genome, plain or gzip"),
+        "PAIR_OF": ("inputs", "first of two lines,"),
+        "SHARE": ("inputs", "100 % of what there is"),
+        "EPOCHS": ("training", "None: of the model"),
+        "RATE": ("training", "try 3e-4"),
+        "WINDOW": ("training", "bp"),
+        "LIMIT": ("training", "share"),
+        "DATA": ("training", ""),
+        "LATER": ("training", "behind other code: no flag"),
     }
+
+
+def test_help_is_found_however_the_constant_is_written(tmp_path):
+    text = """
+# ---------------------------------------------- windows
+# bp before the TSS
+UPSTREAM = 2 * 500
+DOWNSTREAM = (
+    250  # bp after the TSS,
+    + 250  # twice
+)
+A, B = 1, 2  # a pair
+"""
+    assert read_constants(write(tmp_path / "toy.py", text)) == {
+        "UPSTREAM": ("windows", "bp before the TSS"),
+        "DOWNSTREAM": ("windows", "bp after the TSS, twice"),
+        "A": ("windows", "a pair"),
+        "B": ("windows", "a pair"),
+    }
+
+
+def test_a_constant_that_was_deleted(script):
+    values = {name: value for name, value in VALUES.items() if name != "RATE"}
+    with pytest.raises(InputError) as error:
+        parse_settings(script, values, TOY_RULES, "9.8", ACTIONS, [])
+    assert one_line(error) == "RATE: toy.py has no such constant any more; write RATE = ... into it"
+    given, _ = parse_settings(script, values, TOY_RULES, "9.8", ACTIONS, ["--rate", "1"])
+    assert given["RATE"] == 1
 
 
 def test_without_flags_the_constants_hold(parse):
@@ -170,28 +213,183 @@ def test_wrong_flags(parse, capsys, argv, says):
 @given(st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_come_back_as_they_were_given(tmp_path_factory, whole, real):
     path = write(tmp_path_factory.getbasetemp() / "numbers.py", "COUNT = 1  # n\nRATE = 1.0  # x\n")
-    argv = [f"--count={whole}", f"--rate={real!r}"]
-    assert parse_settings(path, {"COUNT": 1, "RATE": 1.0}, "1", {}, argv)[0] == {"COUNT": whole, "RATE": real}
+    argv, rules = [f"--count={whole}", f"--rate={real!r}"], {"COUNT": Rule(int), "RATE": Rule(float)}
+    assert parse_settings(path, {"COUNT": 1, "RATE": 1.0}, rules, "1", {}, argv)[0] == {"COUNT": whole, "RATE": real}
+
+
+def test_a_value_of_thousands_of_digits_is_shown_cut(parse, capsys):
+    assert len(refusal(capsys, lambda: parse("--epochs", "9" * 5000))) < 200
 
 
 # ------------------------------------------------------------------------------------------ the real script
+TEXT = CLASSIFIER.read_text()
+BLOCK = TEXT[TEXT.index("# -----") : TEXT.index("# What each data set puts in place of None")]
+
+
 def test_every_constant_of_the_trainer_is_a_documented_flag():
-    constants = read_constants(CLASSIFIER)
-    block = CLASSIFIER.read_text().split("# What each data set puts in place of None")[0]
-    assert list(constants) == re.findall(r"^([A-Z][A-Z_]+)\b.*=", block, re.M)
-    assert {"DATASET", "FASTA", "GTF", "TPM", "UPSTREAM", "EPOCHS", "SEED", "SAVED_MODELS"} <= set(constants)
-    for name, (group, kind, text) in constants.items():
-        value = getattr(lcre_classifier, name)
+    constants = {name: found for name, found in read_constants(CLASSIFIER).items() if name in RULES}
+    assert list(constants) == re.findall(r"^([A-Z][A-Z_]+)\b.*=", BLOCK, re.M)
+    assert list(constants) == list(RULES)
+    for name, (group, text) in constants.items():
         assert group
         assert len(text) > 3, name
-        assert value is None or type(value).__name__ == kind, name
+        annotation = lcre_classifier.__annotations__.get(name, type(getattr(lcre_classifier, name)))
+        assert (type(None) in getattr(annotation, "__args__", ())) == RULES[name].optional, name
+        kind = getattr(annotation, "__args__", (annotation,))[0]
+        assert kind is (str if RULES[name].kind is Path else RULES[name].kind), name
+
+
+NEW_VALUES = {  # what users write in place of the values that the script has
+    "DATASET": ["'demo'", '"arabidopsis"', "('tomato')"],
+    "ORGANISM": ["'mine'", "'so' + 'lanum'", "None", "f'run{1 + 1}'"],
+    "FASTA": ["Path('genomes') / 'a.fa'", "'genome.fa.gz'", "str(Path('x.fa'))", "None"],
+    "GTF": ["'genes.gtf'", "Path(__file__).parent / 'genes.gff3'"],
+    "TPM": ["'table=1.csv'", "'a#b.csv'", "None"],
+    "TARGET_COLUMN": ["'leaf'", "'le' 'af'", "'# no comment'"],
+    "VALIDATION_GENES": ["'genes.txt'", "None"],
+    "PICKLE_KEY": ["'sol'", "None"],
+    "UPSTREAM": ["2000", "2 * 500", "1_500", "int(1.5e3)", "None", "True and 700"],
+    "DOWNSTREAM": ["500", "0x1f4", "500 if True else 5", "max(10, 20)"],
+    "PADDING": ["0", "20", "-(-20)"],
+    "LOW_PERCENTILE": ["25", "20.5", "100 / 4"],
+    "HIGH_PERCENTILE": ["75", "8e1", "100 - 25"],
+    "CHROMOSOMES": ["'1,2'", "','.join(str(n) for n in range(1, 4))", "'IV+VII'"],
+    "SELECT_ON": ["'test'", "'validation'"],
+    "MODEL": ["'published'", "list(['published'])[0]"],
+    "EPOCHS": ["50", "5 * 10", "None"],
+    "BATCH_SIZE": ["128", "2**6", "None"],
+    "LEARNING_RATE": ["1e-3", "10**-3", "1", "None"],
+    "SEED": ["7", "sum([1, 2])"],
+    "SAVED_MODELS": ["'out'", "Path('a') / 'b'", "'~/models'"],
+}
+STYLES = (
+    "{name} = {value}",
+    "{name} = {value} # one blank",
+    "{name}={value}# none",
+    "{name}  =  {value}  # two   ",
+    "{name}: object = {value}",
+    "{name}: 'int | str | Path | None' = {value}  # annotated",
+    "# a comment above\n{name} = {value}",
+    "{name} = (\n    {value}\n)  # three lines",
+    "{name} = (  # of the bracket\n    # a line of its own\n    {value}\n)",
+    "{name} = \\\n    {value}",
+    "{name} = {value}; SOMETHING_ELSE = 1  # two statements",
+    "{name} = OTHER_NAME = {value}",
+    "{name}, UNUSED = {value}, None",
+    "if True:\n    {name} = {value}",
+    "MY_VALUE = {value}\n{name} = MY_VALUE",
+)
+
+
+def import_script(path: Path):
+    """Return an edited copy of the trainer as Python imports it."""
+    spec = importlib.util.spec_from_file_location("edited_classifier", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[spec.name]
+    return module
+
+
+def edit_block(random: np.random.Generator) -> str:
+    """Return the trainer with some constants written otherwise, and perhaps the block in another order."""
+    statements = {name: f"{name} = {getattr(lcre_classifier, name)!r}" for name in RULES}
+    for name in random.choice(list(RULES), random.integers(1, 8), replace=False):
+        style, value = random.choice(STYLES), random.choice(NEW_VALUES[name])
+        statements[name] = style.format(name=name, value=value)
+    order = random.permutation(list(RULES)) if random.random() < 0.5 else list(RULES)
+    return TEXT.replace(BLOCK, "\n".join(statements[name] for name in order) + "\n\n")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_legal_edit_means_what_python_says(tmp_path, seed):
+    path = write(tmp_path / "lcre_classifier.py", edit_block(np.random.default_rng(seed)))
+    module = import_script(path)
+    values, space = parse_settings(path, vars(module), RULES, "1", module.ACTIONS, [])
+    assert space.given == {}
+    assert list(values) == list(RULES)
+    for name, value in values.items():
+        assert value is getattr(module, name)
+        checked = RULES[name].check(name, value)
+        expected = os.path.expanduser(value) if RULES[name].kind is Path and value else value
+        assert checked == expected
+        assert checked is None or type(checked) is (str if RULES[name].kind is Path else RULES[name].kind)
+
+
+def run_edited(tmp_path: Path, old: str, new: str, *argv: str) -> subprocess.CompletedProcess:
+    """Run a copy of the trainer in which a line was edited, beside its own modules and data."""
+    assert TEXT.count(old) == 1
+    write(tmp_path / "lcre_classifier.py", TEXT.replace(old, new))
+    for name in ("lcre", "data"):
+        (tmp_path / name).symlink_to(CLASSIFIER.parent / name)
+    command = [sys.executable, tmp_path / "lcre_classifier.py", *argv]
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+
+
+def line_of(name: str) -> str:
+    """Return the line of the trainer that assigns a constant."""
+    return next(line for line in BLOCK.split("\n") if re.match(rf"{name}\b", line))
+
+
+def test_an_edited_script_runs(tmp_path):
+    new = "UPSTREAM: int | None = 30 # bp\nPADDING = 4\nMY_OWN = 'x'"
+    done = run_edited(tmp_path, line_of("UPSTREAM"), new, "--padding", "6", "--check")
+    assert done.returncode == 0, done.stderr
+    assert "PADDING = 6  (in the script: 20)" in done.stdout  # the last assignment counts
+    assert "windows of 266 columns" in done.stdout  # twice 30 + 100 of the demo, and 6
+
+
+WRONG = {
+    "EPOCHS": ["[5]", "'50'", "5.5", "True", "0", "10**30", "10**5000", "{}"],
+    "UPSTREAM": ["'many'", "1e3", "-1", "2**62", "[1000]"],
+    "DOWNSTREAM": ["2**63 - 1"],
+    "PADDING": ["None", "10**9", "10**30"],
+    "LOW_PERCENTILE": ["None", "'25'", "float('nan')"],
+    "SEED": ["None", "-1", "'1'"],
+    "MODEL": ["None", "'big'", "1"],
+    "CHROMOSOMES": ["4", "['1', '2']", "None"],
+    "FASTA": ["5", "b'x.fa'"],
+    "ORGANISM": ["1", "'.'", "'..'", "'-x'", "'a' * 101", "'a\\nb'"],
+    "SAVED_MODELS": ["None"],
+    "LEARNING_RATE": ["'fast'", "1j"],
+    "DATASET": ["['tomato']", "'potato'"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_one_line_that_names_the_constant(name, value):
+    changed = vars(lcre_classifier) | {name: eval(value)}
+    values, _ = parse_settings(CLASSIFIER, changed, RULES, "1", lcre_classifier.ACTIONS, [])
+    with pytest.raises(InputError) as error:
+        lcre_classifier.choose_settings(values)
+    assert one_line(error).startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("EPOCHS", "fifty", "(NameError: name 'fifty' is not defined)"),
+        ("EPOCHS", "(\n    1 / 0\n)", "(ZeroDivisionError: division by zero)"),
+        ("UPSTREAM", "'2000' + 1", "TypeError"),
+        ("EPOCHS", "[5]", "[5] (list) is not allowed; give a whole number or None"),
+    ],
+)
+def test_a_constant_that_python_cannot_evaluate(tmp_path, name, value, says):
+    done = run_edited(tmp_path, line_of(name), f"{name} = {value}", "--check")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"lcre_classifier.py: {name}: ")
+    assert says in done.stderr
 
 
 def test_the_trainer_s_help_starts_nothing_heavy():
     code = "import sys, lcre_classifier as l\ntry: l.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CLASSIFIER.parent)
     assert done.returncode == 0
-    for name in read_constants(CLASSIFIER):
+    for name in RULES:
         assert flag_of(name) in done.stdout
     assert not {"tensorflow", "keras", "pyranges", "sklearn"} & set(done.stdout.splitlines()[-1].split())
 
@@ -275,6 +473,12 @@ def test_a_data_set_fills_what_is_left_at_none(resolve):
     assert found.EPOCHS is None
 
 
+def test_the_list_of_genes_is_optional(resolve):
+    found = resolve(DATASET="unlisted")
+    assert found.VALIDATION_GENES is None
+    assert resolve.files["FASTA"] == found.FASTA
+
+
 def test_what_is_given_wins(resolve):
     found = resolve(ORGANISM="mine", UPSTREAM=0, TPM="own.csv", PICKLE_KEY="z")
     assert (found.ORGANISM, found.UPSTREAM, found.TPM, found.PICKLE_KEY) == ("mine", 0, "own.csv", "z")
@@ -300,7 +504,6 @@ def test_a_species_of_one_s_own_takes_nothing_from_the_data_set(resolve):
     [
         ({"DATASET": "tomato"}, "DATASET: 'tomato' is none of toy, far, unlisted"),
         ({"DATASET": "far"}, "absent.fa is not there; 'python data/fetch.py far' gets it"),
-        ({"DATASET": "unlisted"}, "absent.pickle is not there; 'python data/fetch.py unlisted'"),
         ({"FASTA": "g.fa"}, "FASTA given without GTF and TPM"),
         ({"GTF": "a.gtf", "TPM": "t.csv"}, "GTF and TPM given without FASTA"),
         ({"LOW_PERCENTILE": 80.0, "HIGH_PERCENTILE": 20.0}, "LOW_PERCENTILE 80, HIGH_PERCENTILE 20: need"),
