@@ -21,6 +21,7 @@ leaves one chromosome out at a time, trains a CNN + LSTM on the others, and logs
 # ]
 # ///
 
+import contextlib
 import itertools
 import math
 import sys
@@ -28,12 +29,14 @@ import time
 import zlib
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from lcre import InputError, examples, one_line, records
+from lcre.checkpoints import Checkpoints
 from lcre.command import explain_constants, run_script
 
 __version__ = "0.1.0"
@@ -324,6 +327,7 @@ class Fold:
     """One held-out chromosome or group: rows of the windows, nothing copied. No held-out row trains or chooses."""
 
     name: str
+    chromosomes: list[str]  # held out
     validation_chromosome: str | None
     train: np.ndarray  # low and high genes, balanced
     middle: np.ndarray  # the genes between them on the same chromosomes, for a network that is taught ranks; else none
@@ -342,11 +346,16 @@ class Fold:
         return [seed, zlib.crc32(self.name.encode())]
 
 
-def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
+def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]] | None = None) -> list[Fold]:
     """Split the genes for leaving chromosomes out in turn.
 
     The epoch is chosen on the next chromosome of the genome behind the held-out ones that has genes to score: on all
     of it, or, of a large one, on the low and high genes of one end; the genes of the other train.
+
+    Args:
+        data: the genes, labelled.
+        settings: CHROMOSOMES says which to hold out.
+        groups: chromosomes to hold out together, fold by fold, instead of those.
 
     Raises:
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
@@ -367,11 +376,14 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
     candidates = labelled & used & scorable
     ring = [name for name in data.chromosomes if both_classes(candidates & (chromosome == name))]
     folds = []
-    for group in name_groups(settings.CHROMOSOMES, ring, chromosome):
+    for group in groups or name_groups(settings.CHROMOSOMES, ring, chromosome):
         name, held_out = "+".join(group), np.isin(chromosome, group)
         test = held_out & labelled & scorable & genes["in_table"].to_numpy()
         if not both_classes(test):
-            raise InputError(f"CHROMOSOMES: {name} has no low or no high genes that may be scored; --check counts them")
+            raise InputError(
+                f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({(target[test] == 0).sum()} low, "
+                f"{(target[test] == 1).sum()} high); hold out another chromosome, or several together"
+            )
         # the sequence of a held-out gene, standing elsewhere as well, would give it away
         train = used & ~np.isin(twins, twins[held_out])
         validation, chosen = np.zeros(len(genes), bool), None
@@ -394,11 +406,15 @@ def make_folds(data: Dataset, settings: SimpleNamespace) -> list[Fold]:
         parts = train & labelled, middle, validation, test, held_out
         low, high = ((validation & (target == label)).sum() for label in (0, 1))
         leeway = auroc_error(low, high) if chosen and RECIPES[settings.MODEL].one_cycle else 0.0
-        fold = Fold(name, chosen, *(np.flatnonzero(rows) for rows in parts), leeway)
+        fold = Fold(name, group, chosen, *(np.flatnonzero(rows) for rows in parts), leeway)
         fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
         folds.append(fold)
     if not folds:
-        raise InputError("no chromosome has both low and high genes that may be scored; --check counts them")
+        raise InputError(
+            "no chromosome has both low and high genes that may be scored (in all "
+            f"{(target[candidates] == 0).sum():,} low and {(target[candidates] == 1).sum():,} high; scaffolds and "
+            "organelles are not held out); CHROMOSOMES can hold out several together, as in I+II"
+        )
     return folds
 
 
@@ -413,7 +429,9 @@ def name_groups(chromosomes: str, ring: list[str], present: np.ndarray) -> list[
 
     if chromosomes == "all":
         return [[name] for name in ring]
-    groups = [[part.strip() for part in group.split("+")] for group in chromosomes.split(",")]
+    names = set(present.tolist())
+    groups = [[group.strip()] if group.strip() in names else group.split("+") for group in chromosomes.split(",")]
+    groups = [[part.strip() for part in group] for group in groups]
     asked, known = [part for group in groups for part in group], list(dict.fromkeys(present.tolist()))
     meant, _ = bridge_names(asked, known, CHROMOSOME_BRIDGES)
     wrong = [name for name in asked if name not in meant]
@@ -581,24 +599,25 @@ def choose_recipe(settings: SimpleNamespace) -> Recipe:
 
 
 # ============================================================================================== training
-def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, folder: Path, watch) -> list[dict]:
-    """Train one fold from where it stands to its last epoch, and return its performance log.
+def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, checkpoints: Checkpoints, watch) -> None:
+    """Train the epochs of one fold that are not on disk yet, and keep the best model.
 
-    After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; a fold that was
-    stopped goes on behind the last row. Everything random in an epoch, the order of the data and what is dropped
-    out, depends on seed, fold and epoch only, so nothing else needs to be kept.
+    After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; an epoch of which
+    one is missing or damaged is trained, from the checkpoint before it. Everything random in an epoch, the order of the
+    data and what is dropped out, depends on seed, fold and epoch only, so nothing else needs to be kept.
 
     Args:
         fold: its rows of the windows.
         data: windows, labels and ranks.
         bench: the `lcre.networks.Workbench` of the run.
-        folder: of the fold.
+        checkpoints: the `lcre.checkpoints.Checkpoints` of the fold.
         watch: the `lcre.progress.Progress` of the run.
     """
     import keras
 
     from lcre.networks import fit_regression, seed_layers
     from lcre.results import best_epoch, score_cells
+    from lcre.trained import load_model
 
     genes, windows, recipe, model = data.with_windows, data.windows, bench.recipe, bench.model
     target = genes["target"].to_numpy()
@@ -606,24 +625,26 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, fold
     taught = (1 / (1 + np.exp(-log_odds)) if recipe.ranks else target).astype(np.float32)
     steps = recipe.count_steps(len(fold.taught))
     epochs = recipe.count_epochs(steps)
-    log_file, models = folder / "performance_log.csv", folder / "epoch_models"
-    models.mkdir(exist_ok=True)
-    log = records.read_rows(log_file)
-    while log and not (models / f"model_epoch_{len(log) - 1}.keras").exists():
-        log.pop()
-    records.write_rows(log_file, log)
-    watch.skip(steps * len(log))
+    for sentence in checkpoints.read(epochs):
+        watch.line(f"fold {fold.name}: {sentence}")
+    watch.skip(steps * len(checkpoints.log))
+    waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
+    if waiting and waiting[0]:
+        watch.line(f"fold {fold.name} goes on after epoch {waiting[0] - 1}")
+    # in mixed precision the best model is written as float32, so that it gives the same numbers on any machine
+    mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
+    convert = partial(load_model, columns=windows.shape[1]) if mixed else None
+    best, reached = None, None  # the epoch that was written as the best one; the epoch behind which the network is
     entropy = fold.entropy(settings.SEED)
     keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
     began = time.perf_counter()  # the regression belongs to the first epoch
-    if log:
-        watch.line(f"fold {fold.name} goes on after epoch {len(log) - 1}")
-        model.load_weights(models / f"model_epoch_{len(log) - 1}.keras")
-    else:
-        bench.begin()
-        if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
-            watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
-    for epoch in range(len(log), epochs):
+    for epoch in waiting:
+        if epoch == 0:
+            bench.begin()
+            if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
+                watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
+        elif reached != epoch - 1:
+            model.load_weights(checkpoints.file(epoch - 1))
         random = np.random.default_rng([*entropy, epoch])
         order = random.permutation(fold.taught)
         seed_layers(model, random)
@@ -643,23 +664,26 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, fold
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        checkpoint = models / f"model_epoch_{epoch}.keras"
-        with records.replacing(checkpoint) as temporary:
-            model.save(temporary)
-        log.append(row)
-        best = best_epoch(log, settings.SELECT_ON, fold.leeway)
-        records.copy_file(models / f"model_epoch_{best}.keras", folder / "best_model.keras")
-        records.append_row(log_file, row)  # last: an epoch without its row is done again
+        checkpoints.save(epoch, model)
+        log = checkpoints.log_with(epoch, row)
+        chosen = list(log)[best_epoch(list(log.values()), settings.SELECT_ON, fold.leeway)]
+        if chosen != best:
+            checkpoints.keep_best(chosen, convert)
+            best = chosen
+        checkpoints.write_log(log)  # last: an epoch without its row is trained again
+        reached = epoch
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
-        scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {best})"
+        scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
         watch.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {watch.time_left()}"
         )
         began = time.perf_counter()
-    return log
+    chosen = best_epoch(list(checkpoints.log.values()), settings.SELECT_ON, fold.leeway)
+    if chosen != best:
+        checkpoints.keep_best(chosen, convert)
 
 
-def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleNamespace, folder: Path):
+def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleNamespace, folder: Path) -> None:
     """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
 
     The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
@@ -681,39 +705,93 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
 
 
 # ============================================================================================== leave one out
-def leave_one_chromosome_out(data: Dataset, folds: list[Fold], settings: SimpleNamespace, prefix: Path) -> str:
-    """Train every fold that is not finished, writing results as they come; return what it was computed on."""
+def leave_one_chromosome_out(
+    data: Dataset, folds: list[Fold], every: list[Fold], settings: SimpleNamespace, prefix: Path, run: dict
+) -> str:
+    """Train every fold that is not finished, writing results as they come.
+
+    Args:
+        data: genes and windows.
+        folds: to train.
+        every: these, and those that other starts of the same run train: the tables have all that are finished.
+        settings: of the run.
+        prefix: saved_models/O.
+        run: the record of the run.
+
+    Returns:
+        What it was computed on, in words; "" where every fold was finished.
+    """
     from lcre.device import start_tensorflow
     from lcre.networks import Workbench
     from lcre.progress import Progress
-    from lcre.results import collect_results, show_fold, write_roles
+    from lcre.results import LOG_COLUMNS, show_fold, write_roles
 
     genes, recipe = data.with_windows, choose_recipe(settings)
-    target = genes["target"].to_numpy()
-    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
-    waiting = [fold for fold, folder in zip(folds, folders, strict=True) if not (folder / "predictions.csv").exists()]
+    target, waiting = genes["target"].to_numpy(), []
+    for fold in folds:
+        folder = records.fold_folder(prefix, fold.name)
+        write_roles(folder, fold, genes["gene_id"])
+        checkpoints = Checkpoints(folder, f"{records.identify_run(run)} {fold.name}", LOG_COLUMNS)
+        epochs = recipe.count_epochs(recipe.count_steps(len(fold.taught)))
+        if not is_finished(fold, epochs, genes["gene_id"].to_numpy(), checkpoints, settings):
+            waiting.append((fold, folder, checkpoints))
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
-    for fold, folder in zip(folds, folders, strict=True):
-        write_roles(folder, fold, genes["gene_id"])
     device = start_tensorflow(recipe.branches)
     print(f"computing on {device}")
-    steps = [recipe.count_steps(len(fold.taught)) for fold in waiting]
     bench = Workbench(recipe, data.windows, settings.UPSTREAM, settings.DOWNSTREAM)
+    steps = [recipe.count_steps(len(fold.taught)) for fold, *_ in waiting]
     watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
-    for number, fold in enumerate(waiting, 1):
+    for number, (fold, folder, checkpoints) in enumerate(waiting, 1):
         watch.line(
             f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.taught):,} genes train, "
             f"{len(fold.validation):,} on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, "
             f"{len(fold.test):,} test"
         )
-        folder = records.fold_folder(prefix, fold.name)
-        train_fold(fold, data, bench, settings, folder, watch)
+        train_fold(fold, data, bench, settings, checkpoints, watch)
         finish_fold(fold, data, target, settings, folder)
-        result, _ = collect_results(prefix, folders, folds, genes, settings.SELECT_ON, settings.SEED)
-        watch.line(show_fold(result, fold.name))
+        watch.line(show_fold(write_tables(prefix, every, data, settings), fold.name))
     return device
+
+
+def is_finished(
+    fold: Fold, epochs: int, gene_ids: np.ndarray, checkpoints: Checkpoints, settings: SimpleNamespace
+) -> bool:
+    """Tell whether a fold is finished; the results of one of which something is damaged are removed, and that is said.
+
+    Args:
+        fold: its files are looked at.
+        epochs: that it trains.
+        gene_ids: of the genes with windows.
+        checkpoints: of the fold.
+        settings: SELECT_ON.
+    """
+    from lcre.results import best_epoch, read_finished
+
+    folder = checkpoints.log_file.parent
+    predictions = folder / "predictions.csv"  # the sign that the fold was finished
+    if not predictions.exists():
+        return False
+    found = read_finished(folder, fold, gene_ids)
+    if found is not None and len(found[1]) == epochs:
+        chosen = best_epoch(found[1], settings.SELECT_ON, fold.leeway)
+        if checkpoints.is_whole(checkpoints.best_file, chosen):
+            return True
+    predictions.unlink()
+    names = f"{checkpoints.log_file.name}, {predictions.name} or {checkpoints.best_file.name}"
+    print(f"fold {fold.name}: {names} is damaged; what is damaged is done again", flush=True)
+    return False
+
+
+def write_tables(prefix: Path, folds: list[Fold], data: Dataset, settings: SimpleNamespace):
+    """Write O_result.csv and O_predictions.csv of the folds that are finished; return the result table (a frame)."""
+    from lcre.results import collect_results
+
+    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
+    with records.lock_tables(prefix):
+        result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)
+    return result
 
 
 # ============================================================================================== main
@@ -770,7 +848,8 @@ def run(argv: Sequence[str]) -> None:
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
     from lcre import check
-    from lcre.results import collect_results, show_results
+    from lcre.results import show_results
+    from lcre_report import write_report
 
     for name, value in asked.given.items():
         if value != globals().get(name):
@@ -788,20 +867,28 @@ def run(argv: Sequence[str]) -> None:
 
     prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
     record = records.describe_run(vars(settings), __version__, argv, check.describe_data(data, folds))
-    record = records.open_run(prefix, record, asked.overwrite)
-    columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
-    records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
-    device, finished = "", False
-    try:
-        device, finished = leave_one_chromosome_out(data, folds, settings, prefix), True
-    finally:
-        records.close_run(prefix, record, time.perf_counter() - began, device, finished)
-    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
-    result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)
-
-    from lcre_report import write_report
-
-    print(f"\n{write_report(prefix)} shows the run as a page")
+    with contextlib.ExitStack() as held:
+        record = records.open_run(prefix, record, asked.overwrite, held)
+        others = [record["held_out"][name] for name in record["folds"][len(folds) :]]
+        every = folds + (make_folds(data, settings, others) if others else [])
+        device = ""
+        try:
+            with records.lock_tables(prefix):
+                columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
+                records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
+            device = leave_one_chromosome_out(data, folds, every, settings, prefix, record)
+        finally:
+            finished = records.close_run(prefix, time.perf_counter() - began, device)
+        result = write_tables(prefix, every, data, settings)
+        print()
+        if finished:
+            with records.lock_tables(prefix):
+                print(f"{write_report(prefix)} shows the run as a page")
+        else:
+            count = len(every) - int((result["chromosome"] != "pooled").sum())
+            print(
+                f"{count} of {len(every)} folds of the run are left to other starts; the page comes with the last one"
+            )
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
     print(show_results(result, settings.SELECT_ON), flush=True)
 

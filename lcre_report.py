@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from lcre import InputError
-from lcre.records import write_text
+from lcre.records import fold_folder, write_text
 from lcre.settings import OneLineParser
 
 RESULT_NUMBERS = ["accuracy", "auROC", "auPR", "training_size", "validation_size", "test_size", "best_epoch"]
@@ -144,7 +144,7 @@ def read_run(prefix: Path) -> Run:
     )
     parts = []
     for fold in run.folds["chromosome"]:
-        folder = Path(f"{prefix}_model_{fold}")
+        folder = fold_folder(prefix, fold)
         run.logs[fold] = read_columns(folder / "performance_log.csv", [], LOG_NUMBERS)
         roles = read_columns(folder / "genes.csv", ["gene_id", "role"]).groupby("role")["gene_id"].agg(set)
         test = predictions[predictions["gene_id"].isin(roles.get("test", set()))]

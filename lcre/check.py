@@ -169,6 +169,7 @@ def describe_data(data, folds: list) -> dict:
         "notes": [data.labels, *data.notes],
         "warnings": data.warnings,
         "folds": [fold.name for fold in folds],
+        "held_out": {fold.name: fold.chromosomes for fold in folds},
     }
 
 

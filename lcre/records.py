@@ -1,4 +1,4 @@
-"""Files that a run leaves behind: written whole or not at all, appended row by row, hashed, repaired."""
+"""Files that a run leaves behind: written whole or not at all, hashed, claimed by the process that writes them."""
 
 import contextlib
 import csv
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lcre import InputError
+from lcre import InputError, examples, locks
 
 
 @contextlib.contextmanager
@@ -36,6 +37,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, stem: str) -> None:
+    """Remove the temporary files that killed processes left in `folder`; no other process may be writing there.
+
+    Args:
+        folder: where `replacing` was used.
+        stem: pattern of the names without suffix that it was used for.
+    """
+    leftover = re.compile(rf"\.(?:{stem})-[a-z0-9_]{{8}}\.[a-z]+")
+    for path in folder.glob(".*-*"):
+        if leftover.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def current_umask() -> int:
@@ -62,41 +76,15 @@ def write_csv(path: Path, frame) -> None:
         frame.to_csv(temporary, index=False)
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy `source` to `target` in one step."""
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def append_row(path: Path, row: dict) -> None:
-    """Append `row` to the CSV at `path`, with a header where the file is new; on disk when this returns.
-
-    A row that could not be written whole (a full disk) is taken off again before the error is passed on.
-    """
-    new = not path.exists()
-    size = 0 if new else path.stat().st_size
-    try:
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row, lineterminator="\n")
-            if not size:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        if new:
-            path.unlink(missing_ok=True)
-        else:
-            os.truncate(path, size)
-        raise
-
-
 def read_rows(path: Path) -> list[dict]:
     """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")  # cut in the middle of a letter
-    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    try:
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    except csv.Error:  # a cell of more letters than any of ours
+        return []
     return [row for row in rows if None not in row and None not in row.values()]
 
 
@@ -128,7 +116,9 @@ def peak_memory_bytes() -> int | None:
 
 
 # ----------------------------------------------------------------------------------------- a run's record
-FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES"}  # files count by content
+# Settings in which starts of one run may differ: files count by content, and a run may grow by other chromosomes.
+FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "CHROMOSOMES"}
+TABLES = ("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html")  # of a run, besides its folds
 
 
 def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) -> dict:
@@ -169,16 +159,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def open_run(prefix: Path, run: dict, overwrite: bool) -> dict:
-    """Make the folder of a run ready and return its record: the earlier one where the same run goes on.
+def lock_tables(prefix: Path) -> contextlib.AbstractContextManager:
+    """Hold the lock under which a run's record and tables are written, so that no process undoes another's."""
+    return locks.wait_for(prefix.parent / f".{prefix.name}.lock")
+
+
+def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack) -> dict:
+    """Make the folder of a run ready, claim its folds and return its record: the earlier one where a run goes on.
+
+    Folds that earlier starts trained and this one does not hold out stay part of the run.
 
     Args:
         prefix: saved_models/O; a fold C has the folder saved_models/O_model_C.
-        run: as `describe_run` gives it, with the names of the folds.
+        run: as `describe_run` gives it, with the names of the folds and the chromosomes that each holds out.
         overwrite: delete an earlier run of this prefix.
+        held: keeps the claims on the folds until it is closed.
 
     Raises:
-        InputError: a run of other settings or inputs is there, or files of no run; the folder cannot be written.
+        InputError: a run of other settings or inputs is there, or files of no run; a fold is being trained by another
+            process, or its chromosomes are held out by other folds; the folder cannot be written.
     """
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -187,22 +186,55 @@ def open_run(prefix: Path, run: dict, overwrite: bool) -> dict:
         raise InputError(
             f"SAVED_MODELS: cannot write to {prefix.parent} ({error.strerror}); name another folder"
         ) from None
-    record = Path(f"{prefix}_run.json")
-    earlier = read_run(record) if record.exists() else None
-    folders = [fold_folder(prefix, name) for name in {*run["folds"], *(earlier or {"folds": []})["folds"]}]
-    if overwrite:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        for name in ("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"):
-            Path(f"{prefix}_{name}").unlink(missing_ok=True)
-        earlier = None
-    elif earlier is None and any(folder.exists() for folder in folders):
-        raise InputError(f"{prefix}_model_* is there without {record.name}; give --overwrite, or another ORGANISM")
-    if earlier is not None:
-        refuse_other_run(record, earlier, run)
-        return earlier
-    write_json(record, run)
+    with lock_tables(prefix):
+        record = Path(f"{prefix}_run.json")
+        earlier = read_run(record) if record.exists() else None
+        folds = dict.fromkeys([*run["folds"], *(earlier or {"folds": []})["folds"]])
+        if earlier is None and not overwrite and any(fold_folder(prefix, name).exists() for name in folds):
+            raise InputError(f"{prefix}_model_* is there without {record.name}; give --overwrite, or another ORGANISM")
+        if earlier is not None and not overwrite:
+            refuse_other_run(record, earlier, run)
+        for name in folds if overwrite else run["folds"]:
+            folder = fold_folder(prefix, name)
+            held.enter_context(locks.claim(folder.with_name(f".{folder.name}.lock"), f"fold {name} of {prefix}"))
+        remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:run|result|predictions|genes|report)")
+        if overwrite:
+            for name in folds:
+                shutil.rmtree(fold_folder(prefix, name), ignore_errors=True)
+            for name in TABLES:
+                Path(f"{prefix}_{name}").unlink(missing_ok=True)
+        elif earlier is not None:
+            run = join_runs(record, earlier, run)
+        write_json(record, run)
     return run
+
+
+def join_runs(record: Path, earlier: dict, run: dict) -> dict:
+    """Return the record of a run that goes on: the earlier one, with the folds of this start in front.
+
+    Raises:
+        InputError: a fold of this start holds out a chromosome that another fold of the run holds out already.
+    """
+    before = held_out_chromosomes(earlier)
+    for name, chromosomes in run["held_out"].items():
+        for other, theirs in before.items():
+            if other != name and (shared := set(chromosomes) & set(theirs)):
+                raise InputError(
+                    f"CHROMOSOMES: fold {other} of {record} holds out {examples(sorted(shared))} already, and fold "
+                    f"{name} would again; give another ORGANISM"
+                )
+    more = {name: chromosomes for name, chromosomes in before.items() if name not in run["held_out"]}
+    return earlier | {
+        "folds": [*run["folds"], *more],
+        "held_out": run["held_out"] | more,
+        "settings": earlier["settings"] | {"CHROMOSOMES": run["settings"]["CHROMOSOMES"]},
+        "finished": earlier.get("finished") if set(run["folds"]) <= set(before) else None,
+    }
+
+
+def held_out_chromosomes(run: dict) -> dict[str, list[str]]:
+    """Return the chromosomes that each fold of a run holds out; in older records they are the fold's name."""
+    return {name: run.get("held_out", {}).get(name) or name.split("+") for name in run["folds"]}
 
 
 def read_run(record: Path) -> dict:
@@ -237,20 +269,39 @@ def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
         )
 
 
-def close_run(prefix: Path, run: dict, seconds: float, device: str, finished: bool) -> None:
-    """Write what this start has added to the run into O_run.json."""
-    run["seconds"] = round(run["seconds"] + seconds, 1)
-    if "cpu_seconds" in run:  # not in runs that were begun before it was kept: a part of it would mislead
-        run["cpu_seconds"] = round(run["cpu_seconds"] + time.process_time(), 1)
-    run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
-    run["device"] = device or run["device"]
-    run["finished"] = (run["finished"] or now()) if finished else None
-    if finished and (device or "models" not in run):  # trained just now: whoever loads them can tell them from others
-        files = {name: fold_folder(prefix, name) / "best_model.keras" for name in run["folds"]}
-        run["models"] = {name: hash_file(path) for name, path in files.items() if path.exists()}
-    write_json(Path(f"{prefix}_run.json"), run)
+def close_run(prefix: Path, seconds: float, device: str) -> bool:
+    """Write what this start has added to the run into O_run.json, and tell whether all its folds are finished."""
+    record = Path(f"{prefix}_run.json")
+    with lock_tables(prefix):
+        run = read_run(record)
+        folders = {name: fold_folder(prefix, name) for name in run["folds"]}
+        finished = all((folder / "predictions.csv").exists() for folder in folders.values())
+        run["seconds"] = round(run["seconds"] + seconds, 1)
+        if "cpu_seconds" in run:  # not in runs that were begun before it was kept: a part of it would mislead
+            run["cpu_seconds"] = round(run["cpu_seconds"] + time.process_time(), 1)
+        run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
+        run["device"] = device or run["device"]
+        run["finished"] = (run["finished"] or now()) if finished else None
+        if finished and (device or "models" not in run):  # trained just now: whoever loads them can tell them
+            files = {name: folder / "best_model.keras" for name, folder in folders.items()}
+            run["models"] = {name: hash_file(path) for name, path in files.items() if path.exists()}
+        write_json(record, run)
+    return finished
+
+
+def identify_run(run: dict) -> str:
+    """Return a hash of the settings and inputs on which a run's numbers depend."""
+    settings = {name: value for name, value in run["settings"].items() if name not in FREE_TO_DIFFER}
+    inputs = {name: known["sha256"] for name, known in run["inputs"].items()}
+    return hashlib.sha256(json.dumps([settings, inputs], sort_keys=True).encode()).hexdigest()
 
 
 def fold_folder(prefix: Path, name: str) -> Path:
-    """Return where a fold's files are: saved_models/O_model_C."""
-    return Path(f"{prefix}_model_{name.replace('/', '_')}")
+    """Return where a fold's files are: saved_models/O_model_C, another folder for every other name.
+
+    Characters that cannot be part of a file name are written as %XX; of a long name the end is a hash.
+    """
+    name = re.sub(r"[/\\%\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", name)
+    if len(os.fsencode(name)) > 100:
+        name = f"{name[:25]}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+    return Path(f"{prefix}_model_{name}")

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 
 from lcre import check, records, scores
+from lcre.checkpoints import read_log
 
+LOG_COLUMNS = [
+    *("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auROC", "test_loss", "test_accuracy", "test_auROC"),
+    *("learning_rate", "seconds"),
+]
 RESULT_COLUMNS = [
     *("chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"),
     *("best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"),
@@ -64,7 +69,39 @@ def write_roles(folder: Path, fold, gene_ids: pd.Series) -> None:
     for role, rows in (("train", fold.taught), ("validation", fold.validation), ("test", fold.test)):
         roles.loc[rows, "role"] = role
     folder.mkdir(exist_ok=True)
+    records.remove_leftovers(folder, "genes|predictions|performance_log|best_model")
+    records.remove_leftovers(folder / "epoch_models", r"model_epoch_\d+")
     records.write_csv(folder / "genes.csv", roles)
+
+
+def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFrame, list[dict]] | None:
+    """Return what a finished fold has left: the predictions of its held-out genes, and its performance log.
+
+    Args:
+        folder: of the fold.
+        fold: held_out and test (rows of `gene_ids`).
+        gene_ids: of the genes with windows.
+
+    Returns:
+        The predictions (probability, and for test genes kmer and gc) by row of `gene_ids`, and the rows of the log;
+        None where the fold is not finished or one of the two files is damaged.
+    """
+    path, numbers = folder / "predictions.csv", ["probability", "kmer", "gc"]
+    if not path.exists() or not path.read_bytes().endswith(b"\n"):
+        return None
+    missing = dict.fromkeys(numbers, [""])  # a gene may be called NA
+    try:
+        found = pd.read_csv(path, dtype={"gene_id": str}, keep_default_na=False, na_values=missing)
+        same = found["gene_id"].tolist() == gene_ids[fold.held_out].tolist()
+        found = found.set_index(fold.held_out)[numbers].astype(float) if same else None
+    except (KeyError, OSError, OverflowError, ValueError):
+        return None
+    log = read_log(folder / "performance_log.csv", LOG_COLUMNS)
+    if found is None or found.loc[fold.test, ["kmer", "gc"]].isna().any(axis=None):
+        return None
+    if ((found < 0) | (found > 1)).any(axis=None) or not log or list(log) != list(range(len(log))):
+        return None
+    return found, list(log.values())
 
 
 def collect_results(
@@ -74,7 +111,7 @@ def collect_results(
 
     Args:
         prefix: saved_models/O.
-        folders: of the folds; one with a predictions.csv is finished.
+        folders: of the folds.
         folds: name, leeway, taught, validation, test and held_out (rows of `genes`) of each.
         genes: those with windows: gene_id, chromosome, target, logMaxTPM.
         select_on: what the epoch is chosen on.
@@ -89,12 +126,12 @@ def collect_results(
     predictions["probability"] = np.nan
     rows, pooled = [], []
     for folder, fold in zip(folders, folds, strict=True):
-        if not (folder / "predictions.csv").exists():
+        finished = read_finished(folder, fold, genes["gene_id"].to_numpy())
+        if finished is None:
             continue
-        held_out = pd.read_csv(folder / "predictions.csv", dtype={"gene_id": str}).set_index(fold.held_out)
+        held_out, log = finished
         predictions.loc[fold.held_out, "probability"] = held_out["probability"]
         pooled.append(held_out.loc[fold.test].assign(target=genes["target"].to_numpy()[fold.test]))
-        log = records.read_rows(folder / "performance_log.csv")
         rows.append(
             score_row(fold.name, pooled[-1], seed)
             | {

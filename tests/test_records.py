@@ -1,5 +1,6 @@
 """Files of a run: whole or not at all, row by row, and never of two runs at once."""
 
+import contextlib
 import copy
 import csv
 import errno
@@ -86,61 +87,10 @@ def test_writers(tmp_path):
     assert (tmp_path / "a.json").read_text() == '{\n "name": "\\u03a9",\n "n": [\n  1,\n  null\n ]\n}\n'
     records.write_csv(tmp_path / "a.csv", pd.DataFrame({"gene_id": ["01", "NA"], "x": [0.5, None]}))
     assert (tmp_path / "a.csv").read_text() == "gene_id,x\n01,0.5\nNA,\n"
-    records.copy_file(tmp_path / "a.csv", tmp_path / "b.csv")
-    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
-    assert len(files_of(tmp_path)) == 3
+    assert len(files_of(tmp_path)) == 2
 
 
-# --------------------------------------------------------------------------------------------- row by row
-def test_rows_are_appended_under_one_header(tmp_path):
-    path = tmp_path / "log.csv"
-    records.append_row(path, ROW)
-    assert path.read_text() == "epoch,loss\n0,0.5\n"
-    records.append_row(path, {"epoch": "1", "loss": "0.25"})
-    assert path.read_text() == "epoch,loss\n0,0.5\n1,0.25\n"
-    assert records.read_rows(path) == [ROW, {"epoch": "1", "loss": "0.25"}]
-    assert files_of(tmp_path).keys() == {"log.csv"}
-
-
-def test_a_file_that_is_empty_gets_its_header(tmp_path):
-    path = write(tmp_path / "log.csv", "")
-    records.append_row(path, ROW)
-    assert path.read_text() == "epoch,loss\n0,0.5\n"
-
-
-@pytest.mark.parametrize("old", [None, "", "epoch,loss\n0,0.5\n"])
-def test_a_row_that_finds_no_room_is_taken_off_again(tmp_path, monkeypatch, old):
-    path = tmp_path / "log.csv"
-    if old is not None:
-        path.write_text(old)
-    seen = []
-
-    def full(handle):
-        seen.append(path.stat().st_size)  # the row is in the file when the error comes
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        records.append_row(path, {"epoch": "1", "loss": "0.25"})
-    assert seen[0] > len(old or "")
-    assert files_of(tmp_path) == ({} if old is None else {"log.csv": old.encode()})
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_device_is_reported(tmp_path, monkeypatch):
-    """Here the write itself fails, in the middle of the row and once more when the file is closed."""
-    path = write(tmp_path / "log.csv", "epoch,loss\n0,0.5\n")
-    real_open = open
-    monkeypatch.setattr(
-        "builtins.open", lambda name, *a, **k: real_open("/dev/full" if name == path else name, *a, **k)
-    )
-    with pytest.raises(OSError, match="No space left") as error:
-        records.append_row(path, ROW)
-    assert error.value.errno == errno.ENOSPC
-    monkeypatch.undo()
-    assert path.read_text() == "epoch,loss\n0,0.5\n"
-
-
+# ------------------------------------------------------------------------------------------ rows of a log
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -156,6 +106,7 @@ def test_a_full_device_is_reported(tmp_path, monkeypatch):
         ("epoch,loss\n0,0.5\n1,2,3\n", [ROW]),
         ("epoch,loss\r\n0,0.5\r\n", [ROW]),
         ("epoch,loss\n0,0.5\n\0\0\0\0\0", [ROW]),
+        (f"epoch,loss\n0,{'5' * 200_000}\n", []),
     ],
 )
 def test_a_last_row_cut_short_is_left_out(tmp_path, text, expected):
@@ -183,8 +134,7 @@ def test_what_is_left_of_a_log_is_its_first_rows(tmp_path_factory, cells, cut):
     """Power fails at any byte: what is read back is a beginning of what was written."""
     path = tmp_path_factory.mktemp("log") / "log.csv"
     rows = [{"a": first, "b": second} for first, second in cells]
-    for row in rows:
-        records.append_row(path, row)
+    records.write_rows(path, rows)
     assert records.read_rows(path) == rows
     if rows:
         content = path.read_bytes()
@@ -204,7 +154,14 @@ def test_hash_and_memory(tmp_path):
 
 def test_folders_of_folds():
     assert records.fold_folder(Path("m/yeast"), "IV+VII") == Path("m/yeast_model_IV+VII")
-    assert records.fold_folder(Path("m/yeast"), "a/b") == Path("m/yeast_model_a_b")
+    assert records.fold_folder(Path("m/yeast"), "a/b") == Path("m/yeast_model_a%2Fb")
+    names = ["a/b", "a_b", "a%2Fb", "a\\b", "a\nb", "a\0b", "..", "/", "x" * 300, "x" * 299 + "y", "é" * 200, "chr 1|2"]
+    folders = [records.fold_folder(Path("m/yeast"), name) for name in names]
+    assert len(set(folders)) == len(names)
+    for folder in folders:
+        assert folder.parent == Path("m")
+        assert len(os.fsencode(folder.name)) < 200
+        assert folder.name.isprintable()
 
 
 # ----------------------------------------------------------------------------------------- a run's record
@@ -212,8 +169,33 @@ def test_folders_of_folds():
 def run(tmp_path):
     """Give the record of a run on four small files."""
     inputs = {name: write(tmp_path / f"{name}.txt", name) for name in ("FASTA", "GTF", "TPM", "VALIDATION_GENES")}
-    settings = {"ORGANISM": "toy", "EPOCHS": None, "SEED": 1, "MODEL": "small", "SAVED_MODELS": "m", **inputs}
-    return records.describe_run(settings, "0.1.0", ["--seed", "1"], {"folds": ["1", "2"], "notes": []})
+    settings = {
+        "ORGANISM": "toy",
+        "CHROMOSOMES": "all",
+        "EPOCHS": None,
+        "SEED": 1,
+        "MODEL": "small",
+        "SAVED_MODELS": "m",
+        **inputs,
+    }
+    return records.describe_run(settings, "0.1.0", ["--seed", "1"], dict(NOTES))
+
+
+NOTES = {"folds": ["1", "2"], "held_out": {"1": ["1"], "2": ["2"]}, "notes": []}
+
+
+def open_run(prefix: Path, run: dict, overwrite: bool = False) -> dict:
+    """Open a run as one start does that ends at once."""
+    with contextlib.ExitStack() as held:
+        return records.open_run(prefix, run, overwrite, held)
+
+
+def finish(prefix: Path, *folds: str) -> None:
+    """Leave the files of finished folds."""
+    for name in folds:
+        folder = records.fold_folder(prefix, name)
+        folder.mkdir(exist_ok=True)
+        write(folder / "predictions.csv", "gene_id\n")
 
 
 @pytest.fixture
@@ -239,45 +221,44 @@ def test_a_package_of_another_name_has_no_version(monkeypatch):
 
 
 def test_a_new_run_and_the_same_run_again(run, prefix):
-    first = records.open_run(prefix, run, overwrite=False)
+    first = open_run(prefix, run)
     assert first == run
     assert (prefix.parent / "toy_run.json").exists()
-    records.close_run(prefix, first, 2.04, "a CPU", finished=False)
-    again = records.open_run(prefix, copy.deepcopy(run) | {"started": "later"}, overwrite=False)
+    assert not records.close_run(prefix, 2.04, "a CPU")
+    again = open_run(prefix, copy.deepcopy(run) | {"started": "later"})
     assert (again["started"], again["seconds"], again["device"]) == (run["started"], 2.0, "a CPU")
     assert again["finished"] is None
     assert again["peak_memory_bytes"] > 10_000_000
-    records.close_run(prefix, again, 1.0, "", finished=True)
-    last = records.open_run(prefix, run, overwrite=False)
+    finish(prefix, "1", "2")
+    assert records.close_run(prefix, 1.0, "")
+    last = open_run(prefix, run)
     assert (last["seconds"], last["device"]) == (3.0, "a CPU")
     assert last["finished"]
 
 
 def test_a_run_keeps_the_hashes_of_its_models(run, prefix):
     """Those of the start that trained them: a later start that finds all done does not vouch for what lies there."""
-    run = run | {"folds": ["1", "2"]}
-    first = records.open_run(prefix, run, overwrite=False)
-    records.close_run(prefix, first, 1.0, "a CPU", finished=False)
-    assert "models" not in first
+    open_run(prefix, run)
+    assert not records.close_run(prefix, 1.0, "a CPU")
+    assert "models" not in open_run(prefix, run)
+    finish(prefix, "1", "2")
     for name, content in (("1", "a"), ("2", "b")):
-        folder = records.fold_folder(prefix, name)
-        folder.mkdir()
-        (folder / "best_model.keras").write_text(content)
-    records.close_run(prefix, first, 1.0, "a CPU", finished=True)
-    hashes = records.open_run(prefix, run, overwrite=False)["models"]
+        (records.fold_folder(prefix, name) / "best_model.keras").write_text(content)
+    assert records.close_run(prefix, 1.0, "a CPU")
+    hashes = open_run(prefix, run)["models"]
     assert hashes == {name: hashlib.sha256(content).hexdigest() for name, content in (("1", b"a"), ("2", b"b"))}
     (records.fold_folder(prefix, "1") / "best_model.keras").write_text("of another run")
-    again = records.open_run(prefix, run, overwrite=False)
-    records.close_run(prefix, again, 1.0, "", finished=True)
-    assert records.open_run(prefix, run, overwrite=False)["models"] == hashes
+    open_run(prefix, run)
+    assert records.close_run(prefix, 1.0, "")
+    assert open_run(prefix, run)["models"] == hashes
 
 
 def test_files_count_by_content_not_by_place(run, prefix):
-    records.open_run(prefix, run, overwrite=False)
+    open_run(prefix, run)
     moved = copy.deepcopy(run)
     moved["settings"] |= {"GTF": "elsewhere/genes.gtf", "SAVED_MODELS": "./m/"}
     moved["inputs"]["GTF"]["file"] = "genes.gtf"
-    records.open_run(prefix, moved, overwrite=False)
+    open_run(prefix, moved)
 
 
 @pytest.mark.parametrize(
@@ -290,12 +271,12 @@ def test_files_count_by_content_not_by_place(run, prefix):
     ],
 )
 def test_other_settings_or_inputs_are_refused_and_named(run, prefix, group, changes, says):
-    records.open_run(prefix, run, overwrite=False)
+    open_run(prefix, run)
     before = files_of(prefix.parent)
     other = copy.deepcopy(run)
     other[group] |= changes
     with pytest.raises(InputError) as error:
-        records.open_run(prefix, other, overwrite=False)
+        open_run(prefix, other)
     for text in [*says, "--overwrite", "toy_run.json"]:
         assert text in one_line(error)
     assert "VALIDATION_GENES" not in one_line(error)
@@ -307,16 +288,16 @@ def test_a_list_of_genes_more_or_less_is_another_run(run, prefix, had):
     without = copy.deepcopy(run)
     del without["inputs"]["VALIDATION_GENES"]
     first, second = (run, without) if had else (without, run)
-    records.open_run(prefix, first, overwrite=False)
+    open_run(prefix, first)
     with pytest.raises(InputError) as error:
-        records.open_run(prefix, second, overwrite=False)
+        open_run(prefix, second)
     assert "VALIDATION_GENES" in one_line(error)
 
 
 def test_overwrite_deletes_the_earlier_run_and_nothing_else(run, prefix):
     old = copy.deepcopy(run)
-    old["folds"] = ["1", "9"]
-    records.open_run(prefix, old, overwrite=False)
+    old["folds"], old["held_out"] = ["1", "9"], {"1": ["1"], "9": ["9"]}
+    open_run(prefix, old)
     saved = prefix.parent
     for fold in ("toy_model_1", "toy_model_9", "toy2_model_1"):
         (saved / fold / "epoch_models").mkdir(parents=True)
@@ -324,14 +305,14 @@ def test_overwrite_deletes_the_earlier_run_and_nothing_else(run, prefix):
         write(saved / name, "old")
     other = copy.deepcopy(run)
     other["settings"]["SEED"] = 2
-    assert records.open_run(prefix, other, overwrite=True) == other
+    assert open_run(prefix, other, overwrite=True) == other
     assert sorted(path.name for path in saved.iterdir()) == ["toy2_model_1", "toy2_run.json", "toy_run.json"]
 
 
 def test_folders_without_a_record_are_not_touched(run, prefix):
     (prefix.parent / "toy_model_2").mkdir(parents=True)
     with pytest.raises(InputError) as error:
-        records.open_run(prefix, run, overwrite=False)
+        open_run(prefix, run)
     assert "--overwrite" in one_line(error)
     assert [path.name for path in prefix.parent.iterdir()] == ["toy_model_2"]
 
@@ -342,7 +323,7 @@ def test_a_record_that_is_none(run, prefix, content, overwrite):
     prefix.parent.mkdir(parents=True)
     write(prefix.parent / "toy_run.json", content)
     with pytest.raises(InputError) as error:
-        records.open_run(prefix, run, overwrite)
+        open_run(prefix, run, overwrite)
     assert "is not the record of a run; remove it" in one_line(error)
 
 
@@ -350,12 +331,12 @@ def test_a_folder_that_cannot_be_written(run, tmp_path):
     blocked = write(tmp_path / "blocked", "a file, not a folder")
     for prefix in (blocked / "toy", blocked / "deeper" / "toy"):
         with pytest.raises(InputError) as error:
-            records.open_run(prefix, run, overwrite=False)
+            open_run(prefix, run)
         assert "SAVED_MODELS: cannot write to" in one_line(error)
 
 
 def test_logs_are_read_by_others_as_csv(tmp_path):
     path = tmp_path / "log.csv"
-    records.append_row(path, {"name": 'a "b", c', "value": ""})
+    records.write_rows(path, [{"name": 'a "b", c', "value": ""}])
     with open(path, newline="") as file:
         assert list(csv.DictReader(file)) == [{"name": 'a "b", c', "value": ""}]

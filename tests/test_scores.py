@@ -126,7 +126,8 @@ def test_interval_lies_between_zero_and_one_in_order(pairs):
 # ---------------------------------------------------------------------------------------- the result table
 def log_rows(validation: list, test: list, seconds: float = 1.5) -> list[dict]:
     return [
-        {"epoch": str(number), "val_auROC": str(one), "test_auROC": str(other), "seconds": str(seconds)}
+        dict.fromkeys(results.LOG_COLUMNS, "0.5")
+        | {"epoch": str(number), "val_auROC": str(one), "test_auROC": str(other), "seconds": str(seconds)}
         for number, (one, other) in enumerate(zip(validation, test, strict=True))
     ]
 

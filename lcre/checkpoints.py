@@ -1,0 +1,134 @@
+"""The epochs of one training on disk: a model and a row of the log each, and what of them is whole.
+
+The zip comment at the end of a model file is a hash of its content, of the training and of the epoch: a checkpoint that
+is damaged, or lies where another belongs, is found before it is loaded, and its epoch is trained again.
+"""
+
+import hashlib
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lcre import records
+
+HASH = 64  # letters of a SHA-256
+END = b"PK\5\6"  # how the last part of a zip file begins, of 22 bytes where there is no comment
+# What reading a damaged zip file raises.
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(KeyError, NotImplementedError, OverflowError, RuntimeError, ValueError),
+)
+
+
+class Checkpoints:
+    """The epochs of one training.
+
+    Attributes:
+        log: epoch -> row of performance_log.csv, of the epochs whose checkpoint is whole too; in ascending order.
+        best_file: the model that the training ends with.
+    """
+
+    def __init__(self, folder: Path, label: str, columns: Sequence[str]):
+        """Name the files of a training; nothing is read.
+
+        Args:
+            folder: of the training.
+            label: tells this training from every other one.
+            columns: of its log, `epoch` among them.
+        """
+        self.folder, self.label, self.columns = folder / "epoch_models", label, list(columns)
+        self.log_file, self.best_file = folder / "performance_log.csv", folder / "best_model.keras"
+        self.log: dict[int, dict[str, str]] = {}
+
+    def file(self, epoch: int) -> Path:
+        """Return where the model of an epoch is."""
+        return self.folder / f"model_epoch_{epoch}.keras"
+
+    def hash_content(self, content: bytes, epoch: int) -> bytes:
+        """Return the hash of a model file's content up to its comment, for this training and epoch."""
+        return hashlib.sha256(f"{self.label}\n{epoch}\n".encode() + content).hexdigest().encode()
+
+    def is_whole(self, path: Path, epoch: int) -> bool:
+        """Tell whether `path` is this epoch's model, undamaged; models of older versions have no hash."""
+        try:
+            content = path.read_bytes()
+            if content[-HASH:] == self.hash_content(content[:-HASH], epoch):
+                return True
+            if content[-22:-18] != END or content[-2:] != b"\0\0":
+                return False
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None and "model.weights.h5" in archive.namelist()
+        except DAMAGE:
+            return False
+
+    def write_model(self, path: Path, epoch: int, model) -> None:
+        """Write a Keras model with its hash as zip comment, in one step."""
+        with records.replacing(path) as temporary:
+            model.save(temporary)
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.comment = bytes(HASH)
+            content = temporary.read_bytes()[:-HASH]
+            temporary.write_bytes(content + self.hash_content(content, epoch))
+
+    def read(self, epochs: int) -> list[str]:
+        """Find the whole ones of so many epochs, and write a log of only these.
+
+        Returns:
+            A sentence for each epoch that was finished and has to be trained again.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = {epoch: row for epoch, row in read_log(self.log_file, self.columns).items() if epoch < epochs}
+        damaged = [epoch for epoch in found if not self.is_whole(self.file(epoch), epoch)]
+        said = [f"{self.file(epoch).name} is damaged or missing: its epoch is trained again" for epoch in damaged]
+        lost = [epoch for epoch in range(max(found, default=-1)) if epoch not in found]
+        said += [f"{self.log_file.name} lacks epoch {epoch}: it is trained again" for epoch in lost]
+        self.write_log({epoch: found[epoch] for epoch in sorted(set(found) - set(damaged))})
+        return said
+
+    def save(self, epoch: int, model) -> None:
+        """Write the model of an epoch, with its optimizer."""
+        self.write_model(self.file(epoch), epoch, model)
+
+    def log_with(self, epoch: int, row: dict[str, str]) -> dict[int, dict[str, str]]:
+        """Return the log with the row of one more epoch."""
+        return dict(sorted((self.log | {epoch: row}).items()))
+
+    def write_log(self, log: dict[int, dict[str, str]]) -> None:
+        """Write the log."""
+        records.write_rows(self.log_file, list(log.values()))
+        self.log = log
+
+    def keep_best(self, epoch: int, convert: Callable | None = None) -> None:
+        """Make the model of an epoch the best one.
+
+        Args:
+            epoch: it is whole.
+            convert: returns the model to write, of the epoch's file; None: the file is copied.
+        """
+        if convert is not None:
+            self.write_model(self.best_file, epoch, convert(self.file(epoch)))
+            return
+        with records.replacing(self.best_file) as temporary:
+            temporary.write_bytes(self.file(epoch).read_bytes())
+
+
+def read_log(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
+    """Return the rows of a performance log by epoch, with these columns; damaged rows are left out."""
+    found = {}
+    for row in records.read_rows(path):
+        if all(is_number(row.get(name)) or (row.get(name) == "" and name.startswith("val_")) for name in columns):
+            epoch = float(row["epoch"])
+            if epoch.is_integer() and 0 <= epoch < 1e9:
+                found[int(epoch)] = {name: row[name] for name in columns}
+    return found
+
+
+def is_number(text: str | None) -> bool:
+    """Tell whether a cell holds a number (nan is one: training can diverge), and not an infinite one."""
+    try:
+        return text is not None and not math.isinf(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,291 @@
+"""What happens to a run between two starts: damage, other chromosomes, odd names; the CSVs end as if nothing had been.
+
+The script's own `main` trains a small network on a small genome, in this process.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from genomes import Gene, random_sequence, write_files
+
+import lcre_classifier
+from lcre import locks, records
+
+EPOCHS = 4
+
+
+def build_small(columns: int, upstream: int, downstream: int):
+    from keras import Sequential, layers
+
+    return Sequential(
+        [layers.Input((columns, 4)), layers.Flatten(), layers.Dropout(0.2), layers.Dense(1, "sigmoid", dtype="float32")]
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
+    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+
+
+def make_files(folder: Path, chromosomes: list[str]) -> list[str]:
+    """Write a genome of chromosomes of 40 genes each, and return the flags of a run of `published` on it."""
+    random = np.random.default_rng(1)
+    sequences = {name: random_sequence(random, 4000) for name in chromosomes}
+    genes = [
+        Gene(f"{number}g{place}", name, 100 + 95 * place, 160 + 95 * place, "+-"[place % 2])
+        for number, name in enumerate(chromosomes)
+        for place in range(40)
+    ]
+    flags = write_files(folder, sequences, genes, {gene.gene_id: float(random.normal()) for gene in genes})
+    return [*flags, "--model", "published", "--organism", "toy", "--upstream", "20", "--downstream", "10"]
+
+
+def train(folder: Path, flags: list[str], *more: str) -> int:
+    return lcre_classifier.main([*flags, "--saved-models", str(folder), *more])
+
+
+def numbers(folder: Path) -> dict[str, list[dict]]:
+    """Return every CSV of a run without the seconds."""
+    found = {}
+    for path in sorted(folder.rglob("*.csv")):
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        found[str(path.relative_to(folder))] = [
+            {name: cell for name, cell in row.items() if name != "seconds"} for row in rows
+        ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def species(tmp_path_factory) -> list[str]:
+    return make_files(tmp_path_factory.mktemp("species"), ["I", "II", "III", "IV"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, species) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
+        patch.setitem(lcre_classifier.RECIPES, "published", recipe)
+        assert train(folder, species, "--chromosomes", "I,II") == 0
+    return folder
+
+
+# ------------------------------------------------------------------------------------------- damaged files
+def cut(share: float) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def flip(share: float) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[int((len(content) - 1) * share)] ^= 0x10
+        path.write_bytes(content)
+
+    return change
+
+
+def replace_by(name: str) -> Callable[[Path], None]:
+    return lambda path: shutil.copy(path.parent / name, path)
+
+
+def write_bytes(content: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content)
+
+
+LAST, FIRST = "epoch_models/model_epoch_3.keras", "epoch_models/model_epoch_0.keras"
+CHECKPOINT_DAMAGE = {
+    "last cut to nothing": (LAST, cut(0)),
+    "last cut early": (LAST, cut(0.1)),
+    "last cut in the middle": (LAST, cut(0.5)),
+    "last cut at the end": (LAST, cut(0.999)),
+    "last zeroed": (LAST, lambda path: path.write_bytes(bytes(path.stat().st_size))),
+    "last is text": (LAST, write_bytes(b"not a model")),
+    "last removed": (LAST, Path.unlink),
+    "last is another epoch's": (LAST, replace_by("model_epoch_1.keras")),
+    "last is another fold's": (LAST, replace_by("../../toy_model_II/epoch_models/model_epoch_3.keras")),
+    "first cut": (FIRST, cut(0.7)),
+    "first is another epoch's": (FIRST, replace_by("model_epoch_3.keras")),
+    **{f"bit flipped at {share}": (LAST, flip(share)) for share in (0, 0.001, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1)},
+    "middle zeroed": ("epoch_models/model_epoch_2.keras", write_bytes(b"")),
+}
+OTHER_DAMAGE = {
+    "best model cut": ("best_model.keras", cut(0.5)),
+    "best model removed": ("best_model.keras", Path.unlink),
+    "best model of another fold": ("best_model.keras", replace_by("../toy_model_II/best_model.keras")),
+    "log of random bytes": ("performance_log.csv", write_bytes(bytes(range(256)) * 20)),
+    "log of other columns": ("performance_log.csv", write_bytes(b"a,b\n1,2\n")),
+    "log empty": ("performance_log.csv", write_bytes(b"")),
+    "log removed": ("performance_log.csv", Path.unlink),
+    "log cut": ("performance_log.csv", cut(0.6)),
+    "log lacks a row": (
+        "performance_log.csv",
+        lambda path: path.write_text(
+            "".join(path.read_text().splitlines(True)[:2] + path.read_text().splitlines(True)[3:])
+        ),
+    ),
+    "log with a word": ("performance_log.csv", lambda path: path.write_text(path.read_text().replace("\n2,", "\n2,x"))),
+    "predictions empty": ("predictions.csv", write_bytes(b"")),
+    "predictions cut in a number": ("predictions.csv", lambda path: path.write_bytes(path.read_bytes()[:-6])),
+    "predictions cut at a row": (
+        "predictions.csv",
+        lambda path: path.write_text("".join(path.read_text().splitlines(True)[:-1])),
+    ),
+    "predictions of random bytes": ("predictions.csv", write_bytes(b"\xff\x00\x80,,\n" * 9)),
+    "predictions of another fold": ("predictions.csv", replace_by("../toy_model_II/predictions.csv")),
+    "roles removed": ("genes.csv", Path.unlink),
+}
+
+
+QUICK = {  # in every run of the tests; the others with LCRE_LONG=1
+    *("last cut in the middle", "last removed", "last is another epoch's", "last is another fold's", "first cut"),
+    *("bit flipped at 0.6", "best model cut", "best model of another fold", "log of random bytes", "log lacks a row"),
+    *("predictions cut in a number", "predictions of random bytes", "roles removed"),
+}
+
+
+def choose(damages: dict) -> list:
+    """Return the parameters of a test: some of the ways to damage a file, or all of them."""
+    long = pytest.mark.skipif(not os.environ.get("LCRE_LONG"), reason="one of many ways; LCRE_LONG=1 tries all of them")
+    return [pytest.param(name, marks=[] if name in QUICK else [long]) for name in damages]
+
+
+@pytest.mark.parametrize("damage", choose(CHECKPOINT_DAMAGE))
+def test_a_damaged_checkpoint_costs_its_epoch(whole, species, tmp_path, capsys, damage):
+    """Of a fold that was stopped before its predictions the epoch is trained again."""
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    name, change = CHECKPOINT_DAMAGE[damage]
+    (folder / "toy_model_I/predictions.csv").unlink()
+    change(folder / "toy_model_I" / name)
+    assert train(folder, species, "--chromosomes", "I,II") == 0
+    assert numbers(folder) == numbers(whole)
+    assert f"fold I: {Path(name).name} is damaged or missing: its epoch is trained again" in capsys.readouterr().out
+    assert not list(folder.rglob(".*"))
+
+
+def test_a_finished_fold_needs_no_checkpoints(whole, species, tmp_path, capsys):
+    """They may be deleted to save room."""
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "toy_model_I/epoch_models")
+    assert train(folder, species, "--chromosomes", "I,II") == 0
+    assert "every fold is finished already" in capsys.readouterr().out
+    assert numbers(folder) == numbers(whole)
+
+
+@pytest.mark.parametrize("damage", choose(OTHER_DAMAGE))
+def test_a_damaged_file_of_a_finished_fold_is_made_again(whole, species, tmp_path, capsys, damage):
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    name, change = OTHER_DAMAGE[damage]
+    change(folder / "toy_model_I" / name)
+    assert train(folder, species, "--chromosomes", "I,II") == 0
+    assert numbers(folder) == numbers(whole)
+    assert "fold I: " in capsys.readouterr().out or name == "genes.csv"
+    best = (folder / "toy_model_I/best_model.keras").read_bytes()
+    assert train(folder, species, "--chromosomes", "I,II") == 0
+    assert "every fold is finished already" in capsys.readouterr().out
+    assert (folder / "toy_model_I/best_model.keras").read_bytes() == best
+
+
+def test_what_killed_processes_left_is_removed(whole, species, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    names = (
+        *("toy_model_I/epoch_models/.model_epoch_2-a1b2c3_d.keras", "toy_model_I/.best_model-abcdefgh.keras"),
+        *("toy_model_II/.performance_log-abcdefgh.csv", ".toy_result-abcdefgh.csv", ".toy_run-abcdefgh.json"),
+        *(".toy.lock", ".toy_model_I.lock"),
+    )
+    for name in names:
+        (folder / name).write_text("half")
+    kept = (".other_result-abcdefgh.csv", ".hidden.csv", "toy_model_I/.notes-of-mine.txt")
+    for name in kept:
+        (folder / name).write_text("not ours")
+    assert train(folder, species, "--chromosomes", "I,II") == 0
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob(".*")) == sorted(kept)
+
+
+# ---------------------------------------------------------------------------------------- several starts
+def test_starts_that_hold_out_different_chromosomes_make_one_run(whole, species, tmp_path, capsys):
+    """As an array of jobs: each its chromosome, in any order; the plain command afterwards has nothing to train."""
+    assert train(tmp_path, species, "--chromosomes", "II") == 0
+    assert train(tmp_path, species, "--chromosomes", "I") == 0
+    capsys.readouterr()
+    assert train(tmp_path, species, "--chromosomes", "I,II") == 0
+    assert "every fold is finished already" in capsys.readouterr().out
+    assert numbers(tmp_path) == numbers(whole)
+    record = json.loads((tmp_path / "toy_run.json").read_text())
+    assert record["folds"] == ["I", "II"]
+    assert record["held_out"] == {"I": ["I"], "II": ["II"]}
+    assert set(record["models"]) == {"I", "II"}
+    assert record["finished"]
+
+
+def test_a_start_beside_a_process_that_trains_other_folds(species, tmp_path, capsys):
+    """What the other process has not finished yet is left open: no page, no finished run; its folds stay."""
+    assert train(tmp_path, species, "--chromosomes", "I,II") == 0
+    (tmp_path / "toy_model_II/predictions.csv").unlink()
+    capsys.readouterr()
+    with locks.claim(tmp_path / ".toy_model_II.lock", "fold II"):
+        assert train(tmp_path, species, "--chromosomes", "III") == 0
+        assert "1 of 3 folds of the run are left to other starts" in capsys.readouterr().out
+        assert json.loads((tmp_path / "toy_run.json").read_text())["finished"] is None
+        for chromosomes in ("II", "all", "I,II"):
+            before = numbers(tmp_path)
+            assert train(tmp_path, species, "--chromosomes", chromosomes) == 2
+            error = capsys.readouterr().err
+            assert error.startswith(f"lcre_classifier.py: fold II of {tmp_path / 'toy'} is in use by process ")
+            assert error.count("\n") == 1
+            assert numbers(tmp_path) == before
+    assert train(tmp_path, species) == 0
+    assert [row["chromosome"] for row in numbers(tmp_path)["toy_result.csv"]] == ["I", "II", "III", "IV", "pooled"]
+    assert json.loads((tmp_path / "toy_run.json").read_text())["finished"]
+
+
+def test_overwrite_does_not_delete_what_another_process_trains(whole, species, tmp_path, capsys):
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    with locks.claim(folder / ".toy_model_II.lock", "fold II"):
+        assert train(folder, species, "--chromosomes", "I", "--overwrite") == 2
+    assert "fold II" in capsys.readouterr().err
+    assert numbers(folder) == numbers(whole)
+
+
+def test_a_chromosome_is_held_out_by_one_fold_of_a_run(whole, species, tmp_path, capsys):
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    assert train(folder, species, "--chromosomes", "I+III") == 2
+    error = capsys.readouterr().err
+    assert "fold I of" in error
+    assert "holds out 'I' already, and fold I+III would again; give another ORGANISM" in error
+    assert numbers(folder) == numbers(whole)
+
+
+# ------------------------------------------------------------------------------------------------- names
+def test_names_of_chromosomes_that_are_no_file_names(tmp_path):
+    """Each fold has a folder of its own, and predict, explain and the page find it."""
+    names = ["a/b", "a_b", "a%2Fb", "../up", "x+y", "<b>&amp;"]
+    flags = make_files(tmp_path, names)
+    assert train(tmp_path / "models", flags) == 0
+    result = numbers(tmp_path / "models")["toy_result.csv"]
+    assert [row["chromosome"] for row in result] == [*names, "pooled"]
+    folders = [records.fold_folder(tmp_path / "models/toy", name) for name in names]
+    assert len(set(folders)) == len(names)
+    assert all((folder / "predictions.csv").exists() for folder in folders)
+    assert (tmp_path / "models/toy_report.html").exists()
+
+    from lcre.trained import load_run
+
+    run = load_run(tmp_path / "models/toy")
+    assert run.folds == names
+    assert [run.held_out_by(name) for name in names] == [[name] for name in names]
+    assert run.held_out_by("x") == []
