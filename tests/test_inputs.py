@@ -3,6 +3,8 @@
 import math
 import os
 import pickle
+import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -174,6 +176,52 @@ def test_genome_that_cannot_be_used(tmp_path, content, says):
     assert says in one_line(error)
     assert "g.fa" in one_line(error)
     assert os.listdir(tmp_path) == ["g.fa"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b">sp|P1 kinase\nMSTNPKPQRKTKRNTNRRPQDVKFPGGGQIVGGVYLLPRRGPRLGVRATRKTSERSQPRGRRQPIPKARRPEGRTWAQPG\n",
+        b">1\n" + b"ACGTNN\n" * 100 + b">P1\n" + b"MKLVINGKTLKGEITIEGVDAAEAEKIFKQYANDNGVDGEWTYDDATKTFTVTE*\n" * 20,
+        b">x\nthe quick brown fox jumps over the lazy dog\n",
+        b">x\n" + b"mefilpq\n" * 200_000,
+    ],
+    ids=["protein", "a-chromosome-too", "prose", "lower-case"],
+)
+def test_proteins_are_no_genome(tmp_path, content, packed):
+    path = write(tmp_path / "g.fa", pack(content) if packed else content)
+    with pytest.raises(InputError) as error, inputs.open_genome(path):
+        pass
+    assert "g.fa is no genome" in one_line(error)
+    assert "not of the proteins" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    ["N" * 5000, "acgtnNNryswkmbdhvRYSWKMBDHV" * 200, "-" * 500 + "ACGU" * 9, "X" * 3000 + "ACGT", "x*.-" * 300, ""],
+    ids=["n", "iupac", "gaps", "masked-with-x", "marks", "nothing"],
+)
+def test_a_genome_may_have_any_nucleotide_code(tmp_path, sequence):
+    with inputs.open_genome(write(tmp_path / "g.fa", f">1\n{sequence}\n>2\nACGT\n")) as genome:
+        assert genome.lengths == {"1": len(sequence), "2": 4}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: inputs.open_genome(path).__enter__(),
+        inputs.read_annotation,
+        lambda path: inputs.read_expression(path, "logMaxTPM", True),
+        lambda path: inputs.read_gene_list(path, None),
+    ],
+)
+def test_pipes_and_devices_are_not_regular_files(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.txt")
+    for path in (tmp_path / "pipe.txt", "/dev/null"):
+        with pytest.raises(InputError) as error:
+            read(path)
+        assert f"{path} is not a regular file" in one_line(error)
 
 
 @pytest.mark.parametrize(("name", "says"), [("absent.fa", "no file"), ("", "is a folder")])
@@ -419,8 +467,30 @@ def test_gene_ids_agree_with_the_table(tmp_path):
         (gtf("B") + "1\tsrc\tgene\t1\t5\n", "line 2"),
         (gtf("A") + gtf("B") + gtf("A", chromosome="2"), "'A'"),
         (gtf("A", 'gene_biotype "tRNA";'), "no gene of biotype 'protein_coding', only 'tRNA'"),
-        (line(attributes="Note=nothing"), "'Note'"),
-        (line(attributes="."), "they have none"),
+        (line(attributes="Note=nothing"), "they have 'Note' (line 1)"),
+        (line(attributes="."), "they have none (line 1)"),
+        (gtf("A") + "#\n" + line(attributes="") + gtf("B"), "1 of 3 gene lines of"),
+        (gtf("A") + "#\n" + line(attributes="") + gtf("B"), "no attribute 'gene_id', the first on line 3: it has no"),
+        (gtf("A") + gtf("", 'gene_name "N";'), "no attribute 'gene_id', the first on line 2: it has 'gene_name'"),
+        (gtf("A") * 2 + line(attributes="ID=gene:C;biotype=protein_coding") * 2, "line 3: it has 'ID', 'biotype'"),
+        (
+            line(attributes="ID=gene:C") * 3 + gtf("A"),
+            "no attribute 'ID', the first on line 4: it has 'gene_biotype', 'gene_id'",
+        ),
+        (gtf("A") + line(attributes="k" * 999 + "=x"), "it has '" + "k" * 40 + "... (999 characters)'"),
+        (gtf("A") + gtf("B", end=10**11), "line 2 of"),
+        (gtf("A", end=10**30), "from 101 to 1000000000000000000000000000000; no chromosome is that long"),
+        (gtf("A", end=2**63), "no chromosome is that long"),
+        (gtf("A", end=2**64 + 300), "no chromosome is that long"),
+        (gtf("A", start=10**30, end=10**30), "no chromosome is that long"),
+        (gtf("A", start="9" * 5000), "99... (5,000 characters) to 200"),
+        (gtf("A", end="9" * 5000), "99... (5,000 characters); no chromosome is that long"),
+        (gtf("A", start="9" * 5000, end="9" * 5000), "no chromosome is that long"),
+        (gtf("A", end="٣٠٠"), "line 1"),
+        (gtf("A", start="１"), "line 1"),
+        (gtf("A", start="0" * 5000), "00... (5,000 characters) to 200; coordinates count from 1"),
+        (gtf("A" * 999) * 2, "AA... (999 characters)'"),
+        (gtf("A", f'gene_biotype "{"x" * 999}";'), "xx... (999 characters)'"),
     ],
 )
 def test_annotation_that_cannot_be_used(tmp_path, content, says):
@@ -431,11 +501,48 @@ def test_annotation_that_cannot_be_used(tmp_path, content, says):
     assert "a.gtf" in one_line(error)
 
 
+def test_leading_zeros_of_coordinates_count_nothing(tmp_path):
+    genes, _ = read_lines(tmp_path, gtf("A", start="0" * 5000 + "7", end="0099"))
+    assert genes[["start", "end"]].values.tolist() == [[6, 99]]
+
+
+SLOW = ["a", "a ", " ", "; ", 'a "', 'a "x" ', "\\", 'a "\\', '\\" ', "=", "a=b;", "a=%", "%41", "a b.", "é ", "\x0b"]
+
+
+@pytest.mark.parametrize("unit", SLOW)
+@pytest.mark.parametrize("begin", ["", 'gene_id "A"; b "', "ID="])
+def test_ninth_column_of_a_megabyte_takes_no_time(begin, unit):
+    text = begin + unit * (1_000_000 // len(unit))
+    began = time.perf_counter()
+    inputs.parse_attributes(text)
+    inputs.parse_attributes(text + "!")
+    assert time.perf_counter() - began < 2
+
+
+def test_gene_line_of_one_letter_is_refused_at_once(tmp_path):
+    began = time.perf_counter()
+    with pytest.raises(InputError) as error:
+        read_lines(tmp_path, gtf("A"), line(attributes="a" * 1_000_000))
+    assert "line 2: it has no attributes at all" in one_line(error)
+    assert time.perf_counter() - began < 2
+
+
+ATTRIBUTE = st.text('ab ;"\\=.', max_size=12)
+OLD_QUOTED = r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)'
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(ATTRIBUTE).map("".join))
+def test_attributes_are_found_as_by_the_plain_expression(text):
+    """Without anything against slow lines the expression is easier to read; it must find the same."""
+    assert inputs.QUOTED.findall(text) == re.findall(OLD_QUOTED, text)
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 2**31 - 2), st.integers(0, 10**5), st.sampled_from("+-.")), min_size=1))
+@given(st.lists(st.tuples(st.integers(1, 10**11 - 1), st.integers(0, 10**5), st.sampled_from("+-.")), min_size=1))
 def test_coordinates_become_zero_based_half_open(tmp_path_factory, places):
     folder = tmp_path_factory.mktemp("gtf")
-    places = [(start, min(start + length, 2**31 - 2), strand) for start, length, strand in places]
+    places = [(start, min(start + length, 10**11 - 1), strand) for start, length, strand in places]
     lines = [gtf(str(n), start=start, end=end, strand=s) for n, (start, end, s) in enumerate(places)]
     genes, _ = read_lines(folder, *lines)
     expected = [(start - 1, end, strand) for start, end, strand in places]
