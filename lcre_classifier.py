@@ -139,6 +139,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
     partner = inputs.join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
+    inputs.require_row_names(expression, partner, len(genes), settings.TPM)
     notes.append(f"{len(partner):,} of {len(expression):,} genes of the table are in the annotation")
     genes["in_table"] = ids.isin(partner)
     genes["logMaxTPM"] = ids.map(partner).map(expression)

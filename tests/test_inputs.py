@@ -634,6 +634,101 @@ def test_decimal_commas_are_named(tmp_path):
     assert "write decimal points instead of commas" in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("gene_id;a;b", "{};1,5;2,5"),
+        ("gene_id;a;b", "{};7;2,5"),  # alone, column a would give other numbers
+        ("gene_id\ta", "{}\t1.234,5"),
+        ("gene_id,a", '{},"1,5e3"'),
+    ],
+)
+def test_decimal_commas_in_sample_columns_are_named(tmp_path, header, row):
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, "\n".join([header, row.format("G1"), row.format("G2")]))
+    assert "has decimal commas" in one_line(error)
+    assert "'G1'" in one_line(error)
+
+
+# One more cell than the header has names: of nothing, of R, or of something that would shift the columns.
+@pytest.mark.parametrize(
+    "content",
+    [
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7\nG2,1,8,\n",  # not on every row
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,,\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7\nG2,1,8,,,,,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7, \nG2,1,8,  \n",
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7,\nG2,1,8,\n",  # in the header too
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7,,\nG2,1,8,,\n",
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7\nG2,1,8\n",
+        "gene_id\tlogMaxTPM\texons\nG1\t35.2\t7\t\nG2\t1\t8\t\n",
+        "gene_id;logMaxTPM;exons\nG1;35.2;7;\nG2;1;8;\n",
+        '"gene_id","logMaxTPM","exons"\n"G1","35.2","7",""\n"G2","1","8",""\n',
+        "\ufeffgene_id,logMaxTPM,exons\r\nG1,35.2,7,\r\nG2,1,8,\r\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,\n,,,\n\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2\nG2,1,8,\n",  # spreadsheets also leave out empty cells
+        "logMaxTPM,exons\nG1,35.2,7\nG2,1,8\n",  # R
+        "logMaxTPM,exons\nG1,35.2,\nG2,1,\n",  # R, and nothing in its last column
+        "logMaxTPM,exons\nG1,35.2,7,\nG2,1,,\n",
+        "gene_id,logMaxTPM\nG1,G1,35.2\nG2,G2,1\n",  # R, with a column of ids besides
+        "symbol,logMaxTPM\nG1,p53,35.2\nG2,myc,1\n",
+    ],
+)
+def test_cells_beyond_the_header_shift_no_column(tmp_path, content):
+    values, notes = read_table(tmp_path, content)
+    assert values.to_dict() == {"G1": 35.2, "G2": 1.0}
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("gene_id,logMaxTPM,exons\nG1,35.2,7,9\nG2,1,8,9\n", "whose first name is 'gene_id'"),
+        ("gene_id,logMaxTPM,exons\nG1,35.2,7,\nG2,1,8,x\n", "whose first name is 'gene_id'"),
+        ("Gene ID,logMaxTPM\nG1,35,2\nG2,1,8\n", "write decimal points instead of commas"),
+        ("Name,logMaxTPM\nG1,35,2\nG2,1,8\n", "whose first name is 'Name'"),
+        (",logMaxTPM\nG1,35,2\nG2,1,8\n", "the first: 'G1', '35', '2'"),
+        ("gene_id\tlogMaxTPM\n1\tG1\t3\n2\tG2\t4\n", "the first: '1', 'G1', '3'"),  # R's row numbers
+        ("gene_id,logMaxTPM\nG1,1\nG2,2,8\nG3,1\n", "line 3 has 3 cells; its header has 2"),
+        ("s1,s2\nG1,1,5\nG2,2\nG3,1,4\n", "line 2 has 3 cells, line 4 has 3 cells; its header has 2"),
+        ("gene_id,a,b\nG1,1,5,2,5\nG2,2,5,3,5\n", "are there decimal commas?"),
+        ("gene_id,logMaxTPM\n\n\nG1,1,5,7,8\nG2,2,5,9,8\n", "line 4 has 5 cells, line 5 has 5 cells"),
+        ('gene_id,logMaxTPM,a\nG1,1,"x\ny",4,5,6,7\nG2,2,5,9,8\n', "line 3 has 7 cells"),
+        ("gene_id,a,\nG1,35,2\nG2,1,8\n", "column 3 of"),
+        ("gene_id,name,a,b\nG1,1,2\nG2,1,8\n", "as many cells as its header has names (4)"),
+        ("gene_id,logMaxTPM\nG1,1\n" + "x" * 200_000 + ",2,3\n", "is not a table (field larger than field limit"),
+        ("gene_id,logMaxTPM\nG1,1\nG2,1," + "x" * 200_000 + "\n", "is not a table (field larger than field limit"),
+        ("gene_id,logMaxTPM\n" + "G" * 9_000 + ",x\n", "... (9,000 characters)' has 'x'"),
+        ("gene_id,logMaxTPM\nG1," + "9" * 9_000 + "\n", "... (9,000 characters)'"),
+        ("gene_id,logMaxTPM\n" + ("G" * 9_000 + ",1\n") * 2, "... (9,000 characters)'"),
+        ("gene_id,logMaxTPM\nG1,٣\n", "'G1' has '٣'"),
+        (b"\xff\xfeg\0e\0n\0e\0\t\0a\0\n\0", "UTF-16"),
+    ],
+)
+def test_rows_that_do_not_fit_their_header(tmp_path, content, says):
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, content)
+    assert says in one_line(error)
+    assert "t.csv" in one_line(error)
+
+
+def test_row_names_must_be_gene_ids():
+    """A table of R is believed only if its row names are known: to half of the table's genes or of the annotation's."""
+
+    def require(name: str, known: int, genes: int) -> None:
+        values = pd.Series(range(10), index=pd.Index(map(str, range(10)), name=name))
+        inputs.require_row_names(values, {str(gene): str(gene) for gene in range(known)}, genes, "t.csv")
+
+    require("gene_id", 1, 10)
+    require("", 5, 90)
+    require("", 2, 4)
+    with pytest.raises(InputError) as error:
+        require("", 4, 90)
+    assert "only 4 are gene ids of the GTF" in one_line(error)
+    assert "'0', '1', '2', ..." in one_line(error)
+
+
 def test_table_that_is_a_long_pickle(tmp_path):
     """The csv module has a limit on the length of a cell, and says so in its own words."""
     with pytest.raises(InputError) as error:
@@ -774,7 +869,14 @@ def test_gene_list_of_a_pickle_by_key(tmp_path, kind):
         ("g.pickle", PNG, "ara", "not a whole pickle"),
         ("g.pickle", b"", "ara", "is empty"),
         ("g.csv", "gene_id\n", None, "holds no gene ids"),
+        ("g.pickle", pickle.dumps({}), None, "has no keys: its dictionary is empty"),
+        ("g.pickle", pickle.dumps({"k" * 9_000: ["A"], "b": ["B"]}), "c", "... (9,000 characters)', 'b'"),
         ("g.csv", pack(b""), None, "holds no gene ids"),
+        ("g.csv", "gene_id,x\nA," + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.tsv", "gene_id\n" + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.txt", "A\n" + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.csv", 'gene_id\n"A\n' + "x\n" * 200_000, None, "field larger than field limit"),
+        ("g.txt", b"\xff\xfeA\0\n\0", None, "UTF-16"),
         ("g.txt", "# nothing\n\n", None, "holds no gene ids"),
         ("g.xlsx", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),
         ("genes", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),
