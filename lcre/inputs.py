@@ -294,8 +294,9 @@ def parse_coordinate(text: str) -> int | None:
     """Return a coordinate written in the digits 0 to 9, `FARTHEST` for any beyond that, None for another text."""
     if not (text.isascii() and text.isdecimal()):
         return None
-    digits = text.lstrip("0") or "0"
-    return min(int(digits[:20]), FARTHEST)  # int() itself takes no more than 4,300 digits
+    if len(text) < len(str(FARTHEST)):
+        return int(text)
+    return min(int(text.lstrip("0")[:20] or "0"), FARTHEST)  # int() itself takes no more than 4,300 digits
 
 
 def scan_annotation(path: Path) -> tuple[list[GeneLine], list[dict[str, str]], set[str]]:
