@@ -168,11 +168,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
-    if not len(windows):
-        raise InputError(
-            f"no coding gene has windows of {settings.UPSTREAM} + {settings.DOWNSTREAM} bp inside its chromosome (the "
-            f"longest has {longest:,} bp); make UPSTREAM smaller"
-        )
+    check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest)
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
     notes += check.describe_chromosomes(organelles, scaffolds)
