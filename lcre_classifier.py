@@ -146,6 +146,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
     partner = inputs.join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
+    inputs.require_row_names(expression, partner, len(genes), settings.TPM)
     notes.append(f"{len(partner):,} of {len(expression):,} genes of the table are in the annotation")
     genes["in_table"] = ids.isin(partner)
     genes["logMaxTPM"] = ids.map(partner).map(expression)
@@ -174,11 +175,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
-    if not len(windows):
-        raise InputError(
-            f"no coding gene has windows of {settings.UPSTREAM} + {settings.DOWNSTREAM} bp inside its chromosome (the "
-            f"longest has {longest:,} bp); make UPSTREAM smaller"
-        )
+    check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest)
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
     notes += check.describe_chromosomes(organelles, scaffolds)

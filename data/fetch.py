@@ -200,13 +200,27 @@ def sum_file(path: Path, progress: Callable[[int], None] = lambda done: None) ->
 
 
 def parse_checksums(text: str) -> dict[str, tuple[int, int]]:
-    """Return file name -> (checksum, blocks) from the text of a CHECKSUMS file; other lines are ignored."""
+    """Return file name -> (checksum, blocks) from the text of a CHECKSUMS file; other lines are ignored.
+
+    Raises FetchError where a number has more digits than any size: the file could not be compared with it.
+    """
     entries = {}
     for line in text.splitlines():
-        if match := re.fullmatch(r"\s*(\d+)\s+(\d+)\s+(\S+)\s*", line):
-            # Some releases list names with their folders.
-            entries[match[3].rsplit("/", 1)[-1]] = (int(match[1]), int(match[2]))
+        if match := re.fullmatch(r"\s*([0-9]+)\s+([0-9]+)\s+(\S+)\s*", line):
+            name = match[3].rsplit("/", 1)[-1]  # some releases list names with their folders
+            numbers = _number(match[1]), _number(match[2])
+            if None in numbers:
+                raise FetchError(
+                    f"CHECKSUMS: the line of {name[:80]} holds no checksum but {line.strip()[:40]}...; try the mirror: "
+                    f"--base-url {MIRROR_URL}"
+                )
+            entries[name] = numbers
     return entries
+
+
+def _number(text: str) -> int | None:
+    """Return a whole number written in at most 18 digits, None for any other text."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 # --- What the user sees ---------------------------------------------------------------------------
@@ -253,6 +267,11 @@ def _size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
+
+
+def _one_line(text: object) -> str:
+    """Return a text from a server or the command line as one line: other than printable characters escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def _say(text: str) -> None:
@@ -304,10 +323,14 @@ def _open(url: str, headers: dict[str, str]):
         if error.code in (404, 416):
             return error
         error.close()
+        answer = f"the server answers {error.code} {_reason(error)}"
         if error.code in (408, 425, 429) or error.code >= 500:
-            raise _TransientError(f"the server answers {error.code} {error.reason}") from None
+            raise _TransientError(answer) from None
+        raise FetchError(f"{url}: {answer}; try the mirror: --base-url {MIRROR_URL}") from None
+    except (ValueError, http.client.InvalidURL) as error:  # our own address has been looked at
         raise FetchError(
-            f"{url}: the server answers {error.code} {error.reason}; try the mirror: --base-url {MIRROR_URL}"
+            f"{url}: the server redirects to an address that cannot be opened ({_reason(error)}); try the mirror: "
+            f"--base-url {MIRROR_URL}"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -323,7 +346,8 @@ def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
         return f"no answer within {TIMEOUT:g} s"
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return _one_line(" ".join(text.split()))[:200]
 
 
 def read_checksums(url: str) -> dict[str, tuple[int, int]]:
@@ -376,9 +400,9 @@ def _request_part(url: str, part: Path, memo: Path) -> None:
         if response.status == 404:
             raise FetchError(f"{url}: not on the server; --base-url is the folder with fasta/ and gtf/")
         # The bytes of this answer and the size of the whole, either of which the server may leave open.
-        content = re.fullmatch(r"bytes (\d+|\*)(?:-\d+)?/(\d+|\*)", response.headers.get("Content-Range", ""))
+        content = re.fullmatch(r"bytes ([0-9]+|\*)(?:-[0-9]+)?/(\S+)", response.headers.get("Content-Range", ""))
         first, whole = content.groups() if content else ("*", "*")
-        total = int(whole) if whole != "*" else kept.get("size")
+        total = kept.get("size") if _number(whole) is None else _number(whole)
         if response.status == 416:
             if start and start == total:
                 return  # all of it had arrived, and only the renaming was missing
@@ -393,8 +417,7 @@ def _request_part(url: str, part: Path, memo: Path) -> None:
             if start:
                 _say(f"{part.name}: changed on the server, or it sends whole files only; starting again")
             start = 0
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdigit() else None
+            total = _number(response.headers.get("Content-Length", ""))
         _check_space(part, (total or 0) - start)
         with open(part, "ab" if start else "wb", buffering=0) as handle:
             if not start:
@@ -432,11 +455,17 @@ def _check_space(part: Path, needed: int) -> None:
 
 
 def _read_memo(memo: Path) -> dict:
+    """Return what `_write_memo` wrote, or nothing where the file is not what it writes."""
     try:
         kept = json.loads(memo.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    good = (
+        isinstance(kept, dict)
+        and re.fullmatch(r"[ -~]+", str(kept.get("validator")))  # it becomes the line of a header
+        and (kept.get("size") is None or _number(str(kept["size"])) is not None)
+    )
+    return kept if good else {}
 
 
 def _write_memo(memo: Path, url: str, headers, total: int | None) -> None:
@@ -625,10 +654,10 @@ def main(argv: Iterable[str] | None = None) -> int:
             _say("\n" + next_steps(name, options.data))
         return 0
     except FetchError as error:
-        print(f"fetch.py: {error}", file=sys.stderr)
+        print(f"fetch.py: {_one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"fetch.py: {_disk_error(Path(error.filename or '.'), error)}", file=sys.stderr)
+        print(f"fetch.py: {_one_line(_disk_error(Path(error.filename or '.'), error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("fetch.py: interrupted; the same command goes on where this one stopped", file=sys.stderr)

@@ -150,15 +150,45 @@ def gene_status(genes: pd.DataFrame, organelles: set[str]) -> np.ndarray:
 
 
 def describe_losses(genes: pd.DataFrame) -> list[str]:
-    """Return a sentence on coding genes lost because annotation and genome do not fit together, if there are any."""
+    """Return a sentence on coding genes lost for what annotation or genome lack, if there are any."""
     remarks = {
         "chromosome not in genome": "stand on chromosomes that the genome does not have",
         "beyond chromosome end": "end beyond their chromosome: is the annotation of another assembly?",
+        "no strand": "have no strand + or - in the seventh column of the annotation and are left out",
     }
     lost = {status: genes.loc[genes["status"] == status, "gene_id"] for status in remarks}
     return [
         f"{len(ids):,} coding genes {remarks[status]} ({examples(ids)})" for status, ids in lost.items() if len(ids)
     ]
+
+
+def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int) -> None:
+    """Raise InputError unless a gene has windows; the message names the reason of most coding genes, and the others.
+
+    Args:
+        genes: as in `gene_status`, and gene_id and end.
+        sizes: UPSTREAM and DOWNSTREAM, bp.
+        longest: length of the longest chromosome, bp.
+    """
+    if genes["window_fits"].any():
+        return
+    coding = genes[genes["coding"]]
+    status = pd.Series(gene_status(coding, set()), coding.index)
+    counts = status.value_counts()  # the most frequent first
+    first = coding[status == counts.index[0]]
+    advice = {
+        "chromosome not in genome": "their chromosomes are not in the FASTA: are GTF and FASTA of the same assembly?",
+        "beyond chromosome end": f"they end beyond their chromosome, {first['gene_id'].iloc[0][:40]!r} at "
+        f"{first['end'].iloc[0]:,} where the longest has {longest:,} bp: are GTF and FASTA of the same assembly?",
+        "no strand": "they have no strand: the seventh column of the GTF must be + or -",
+        "window leaves chromosome": f"their windows leave their chromosome (the longest has {longest:,} bp); make "
+        "UPSTREAM smaller",
+    }
+    others = "".join(f"; {count:,} others: {name}" for name, count in counts.iloc[1:].items())
+    raise InputError(
+        f"no coding gene has windows of {sizes[0]} + {sizes[1]} bp inside its chromosome: of {len(first):,} genes "
+        f"({examples(first['gene_id'].str[:40])}), {advice[counts.index[0]]}{others}"
+    )
 
 
 def describe_data(data, folds: list) -> dict:
@@ -187,9 +217,8 @@ def require_classes(genes: pd.DataFrame, labels: str) -> None:
     used = genes.loc[genes["status"] == "used", "target"]
     for target, name in enumerate(("low", "high")):
         if not (used == target).any():
-            raise InputError(
-                f"a single class: of {len(used):,} usable genes none is {name} ({labels}); is it expression?"
-            )
+            hint = "; ".join(describe_losses(genes)) or "is it expression?"
+            raise InputError(f"a single class: of {len(used):,} usable genes none is {name} ({labels}); {hint}")
 
 
 def describe_counts(data) -> str:

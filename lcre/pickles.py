@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocols 0 to 2 say the names of Python 2
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,89 @@ PANDAS_NAMES = {
 PLAIN_TYPES = {"set": set, "frozenset": frozenset}  # the plain types that some protocols name; the rest are opcodes
 
 
+DEEPEST = 100  # tuples inside tuples
+MOST_WORK = 20  # values that are hashed or copied, for each byte of the file
+MOST_BITS = 1024  # of a whole number
+GROWING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}  # opcodes that change what lies below
+CALLING = {"REDUCE", "BUILD", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}  # that hand values to a type or a record
+
+
+class Cost:
+    """What one value on the stack of a pickle costs those who use it."""
+
+    __slots__ = ("values", "depth", "size", "parts")
+
+    def __init__(self, size: int = 1, parts: Sequence["Cost"] = ()):
+        self.size = size  # items or characters, where it is copied
+        self.parts = parts  # of a tuple
+        self.values, self.depth = 1, 0  # that hashing it visits, as often as they stand there; of tuples in each other
+        if parts:
+            self.values += sum(part.values for part in parts)
+            self.depth = 1 + max(part.depth for part in parts)
+
+
+ATOM = Cost()
+
+
+def check_opcodes(data: bytes) -> None:
+    """Follow the opcodes of a pickle without building anything; refuse what costs far more than its length.
+
+    The members of sets and the keys of dicts are hashed as soon as they are read, and hashing a tuple visits all that
+    is in it, a tuple that stands there twice two times: 430 bytes can ask for 2 ** 60 visits, or for a million calls
+    inside each other, which no stack holds. In the same way one list can be copied into thousands of sets.
+
+    Raises:
+        InputError: it costs too much, holds a whole number of more than `MOST_BITS`, or uses more memo than its length.
+        Exception: of any kind where the opcodes are not those of a whole pickle.
+    """
+    stack: list[Cost] = []
+    marks: list[int] = []  # places in the stack
+    memo: dict[int, Cost] = {}
+    work = 0
+    for opcode, argument, _ in pickletools.genops(data):  # fails where a length is beyond the end of the file
+        name, takes = opcode.name, opcode.stack_before
+        if name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name.endswith("PUT"):
+            if argument > len(data):
+                raise InputError("not a whole pickle: it asks for more memory than its content can need")
+            memo[argument] = stack[-1]
+        elif name.endswith("GET"):
+            if argument not in memo:
+                raise InputError(f"not a whole pickle: its memo has no value {argument}")
+            stack.append(memo[argument])
+            work += memo[argument].values - 1
+        elif name == "DUP":
+            stack.append(stack[-1])
+            work += stack[-1].values
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name == "POP" and marks and marks[-1] == len(stack):
+            marks.pop()
+        elif takes or name in CALLING:
+            at = marks.pop() if pickletools.markobject in takes else len(stack) - len(takes) + (name in GROWING)
+            taken = stack[at:]
+            del stack[at:]
+            if name in CALLING:
+                work += sum(cost.size + sum(part.size for part in cost.parts) for cost in taken)
+            if name in GROWING:
+                if stack[-1] is ATOM:
+                    raise InputError("not a whole pickle: it puts values into a number")
+                stack[-1].size += len(taken)
+            elif opcode.stack_after:
+                stack.append(Cost(len(taken), taken if "TUPLE" in name else ()))
+                work += stack[-1].values - 1
+                if stack[-1].depth > DEEPEST:
+                    raise InputError("holds tuples inside tuples inside tuples ...; save the gene ids as a list")
+        elif opcode.stack_after:
+            if isinstance(argument, int) and argument.bit_length() > MOST_BITS:
+                raise InputError(f"holds a whole number of {argument.bit_length():,} bits, which is no gene id")
+            has_size = isinstance(argument, (str, bytes, bytearray)) or name.startswith("EMPTY_")
+            stack.append(Cost(len(argument or "")) if has_size else ATOM)
+        if work > MOST_WORK * len(data):
+            raise InputError("would take far longer to read than its length allows; save the gene ids as a list")
+
+
 class InertUnpickler(pickle.Unpickler):
     """An unpickler that builds plain Python values and records, and refuses every other name."""
 
@@ -97,7 +181,12 @@ def plain(value, done: dict[int, object] | None = None):
         elif isinstance(value, (list, tuple)):
             done[id(value)] = [plain(item, done) for item in value]
         elif isinstance(value, (set, frozenset)):  # sorted: the order of a set differs from run to run
-            done[id(value)] = sorted((plain(item, done) for item in value), key=str)
+            members = [plain(item, done) for item in value]
+            if any(isinstance(member, (list, dict)) for member in members):
+                raise InputError(
+                    "holds a set whose members are not single values; save the gene ids as a list of strings"
+                )
+            done[id(value)] = sorted(members, key=str)
         elif isinstance(value, Record):
             done[id(value)] = record_items(value, done)
         elif value is None or type(value) in (str, int, float, bool, bytes):
@@ -168,12 +257,12 @@ def read_pickle(path: Path):
     """
     data = Path(path).read_bytes()
     try:
-        for opcode, argument, _ in pickletools.genops(data):  # fails where a length is beyond the end of the file
-            if opcode.name.endswith("PUT") and argument > len(data):
-                raise InputError("not a whole pickle: it asks for more memory than its content can need")
+        check_opcodes(data)
         return plain(InertUnpickler(io.BytesIO(data), encoding="latin1").load())
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not a whole pickle, or lists inside lists without end; give .csv or .txt") from None
     except Exception as error:  # a damaged pickle can fail in any way at all
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: not a whole pickle ({reason}); save it again, or give .csv or .txt") from None

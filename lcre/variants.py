@@ -17,7 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from lcre import InputError
-from lcre.inputs import BASE_CODES, CHROMOSOME_BRIDGES, Genome, check_file, join_names, open_text
+from lcre.inputs import (
+    BASE_CODES,
+    CHROMOSOME_BRIDGES,
+    FARTHEST,
+    Genome,
+    check_file,
+    join_names,
+    open_text,
+    parse_coordinate,
+    shorten,
+)
 
 BASES = re.compile(r"[ACGTN]+", re.IGNORECASE)
 SAMPLE = 2000  # lines of a VCF that are compared with the genome before anything is scored
@@ -60,12 +70,17 @@ def read_vcf(path: Path) -> Iterator[Line]:
             if text.startswith("#") or not text.strip():
                 continue
             fields = text.split("\t", 5)
-            if len(fields) < 5 or not (fields[1].isascii() and fields[1].isdecimal()) or not (fields[0] and fields[3]):
+            position = parse_coordinate(fields[1]) if len(fields) >= 5 and fields[0] and fields[3] else None
+            if position is None:
                 raise InputError(
                     f"VCF: line {number} of {path} is not tab-separated CHROM, POS, ID, REF, ALT: {text.strip()[:80]!r}"
                 )
+            if position == FARTHEST:
+                raise InputError(
+                    f"VCF: line {number} of {path} has the POS {shorten(fields[1])}; no chromosome is that long"
+                )
             alternatives = fields[4].strip().split(",")
-            yield Line(number, fields[0], int(fields[1]) - 1, fields[3], alternatives)
+            yield Line(number, fields[0], position - 1, fields[3], alternatives)
 
 
 def survey_vcf(path: Path) -> tuple[int, list[str], list[Line]]:

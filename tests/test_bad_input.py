@@ -1,5 +1,6 @@
 """Whatever is wrong with the input: one line that says so, exit status 2, nothing written."""
 
+import os
 import pickle
 import struct
 import subprocess
@@ -101,6 +102,82 @@ def test_gtf_without_genes(species, capsys):
     assert "no line with the feature 'gene'" in refuse(species, capsys)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        (6, ".", "they have no strand: the seventh column of the GTF must be + or -"),
+        (6, "?", "they have no strand"),
+        (4, "2000000", "'g1_0' at 2,000,000 where the longest has 1,400 bp: are GTF and FASTA of the same assembly?"),
+        (4, "99999999999", "they end beyond their chromosome"),
+        (4, "1" + "0" * 30, "line 1 of"),
+        (4, "9" * 5000, "no chromosome is that long"),
+        (8, "a" * 60_000, "they have none (line 1)"),
+        (8, "", "they have none (line 1)"),
+    ],
+)
+def test_gtf_whose_lines_all_lack_something(species, capsys, column, value, says):
+    lines = [line.split("\t") for line in species["gtf"].read_text().splitlines()]
+    lines = ["\t".join([*line[:column], value, *line[column + 1 :]]) for line in lines]
+    species["gtf"].write_text("\n".join(lines) + "\n")
+    line = refuse(species, capsys)
+    assert says in line
+    assert "UPSTREAM smaller" not in line
+    assert len(line) < 600
+
+
+def test_gtf_and_gff3_in_one_file(species, capsys):
+    lines = species["gtf"].read_text().splitlines()
+    lines[20:] = [line.replace('gene_id "', "ID=gene:").replace('";', ";") for line in lines[20:]]
+    species["gtf"].write_text("\n".join(lines) + "\n")
+    line = refuse(species, capsys)
+    assert "16 of 36 gene lines" in line
+    assert "no attribute 'gene_id', the first on line 21: it has 'ID'" in line
+
+
+def test_genes_without_strand_are_warned_of(species, capsys):
+    lines = species["gtf"].read_text().splitlines()
+    lines = [line.replace("\t+\t", "\t?\t") if at % 2 else line for at, line in enumerate(lines)]
+    species["gtf"].write_text("\n".join(lines) + "\n")
+    assert lcre_classifier.main(flags(species, "--check")) == 0
+    shown = capsys.readouterr().out
+    assert "warning: 18 coding genes have no strand + or - in the seventh column of the annotation" in shown
+
+
+def test_table_whose_rows_are_longer_than_its_header(species, capsys):
+    """Commas at the ends of lines are nothing; R's row names are believed if they are gene ids."""
+    rows = [line.split(",") for line in species["tpm"].read_text().splitlines()[1:]]
+
+    def check(header: str, row: str) -> None:
+        lines = [row.format(number, *cells) for number, cells in enumerate(rows, 1)]
+        species["tpm"].write_text("\n".join([header, *lines]) + "\n")
+
+    check("gene_id,logMaxTPM,exons", "{1},{2},7,")
+    assert lcre_classifier.main(flags(species, "--check")) == 0
+    expected = capsys.readouterr().out
+    assert "low: logMaxTPM <= 0.29;" in expected
+    check("logMaxTPM\texons", "{1}\t{2}\t7")
+    assert lcre_classifier.main(flags(species, "--check")) == 0
+    assert capsys.readouterr().out == expected
+    check("gene_id,logMaxTPM,exons", "{1},{2},7,8")
+    assert "one cell more than its header" in refuse(species, capsys)
+    check("leaf,logMaxTPM", "{0},{1},{2}")
+    assert "TPM has '1', '2', '3', ..." in refuse(species, capsys)
+    species["gtf"].write_text(species["gtf"].read_text().replace('"g1_7"', '"3"'))
+    assert "only 1 are gene ids of the GTF; name every column" in refuse(species, capsys)
+
+
+def test_genome_of_proteins(species, capsys):
+    species["fasta"].write_text("".join(f">{name}\n{'MKVLEPFIQR' * 140}\n" for name in "123"))
+    assert "give the FASTA of the chromosomes, not of the proteins" in refuse(species, capsys)
+
+
+@pytest.mark.parametrize("name", ["fasta", "gtf", "tpm"])
+def test_pipe(species, capsys, name):
+    species[name].unlink()
+    os.mkfifo(species[name])
+    assert "is not a regular file" in refuse(species, capsys)
+
+
 def test_gtf_of_another_genome(species, capsys):
     lines = species["gtf"].read_text().splitlines()
     species["gtf"].write_text("\n".join("SL4.0ch0" + line for line in lines) + "\n")
@@ -186,6 +263,13 @@ def test_pickles(species, capsys):
     assert "'sol', 'ara'" in line
     line = refuse(species, capsys, "--validation-genes", str(listed), "--pickle-key", "ara")
     assert "no gene in common" in line
+    listed.write_bytes(pickle.dumps({}))
+    assert "has no keys: its dictionary is empty" in refuse(species, capsys, "--validation-genes", str(listed))
+    listed.write_bytes(pickle.dumps({"sol": ["g1_1", 1 << 3_000_000]}))
+    assert "a whole number of 3,000,001 bits" in refuse(species, capsys, "--validation-genes", str(listed))
+    doubled = b"N" + b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))
+    listed.write_bytes(b"\x80\x04}" + doubled + b"Ns.")
+    assert "would take far longer" in refuse(species, capsys, "--validation-genes", str(listed))
 
 
 def test_species_in_part(species, capsys):

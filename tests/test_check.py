@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from builders import one_line
 from genomes import Gene, random_sequence, reverse_complement, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lcre_classifier as lcre
-from lcre import check
+from lcre import InputError, check
 from lcre.inputs import BASE_CODES
 
 LOW, HIGH, MIDDLE, NONE = 0, 1, 2, -1
@@ -55,6 +56,43 @@ def test_status_is_the_first_reason_that_holds():
     genes = gene_table()
     assert check.gene_status(genes, {"Mt"}).tolist() == genes["status"].tolist()
     assert check.gene_status(genes, set()).tolist()[10:12] == ["used", "not in table"]
+
+
+def test_losses_are_said():
+    genes = gene_table().assign(gene_id=[f"g{number}" for number in range(14)])
+    assert check.describe_losses(genes) == [
+        "1 coding genes stand on chromosomes that the genome does not have ('g12')",
+        "1 coding genes end beyond their chromosome: is the annotation of another assembly? ('g7')",
+        "1 coding genes have no strand + or - in the seventh column of the annotation and are left out ('g6')",
+    ]
+    assert check.describe_losses(genes[genes["status"] == "used"]) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            [6] * 5 + [5, 8],
+            "of 5 genes ('g6', 'g6', 'g6', ...), they have no strand: the seventh column of the GTF must",
+        ),
+        (
+            [7, 7, 5, 8, 13],
+            "of 2 genes ('g7', 'g7'), they end beyond their chromosome, 'g7' at 5,000 where the longest",
+        ),
+        ([12], "of 1 genes ('g12'), their chromosomes are not in the FASTA"),
+        (
+            [5, 5, 6],
+            "their windows leave their chromosome (the longest has 900 bp); make UPSTREAM smaller; 1 others: no",
+        ),
+    ],
+)
+def test_no_windows_at_all_is_explained_by_what_most_genes_lack(rows, says):
+    genes = gene_table().assign(gene_id=[f"g{number}" for number in range(14)], end=5000)
+    check.require_windows(genes, (20, 10), 900)
+    with pytest.raises(InputError) as error:
+        check.require_windows(genes.iloc[rows].reset_index(drop=True), (20, 10), 900)
+    assert "no coding gene has windows of 20 + 10 bp" in one_line(error)
+    assert says in one_line(error)
 
 
 # ------------------------------------------------------------------------------------------ ATG at the TSS

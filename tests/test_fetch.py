@@ -51,6 +51,8 @@ class Server:
         self.etag = True  # False: Last-Modified only
         self.cut: dict[str, list[int]] = {}  # path -> bytes after which the next answers end
         self.fail: dict[str, list[int]] = {}  # path -> statuses of the next answers
+        self.headers: dict[str, tuple[int, dict[str, str]]] = {}  # path -> status and headers, and no body
+        self.reason: str | None = None  # what the next failing answer gives besides its status
         self.stall: set[str] = set()  # paths whose next answer hangs in the middle
         self.wrong_part = 0  # answers that send another range than asked for
         self.released = threading.Event()
@@ -88,8 +90,16 @@ class Handler(BaseHTTPRequestHandler):
             if condition in (None, current):
                 first = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
                 status = 206 if first < len(content) else 416
+        if self.path in server.headers:
+            status, headers = server.headers[self.path]
+            server.requests.append((self.path, wanted, condition, status))
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return
         server.requests.append((self.path, wanted, condition, status))
-        self.send_response(status)
+        self.send_response(status, server.reason if status >= 400 else None)
         if status not in (200, 206):
             if status == 416:
                 self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -278,11 +288,28 @@ def test_file_changed_on_the_server(server, tmp_path, monkeypatch):
     assert (tmp_path / FASTA).read_bytes() == changed
 
 
-@pytest.mark.parametrize("memo", [None, "{", "[]", '{"url": "http://elsewhere/x", "validator": "\\"one\\""}'])
+@pytest.mark.parametrize(
+    "memo",
+    [
+        None,
+        "{",
+        "[]",
+        "[" * 200_000,
+        '{"url": "http://elsewhere/x", "validator": "\\"one\\""}',
+        '{"url": "URL", "validator": 7.5, "size": "x"}',
+        '{"url": "URL", "validator": "one", "size": [1]}',
+        '{"url": "URL", "validator": "one", "size": -1}',
+        '{"url": "URL", "validator": "one", "size": 1' + "0" * 400 + "}",
+        '{"url": "URL", "validator": "one", "size": 1' + "0" * 5000 + "}",
+        '{"url": "URL", "validator": "one\\r\\nX: y", "size": 7}',
+        '{"url": "URL", "validator": ["one"], "size": true}',
+    ],
+    ids=range(12),
+)
 def test_part_of_unknown_origin_is_begun_again(server, tmp_path, monkeypatch, memo):
     begin(server, tmp_path, monkeypatch)
     path = tmp_path / (FASTA + ".gz.part.json")
-    path.unlink() if memo is None else path.write_text(memo)
+    path.unlink() if memo is None else path.write_text(memo.replace("URL", server.url + FASTA_URL))
     assert run(server, tmp_path) == 0
     assert server.asked(FASTA_URL) == [(None, 200)]
     assert (tmp_path / FASTA).read_bytes() == GENOME
@@ -384,6 +411,95 @@ def test_refused_file(server, tmp_path, capsys):
     server.fail[FASTA_URL] = [403]
     assert run(server, tmp_path) == 2
     assert "403" in one_line(capsys)
+
+
+SUMS_URL = FASTA_URL.rsplit("/", 1)[0] + "/CHECKSUMS"
+
+
+@pytest.mark.parametrize("path", [SUMS_URL, FASTA_URL])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_loop_is_one_line(server, tmp_path, capsys, path, status):
+    server.headers[path] = (status, {"Location": path})
+    assert run(server, tmp_path) == 2
+    error = one_line(capsys)
+    assert f"{status} The HTTP server returned a redirect error that would lead to an infinite loop." in error
+    assert f"--base-url {fetch.MIRROR_URL}" in error
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1/x",
+        "http://host:port/x",
+        "http://host:99999999999999/x",
+        f"http://{'a' * 70}.org/x",
+        f"http://{'a.' * 200}org/x",
+        "file:///etc/passwd",
+        "http://",
+        "//",
+        "http:///x",
+        "gopher://x/y",
+        "http://127.0.0.1:1/\x01\x1b[31m",
+    ],
+)
+def test_redirect_to_what_cannot_be_opened(server, tmp_path, capsys, address):
+    server.headers[FASTA_URL] = (302, {"Location": address})
+    assert run(server, tmp_path) == 2
+    assert FASTA_URL in one_line(capsys)
+    assert files(tmp_path) == []
+
+
+def test_redirects_that_arrive_are_followed(server, tmp_path):
+    server.add("/elsewhere/x.gz", server.files[FASTA_URL])
+    server.headers[FASTA_URL] = (302, {"Location": "/elsewhere/x.gz"})
+    assert run(server, tmp_path) == 0
+    assert (tmp_path / FASTA).read_bytes() == GENOME
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_control_characters_of_a_server_are_shown_escaped(server, tmp_path, capsys, status):
+    server.fail[FASTA_URL] = [status] * fetch.ATTEMPTS
+    server.reason = "no\x1b[31m\x85 red\tletters"
+    assert run(server, tmp_path) == 2
+    assert rf"{status} no\x1b[31m red letters" in one_line(capsys)
+
+
+@pytest.mark.parametrize("line", ["{big} 12 {name}", "00012 {big} {name}", "{big} {big} other.gz", "0{big} 1 x/{name}"])
+def test_checksums_that_are_no_numbers(server, tmp_path, capsys, line):
+    line = line.format(big="9" * 5000, name=FASTA_URL.rsplit("/", 1)[1])
+    server.add(SUMS_URL, f"00001 1 README\n{line}\n".encode())
+    assert run(server, tmp_path) == 2
+    error = one_line(capsys)
+    assert "CHECKSUMS: the line of" in error
+    assert len(error) < 400
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "²", "-5", "1e3", "9" * 18])
+def test_lengths_that_no_file_has(server, tmp_path, capsys, length):
+    server.headers[FASTA_URL] = (200, {"Content-Length": length})
+    assert run(server, tmp_path) == 2
+    one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "part", ["bytes 30000-{big}/{big}", "bytes {big}-{big}/*", "bytes ٣-٤/٥", "bytes 30000-40000/"]
+)
+def test_ranges_that_no_file_has(server, tmp_path, monkeypatch, capsys, part):
+    begin(server, tmp_path, monkeypatch)
+    server.headers[FASTA_URL] = (206, {"Content-Range": part.format(big="9" * 5000).encode().decode("latin-1")})
+    capsys.readouterr()
+    assert run(server, tmp_path) == 2
+    one_line(capsys)
+
+
+def test_line_break_in_a_name(server, tmp_path, capsys):
+    (tmp_path / "a\nb").write_text("no folder")
+    assert run(server, tmp_path / "a\nb") == 2
+    assert r"a\nb" in one_line(capsys)
+    assert fetch.main(["tomato\n\x1b[31m"]) == 2
+    assert r"\x1b[31m" in one_line(capsys)
 
 
 def test_unreachable_server(server, tmp_path, capsys):

@@ -3,6 +3,8 @@
 import math
 import os
 import pickle
+import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -174,6 +176,52 @@ def test_genome_that_cannot_be_used(tmp_path, content, says):
     assert says in one_line(error)
     assert "g.fa" in one_line(error)
     assert os.listdir(tmp_path) == ["g.fa"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b">sp|P1 kinase\nMSTNPKPQRKTKRNTNRRPQDVKFPGGGQIVGGVYLLPRRGPRLGVRATRKTSERSQPRGRRQPIPKARRPEGRTWAQPG\n",
+        b">1\n" + b"ACGTNN\n" * 100 + b">P1\n" + b"MKLVINGKTLKGEITIEGVDAAEAEKIFKQYANDNGVDGEWTYDDATKTFTVTE*\n" * 20,
+        b">x\nthe quick brown fox jumps over the lazy dog\n",
+        b">x\n" + b"mefilpq\n" * 200_000,
+    ],
+    ids=["protein", "a-chromosome-too", "prose", "lower-case"],
+)
+def test_proteins_are_no_genome(tmp_path, content, packed):
+    path = write(tmp_path / "g.fa", pack(content) if packed else content)
+    with pytest.raises(InputError) as error, inputs.open_genome(path):
+        pass
+    assert "g.fa is no genome" in one_line(error)
+    assert "not of the proteins" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    ["N" * 5000, "acgtnNNryswkmbdhvRYSWKMBDHV" * 200, "-" * 500 + "ACGU" * 9, "X" * 3000 + "ACGT", "x*.-" * 300, ""],
+    ids=["n", "iupac", "gaps", "masked-with-x", "marks", "nothing"],
+)
+def test_a_genome_may_have_any_nucleotide_code(tmp_path, sequence):
+    with inputs.open_genome(write(tmp_path / "g.fa", f">1\n{sequence}\n>2\nACGT\n")) as genome:
+        assert genome.lengths == {"1": len(sequence), "2": 4}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: inputs.open_genome(path).__enter__(),
+        inputs.read_annotation,
+        lambda path: inputs.read_expression(path, "logMaxTPM", True),
+        lambda path: inputs.read_gene_list(path, None),
+    ],
+)
+def test_pipes_and_devices_are_not_regular_files(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.txt")
+    for path in (tmp_path / "pipe.txt", "/dev/null"):
+        with pytest.raises(InputError) as error:
+            read(path)
+        assert f"{path} is not a regular file" in one_line(error)
 
 
 @pytest.mark.parametrize(("name", "says"), [("absent.fa", "no file"), ("", "is a folder")])
@@ -419,8 +467,30 @@ def test_gene_ids_agree_with_the_table(tmp_path):
         (gtf("B") + "1\tsrc\tgene\t1\t5\n", "line 2"),
         (gtf("A") + gtf("B") + gtf("A", chromosome="2"), "'A'"),
         (gtf("A", 'gene_biotype "tRNA";'), "no gene of biotype 'protein_coding', only 'tRNA'"),
-        (line(attributes="Note=nothing"), "'Note'"),
-        (line(attributes="."), "they have none"),
+        (line(attributes="Note=nothing"), "they have 'Note' (line 1)"),
+        (line(attributes="."), "they have none (line 1)"),
+        (gtf("A") + "#\n" + line(attributes="") + gtf("B"), "1 of 3 gene lines of"),
+        (gtf("A") + "#\n" + line(attributes="") + gtf("B"), "no attribute 'gene_id', the first on line 3: it has no"),
+        (gtf("A") + gtf("", 'gene_name "N";'), "no attribute 'gene_id', the first on line 2: it has 'gene_name'"),
+        (gtf("A") * 2 + line(attributes="ID=gene:C;biotype=protein_coding") * 2, "line 3: it has 'ID', 'biotype'"),
+        (
+            line(attributes="ID=gene:C") * 3 + gtf("A"),
+            "no attribute 'ID', the first on line 4: it has 'gene_biotype', 'gene_id'",
+        ),
+        (gtf("A") + line(attributes="k" * 999 + "=x"), "it has '" + "k" * 40 + "... (999 characters)'"),
+        (gtf("A") + gtf("B", end=10**11), "line 2 of"),
+        (gtf("A", end=10**30), "from 101 to 1000000000000000000000000000000; no chromosome is that long"),
+        (gtf("A", end=2**63), "no chromosome is that long"),
+        (gtf("A", end=2**64 + 300), "no chromosome is that long"),
+        (gtf("A", start=10**30, end=10**30), "no chromosome is that long"),
+        (gtf("A", start="9" * 5000), "99... (5,000 characters) to 200"),
+        (gtf("A", end="9" * 5000), "99... (5,000 characters); no chromosome is that long"),
+        (gtf("A", start="9" * 5000, end="9" * 5000), "no chromosome is that long"),
+        (gtf("A", end="٣٠٠"), "line 1"),
+        (gtf("A", start="１"), "line 1"),
+        (gtf("A", start="0" * 5000), "00... (5,000 characters) to 200; coordinates count from 1"),
+        (gtf("A" * 999) * 2, "AA... (999 characters)'"),
+        (gtf("A", f'gene_biotype "{"x" * 999}";'), "xx... (999 characters)'"),
     ],
 )
 def test_annotation_that_cannot_be_used(tmp_path, content, says):
@@ -431,11 +501,48 @@ def test_annotation_that_cannot_be_used(tmp_path, content, says):
     assert "a.gtf" in one_line(error)
 
 
+def test_leading_zeros_of_coordinates_count_nothing(tmp_path):
+    genes, _ = read_lines(tmp_path, gtf("A", start="0" * 5000 + "7", end="0099"))
+    assert genes[["start", "end"]].values.tolist() == [[6, 99]]
+
+
+SLOW = ["a", "a ", " ", "; ", 'a "', 'a "x" ', "\\", 'a "\\', '\\" ', "=", "a=b;", "a=%", "%41", "a b.", "é ", "\x0b"]
+
+
+@pytest.mark.parametrize("unit", SLOW)
+@pytest.mark.parametrize("begin", ["", 'gene_id "A"; b "', "ID="])
+def test_ninth_column_of_a_megabyte_takes_no_time(begin, unit):
+    text = begin + unit * (1_000_000 // len(unit))
+    began = time.perf_counter()
+    inputs.parse_attributes(text)
+    inputs.parse_attributes(text + "!")
+    assert time.perf_counter() - began < 2
+
+
+def test_gene_line_of_one_letter_is_refused_at_once(tmp_path):
+    began = time.perf_counter()
+    with pytest.raises(InputError) as error:
+        read_lines(tmp_path, gtf("A"), line(attributes="a" * 1_000_000))
+    assert "line 2: it has no attributes at all" in one_line(error)
+    assert time.perf_counter() - began < 2
+
+
+ATTRIBUTE = st.text('ab ;"\\=.', max_size=12)
+OLD_QUOTED = r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)'
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(ATTRIBUTE).map("".join))
+def test_attributes_are_found_as_by_the_plain_expression(text):
+    """Without anything against slow lines the expression is easier to read; it must find the same."""
+    assert inputs.QUOTED.findall(text) == re.findall(OLD_QUOTED, text)
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 2**31 - 2), st.integers(0, 10**5), st.sampled_from("+-.")), min_size=1))
+@given(st.lists(st.tuples(st.integers(1, 10**11 - 1), st.integers(0, 10**5), st.sampled_from("+-.")), min_size=1))
 def test_coordinates_become_zero_based_half_open(tmp_path_factory, places):
     folder = tmp_path_factory.mktemp("gtf")
-    places = [(start, min(start + length, 2**31 - 2), strand) for start, length, strand in places]
+    places = [(start, min(start + length, 10**11 - 1), strand) for start, length, strand in places]
     lines = [gtf(str(n), start=start, end=end, strand=s) for n, (start, end, s) in enumerate(places)]
     genes, _ = read_lines(folder, *lines)
     expected = [(start - 1, end, strand) for start, end, strand in places]
@@ -525,6 +632,101 @@ def test_decimal_commas_are_named(tmp_path):
     with pytest.raises(InputError) as error:
         read_table(tmp_path, "gene_id;logMaxTPM\nG1;1,5\nG2;2,5\n")
     assert "write decimal points instead of commas" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("gene_id;a;b", "{};1,5;2,5"),
+        ("gene_id;a;b", "{};7;2,5"),  # alone, column a would give other numbers
+        ("gene_id\ta", "{}\t1.234,5"),
+        ("gene_id,a", '{},"1,5e3"'),
+    ],
+)
+def test_decimal_commas_in_sample_columns_are_named(tmp_path, header, row):
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, "\n".join([header, row.format("G1"), row.format("G2")]))
+    assert "has decimal commas" in one_line(error)
+    assert "'G1'" in one_line(error)
+
+
+# One more cell than the header has names: of nothing, of R, or of something that would shift the columns.
+@pytest.mark.parametrize(
+    "content",
+    [
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7\nG2,1,8,\n",  # not on every row
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,,\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7\nG2,1,8,,,,,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7, \nG2,1,8,  \n",
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7,\nG2,1,8,\n",  # in the header too
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7,,\nG2,1,8,,\n",
+        "gene_id,logMaxTPM,exons,\nG1,35.2,7\nG2,1,8\n",
+        "gene_id\tlogMaxTPM\texons\nG1\t35.2\t7\t\nG2\t1\t8\t\n",
+        "gene_id;logMaxTPM;exons\nG1;35.2;7;\nG2;1;8;\n",
+        '"gene_id","logMaxTPM","exons"\n"G1","35.2","7",""\n"G2","1","8",""\n',
+        "\ufeffgene_id,logMaxTPM,exons\r\nG1,35.2,7,\r\nG2,1,8,\r\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2,7,\n,,,\n\nG2,1,8,\n",
+        "gene_id,logMaxTPM,exons\nG1,35.2\nG2,1,8,\n",  # spreadsheets also leave out empty cells
+        "logMaxTPM,exons\nG1,35.2,7\nG2,1,8\n",  # R
+        "logMaxTPM,exons\nG1,35.2,\nG2,1,\n",  # R, and nothing in its last column
+        "logMaxTPM,exons\nG1,35.2,7,\nG2,1,,\n",
+        "gene_id,logMaxTPM\nG1,G1,35.2\nG2,G2,1\n",  # R, with a column of ids besides
+        "symbol,logMaxTPM\nG1,p53,35.2\nG2,myc,1\n",
+    ],
+)
+def test_cells_beyond_the_header_shift_no_column(tmp_path, content):
+    values, notes = read_table(tmp_path, content)
+    assert values.to_dict() == {"G1": 35.2, "G2": 1.0}
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("gene_id,logMaxTPM,exons\nG1,35.2,7,9\nG2,1,8,9\n", "whose first name is 'gene_id'"),
+        ("gene_id,logMaxTPM,exons\nG1,35.2,7,\nG2,1,8,x\n", "whose first name is 'gene_id'"),
+        ("Gene ID,logMaxTPM\nG1,35,2\nG2,1,8\n", "write decimal points instead of commas"),
+        ("Name,logMaxTPM\nG1,35,2\nG2,1,8\n", "whose first name is 'Name'"),
+        (",logMaxTPM\nG1,35,2\nG2,1,8\n", "the first: 'G1', '35', '2'"),
+        ("gene_id\tlogMaxTPM\n1\tG1\t3\n2\tG2\t4\n", "the first: '1', 'G1', '3'"),  # R's row numbers
+        ("gene_id,logMaxTPM\nG1,1\nG2,2,8\nG3,1\n", "line 3 has 3 cells; its header has 2"),
+        ("s1,s2\nG1,1,5\nG2,2\nG3,1,4\n", "line 2 has 3 cells, line 4 has 3 cells; its header has 2"),
+        ("gene_id,a,b\nG1,1,5,2,5\nG2,2,5,3,5\n", "are there decimal commas?"),
+        ("gene_id,logMaxTPM\n\n\nG1,1,5,7,8\nG2,2,5,9,8\n", "line 4 has 5 cells, line 5 has 5 cells"),
+        ('gene_id,logMaxTPM,a\nG1,1,"x\ny",4,5,6,7\nG2,2,5,9,8\n', "line 3 has 7 cells"),
+        ("gene_id,a,\nG1,35,2\nG2,1,8\n", "column 3 of"),
+        ("gene_id,name,a,b\nG1,1,2\nG2,1,8\n", "as many cells as its header has names (4)"),
+        ("gene_id,logMaxTPM\nG1,1\n" + "x" * 200_000 + ",2,3\n", "is not a table (field larger than field limit"),
+        ("gene_id,logMaxTPM\nG1,1\nG2,1," + "x" * 200_000 + "\n", "is not a table (field larger than field limit"),
+        ("gene_id,logMaxTPM\n" + "G" * 9_000 + ",x\n", "... (9,000 characters)' has 'x'"),
+        ("gene_id,logMaxTPM\nG1," + "9" * 9_000 + "\n", "... (9,000 characters)'"),
+        ("gene_id,logMaxTPM\n" + ("G" * 9_000 + ",1\n") * 2, "... (9,000 characters)'"),
+        ("gene_id,logMaxTPM\nG1,٣\n", "'G1' has '٣'"),
+        (b"\xff\xfeg\0e\0n\0e\0\t\0a\0\n\0", "UTF-16"),
+    ],
+)
+def test_rows_that_do_not_fit_their_header(tmp_path, content, says):
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path, content)
+    assert says in one_line(error)
+    assert "t.csv" in one_line(error)
+
+
+def test_row_names_must_be_gene_ids():
+    """A table of R is believed only if its row names are known: to half of the table's genes or of the annotation's."""
+
+    def require(name: str, known: int, genes: int) -> None:
+        values = pd.Series(range(10), index=pd.Index(map(str, range(10)), name=name))
+        inputs.require_row_names(values, {str(gene): str(gene) for gene in range(known)}, genes, "t.csv")
+
+    require("gene_id", 1, 10)
+    require("", 5, 90)
+    require("", 2, 4)
+    with pytest.raises(InputError) as error:
+        require("", 4, 90)
+    assert "only 4 are gene ids of the GTF" in one_line(error)
+    assert "'0', '1', '2', ..." in one_line(error)
 
 
 def test_table_that_is_a_long_pickle(tmp_path):
@@ -667,7 +869,14 @@ def test_gene_list_of_a_pickle_by_key(tmp_path, kind):
         ("g.pickle", PNG, "ara", "not a whole pickle"),
         ("g.pickle", b"", "ara", "is empty"),
         ("g.csv", "gene_id\n", None, "holds no gene ids"),
+        ("g.pickle", pickle.dumps({}), None, "has no keys: its dictionary is empty"),
+        ("g.pickle", pickle.dumps({"k" * 9_000: ["A"], "b": ["B"]}), "c", "... (9,000 characters)', 'b'"),
         ("g.csv", pack(b""), None, "holds no gene ids"),
+        ("g.csv", "gene_id,x\nA," + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.tsv", "gene_id\n" + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.txt", "A\n" + "x" * 200_000 + "\n", None, "field larger than field limit"),
+        ("g.csv", 'gene_id\n"A\n' + "x\n" * 200_000, None, "field larger than field limit"),
+        ("g.txt", b"\xff\xfeA\0\n\0", None, "UTF-16"),
         ("g.txt", "# nothing\n\n", None, "holds no gene ids"),
         ("g.xlsx", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),
         ("genes", "A\n", None, "is not .pickle, .csv, .tsv or .txt"),

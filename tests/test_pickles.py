@@ -4,6 +4,7 @@ import contextlib
 import functools
 import pickle
 import struct
+import time
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 
@@ -323,6 +324,81 @@ def test_lists_of_lists_of_lists_end(tmp_path):
     """Some 200 bytes that hold 2 ** 60 ids if every list is followed each time it stands there."""
     opcodes = b"]" + b"".join(b"q" + bytes([n]) + b"]h" + bytes([n]) + b"ah" + bytes([n]) + b"a" for n in range(60))
     assert len(read_back(tmp_path, b"\x80\x02" + opcodes + b".")) == 2
+
+
+DOUBLED = b"N" + b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))  # a tuple of 2 ** 60
+TENFOLD = b"(" + b"N" * 9 + b"t" + b"".join(b"p%d\n(" % n + b"g%d\n" % n * 10 + b"t" for n in range(20))
+FROZEN = b"(N\x91" + b"".join(
+    b"q" + bytes([n]) + b"(h" + bytes([n]) + b"h" + bytes([n]) + b"\x85\x91" for n in range(60)
+)
+LONGEST = b"(" + b"N" * 50_000 + b"tq\x00"  # a tuple of 50,000
+NAMES = b"(" + b"X\x01\x00\x00\x00a" * 20_000 + b"lq\x00"  # a list of 20,000
+TEXT = b"X" + struct.pack("<I", 50_000) + b"a" * 50_000 + b"q\x00"
+ENCODE = b"c_codecs\nencode\n"
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "says"),
+    [
+        (b"\x8f(" + DOUBLED + b"\x90.", "far longer"),  # a member of a set
+        (b"(" + DOUBLED + b"\x91.", "far longer"),  # of a frozenset
+        (b"}" + DOUBLED + b"Ns.", "far longer"),  # a key
+        (b"}(" + DOUBLED + b"Nu.", "far longer"),
+        (b"(" + DOUBLED + b"Nd.", "far longer"),
+        (DOUBLED + b".", "far longer"),
+        (b"cbuiltins\nset\n]" + DOUBLED + b"a\x85R.", "far longer"),
+        (b"cbuiltins\nfrozenset\n" + DOUBLED + b"\x85R.", "far longer"),
+        (b"c__builtin__\nset\n" + DOUBLED + b"\x85\x81.", "far longer"),
+        (b"N" + b"2\x86" * 60 + b".", "far longer"),  # DUP
+        (b"N" + b"q\x00h\x00h\x00\x87" * 60 + b".", "far longer"),
+        (TENFOLD + b".", "far longer"),
+        (b"}N" + b"\x85" * 1_000_000 + b"Ns.", "tuples inside tuples"),  # no stack is as deep
+        (b"\x8f(N" + b"\x85" * 101 + b"\x90.", ""),
+        (b"(" + b"(" * 500_000 + b"t" * 500_000 + b"t.", "tuples inside tuples"),
+        (LONGEST + b"0\x8f(" + b"h\x00" * 50_000 + b"\x90.", "far longer"),  # hashed for each place where it stands
+        (LONGEST + b"0\x8f(" + b"h\x00N\x86" * 50_000 + b"\x90.", "far longer"),
+        (b"(" + b"N" * 50_000 + b"t" + b"2" * 50_000 + b"l.", "far longer"),
+        (NAMES + b"(" + b"cbuiltins\nset\nh\x00\x85R" * 5_000 + b"l.", "far longer"),  # copied each time
+        (b"]q\x00\x85q\x01(" + b"X\x01\x00\x00\x00a" * 20_000 + b"l.", None),
+        (b"]q\x00\x85q\x010h\x00(" + b"N" * 50_000 + b"e(" + b"cbuiltins\nset\nh\x01R" * 5_000 + b"l.", "far longer"),
+        (TEXT + b"(" + (ENCODE + b"h\x00X\x06\x00\x00\x00latin1\x86R") * 5_000 + b"l.", "far longer"),
+        # frozensets inside each other, 2 ** 60 if written out
+        (FROZEN + b".", "holds a set whose members are not single values"),
+        (b"(" * 1_000 + b"N" + b"\x91" * 1_000 + b".", "lists inside lists"),
+        (b"\x8f(" + global_("numpy", "dtype") + b")R\x90.", "numpy.dtype"),
+        (b"(" * 100_000 + b"l" * 100_000 + b".", "lists inside lists"),
+        (b"}N" * 100_000 + b"s" * 100_000 + b".", ""),
+        (b"N" * 100_000 + b"(t" * 100_000 + b".", None),
+        (b"\x8b" + struct.pack("<I", 400_000) + b"\x7f" * 400_000 + b".", "a whole number of 3,199,999 bits"),
+        (b"}\x8b" + struct.pack("<I", 400_000) + b"\x7f" * 400_000 + b"Ns.", "a whole number of 3,199,999 bits"),
+        (b"(\x8b" + struct.pack("<I", 400_000) + b"\xff" * 399_999 + b"\x80l.", "whole number of 3,1"),
+        (b"L" + b"9" * 1_000_000 + b"L\n.", "not a whole pickle"),
+        (b"I" + b"9" * 1_000_000 + b"\n.", "not a whole pickle"),
+        (b"Np" + b"9" * 1_000_000 + b"\n.", "not a whole pickle"),
+        (b"g" + b"9" * 1_000_000 + b"\n.", "not a whole pickle"),
+        (b"Nq\x00h\x01.", "its memo has no value 1"),
+        (b"K\x01Na.", "not a whole pickle"),
+    ],
+)  # fmt: skip
+def test_what_costs_more_than_its_length_is_refused_at_once(tmp_path, opcodes, says):
+    began = time.perf_counter()
+    if says is None:
+        read_back(tmp_path, b"\x80\x04" + opcodes)
+    else:
+        assert says in refuse(tmp_path, b"\x80\x04" + opcodes)
+    assert time.perf_counter() - began < 5
+
+
+def test_ordinary_pickles_cost_little(tmp_path):
+    """Tuples, ids that stand in many lists, and numbers of a length that somebody may have."""
+    same = tuple(f"AT1G{n:05}" for n in range(3_000))
+    content = {"a": same, "b": same, "c": [same, same], "d": [(gene, (n, n)) for n, gene in enumerate(same)]}
+    for protocol in PROTOCOLS:
+        found = read_back(tmp_path, pickle.dumps(content, protocol))
+        assert found["a"] == found["b"] == found["c"][1] == list(same)
+        assert found["d"][7] == ["AT1G00007", [7, 7]]
+    assert read_back(tmp_path, pickle.dumps([2**1000])) == [2**1000]
+    assert read_back(tmp_path, pickle.dumps({frozenset(): 1}.keys() and [frozenset(same)])) == [list(same)]
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,13 @@ def test_reads_lines_with_and_without_genotypes(tmp_path):
         (HEADER + "1\tfive\t.\tA\tG\n", "line 3"),
         (HEADER + "1\t-5\t.\tA\tG\n", "line 3"),
         (HEADER + "1\t²\t.\tA\tG\n", "line 3"),
+        (HEADER + "1\t٣\t.\tA\tG\n", "line 3"),
+        (HEADER + "1\t" + "9" * 5000 + "\t.\tA\tG\n", "99... (5,000 characters); no chromosome is that long"),
+        (HEADER + f"1\t{10**30}\t.\tA\tG\n", "line 3"),
+        (HEADER + f"1\t{2**63}\t.\tA\tG\n", "has the POS 9223372036854775808; no chromosome is that long"),
+        (HEADER + f"1\t{10**11}\t.\tA\tG\n", "no chromosome is that long"),
+        (HEADER + "1\t" + "²" * 5000 + "\t.\tA\tG\n", "line 3"),
+        (HEADER + "x" * 1_000_000 + "\n", "line 3"),
         (HEADER + "1 5 . A G\n", "line 3"),
         (HEADER + "1\t5\t.\tA\n", "line 3"),
         (cut_gzip((HEADER + "1\t5\t.\tA\tG\n" * 99).encode()), "damaged gzip"),
@@ -269,6 +276,12 @@ def test_what_is_not_a_vcf_is_said_in_one_line(tmp_path, content, says):
     with pytest.raises(InputError) as error:
         variants.survey_vcf(write(tmp_path / "v.vcf", content))
     assert says in one_line(error)
+
+
+def test_positions_with_zeros_in_front_and_far_away(tmp_path):
+    text = HEADER + f"1\t{'0' * 5000}7\t.\tA\tG\n1\t0\t.\tA\tG\n1\t{10**11 - 1}\t.\tA\tG\n"
+    lines = list(variants.read_vcf(write(tmp_path / "v.vcf", text)))
+    assert [line.position for line in lines] == [6, -1, 10**11 - 2]
 
 
 def test_sample_is_even_and_bounded(tmp_path):
