@@ -13,24 +13,33 @@ except ImportError:  # Windows has no such limits
 LONGEST_ELEMENT = 20_000  # bp of a cCRE; attention inside one takes memory with the square of its length
 LARGEST_SIGNAL = 1e9  # of a track at a base; the network squares sums of it in float32, which ends at 3e38
 LARGEST_COORDINATE = 10**12  # bp to either side of 0: no chromosome is longer, and differences stay within int64
-CONTROL_GROUPS = (  # limit and use of a container's memory, in versions 2 and 1 of control groups
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+CONTAINER_LIMITS = (  # of memory, in versions 2 and 1 of control groups
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 )
 
 
 def free_memory() -> int:
     """Return the bytes of memory that this process may still take, by the machine, its container and `ulimit -v`."""
     limits = [_machine_memory()]
-    for limit_file, use_file in CONTROL_GROUPS:
-        limit, use = _read_number(limit_file), _read_number(use_file)
-        if limit is not None and use is not None:
-            limits.append(limit - use)
-    address_space = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
-    pages = _read_number("/proc/self/statm")
-    if pages is not None and address_space not in (-1, resource.RLIM_INFINITY):
-        limits.append(address_space - pages * os.sysconf("SC_PAGE_SIZE"))
+    mapped, resident = _own_memory()
+    # What a container is said to use counts files that are cached, which cost nothing; so only this process is counted.
+    limits += [limit - resident for limit in map(_read_number, CONTAINER_LIMITS) if limit is not None]
+    if resource:
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
+            limits.append(address_space - mapped)
     return max(min(limits), 0)
+
+
+def _own_memory() -> tuple[int, int]:
+    """Return the bytes of this process that are mapped and those that are resident; 0 where this is not told."""
+    try:
+        mapped, resident = Path("/proc/self/statm").read_text().split()[:2]
+    except OSError:
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(mapped) * page, int(resident) * page
 
 
 def _machine_memory() -> int:
@@ -69,5 +78,5 @@ def require_memory(needed: int, what: str) -> None:
     if needed > free:
         raise InputError(
             f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; "
-            "give fewer or shorter cCREs, fewer genes, or use a larger machine"
+            "use a smaller input or model, or a larger machine"
         )

@@ -353,13 +353,16 @@ def test_memory_is_asked_for_before_it_is_taken(tmp_path, capfd, monkeypatch):
 def test_free_memory_knows_the_limits_of_containers_and_shells(tmp_path, monkeypatch):
     free = limits.free_memory()
     assert 10**7 < free < 10**14
-    limit, use = tmp_path / "limit", tmp_path / "use"
-    limit.write_text("3000000\n")
-    use.write_text("1000000\n")
-    monkeypatch.setattr(limits, "CONTROL_GROUPS", [(limit, use), (tmp_path / "absent", use)])
-    assert limits.free_memory() == 2_000_000
+    limit = tmp_path / "limit"
+    limit.write_text("1000000\n")
+    monkeypatch.setattr(limits, "CONTAINER_LIMITS", [limit, tmp_path / "absent"])
+    assert limits.free_memory() == 0  # this process has more than that
+    limit.write_text(f"{10**15}\n")
+    assert limits.free_memory() > 10**7
     limit.write_text("max\n")
     assert limits.free_memory() > 10**7
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (limits._own_memory()[0] + 5_000_000, -1))
+    assert 0 < limits.free_memory() <= 6_000_000
 
 
 def test_names_in_a_checkpoint_are_escaped(arrays, tmp_path, capfd):
