@@ -4,20 +4,26 @@ Nothing here needs torch (`creator.torchfile` reads its files), and Keras is onl
 that make or load a model, so that a wrong input is refused at once.
 """
 
+import io
 import json
 import os
+import stat
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError
-from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file
+from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError, limits, shown
+from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file, shape_text
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
+MOST_SIZE, MOST_LAYERS = 8192, 64
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # members of a .keras file
+MOST_CONFIG = 1_000_000  # bytes; ours have 400
 
 
 class CreatorInput(NamedTuple):
@@ -83,7 +89,7 @@ def read_published_arrays(path):
     state = root.get("state_dict", root) if isinstance(root, dict) else root
     if not isinstance(state, dict):
         raise InputError(f"holds a {type(state).__name__}, not the state_dict of a network")
-    found = {str(name).removeprefix("module."): value for name, value in state.items()}
+    found = {name.removeprefix("module."): value for name, value in state.items() if isinstance(name, str)}
     shapes = published_shapes()
 
     missing = [f"{name} {shape}" for name, shape in shapes.items() if name not in found]
@@ -93,10 +99,10 @@ def read_published_arrays(path):
         if name in found and not _is_weight(found[name], shape)
     ]
     ours = {name.partition(".")[0] for name in shapes}
-    foreign = [name for name in found if name not in shapes and name.partition(".")[0] in ours]
+    foreign = [shown(name) for name in found if name not in shapes and name.partition(".")[0] in ours]
     if missing or misshaped or foreign:
         problems = [
-            f"{len(items)} {problem}: {', '.join(items)}"
+            f"{len(items):,} {problem}: {_examples(items)}"
             for problem, items in (("missing", missing), ("of another shape or type", misshaped), ("too many", foreign))
             if items
         ]
@@ -104,13 +110,24 @@ def read_published_arrays(path):
             f"is the checkpoint of another network (of {len(shapes)} arrays, {'; '.join(problems)}); "
             "give the authors' file or a .keras model of CREaTor"
         )
-    arrays = {name: np.asarray(as_array(found[name]), np.float32) for name in shapes}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise InputError(
-                f"{name} holds {_first_bad(array, ~np.isfinite(array))}; training diverged, or it is damaged"
-            )
-    return arrays
+    return {name: _weight(name, found[name]) for name in shapes}
+
+
+def _weight(name: str, value) -> np.ndarray:
+    """Return one array of a checkpoint as float32; raise InputError where it holds numbers that are not finite."""
+    try:
+        stored = as_array(value)
+    except InputError as error:
+        raise InputError(f"{name} is {error}") from None
+    with np.errstate(over="ignore", invalid="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
+        array = np.asarray(stored, np.float32)
+    if not (finite := np.isfinite(array)).all():
+        raise InputError(f"{name} holds {_first_bad(stored, ~finite)}; training diverged, or it is damaged")
+    return array
+
+
+def _examples(items: list[str], most: int = 3) -> str:
+    return ", ".join(items[:most]) + (", ..." if len(items) > most else "")
 
 
 def _is_weight(value, shape):
@@ -118,7 +135,9 @@ def _is_weight(value, shape):
 
 
 def _described(value):
-    return f"{value.dtype} {value.shape}" if isinstance(value, Tensor | np.ndarray) else type(value).__name__
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{value.dtype} {shape_text(value.shape)}"
+    return shown(value)
 
 
 def set_published_arrays(model, arrays):
@@ -164,6 +183,9 @@ def load_model(path):
 
     Raises InputError (one line, without the path) where it is neither, OSError where it cannot be opened.
     """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError("is a pipe or a device, which can be read only once; give a file")
     return _load_keras(path) if is_keras_file(path) else load_published(path)
 
 
@@ -181,30 +203,22 @@ def is_keras_file(path):
     """Whether the file is a zip with the members of Keras 3."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {"config.json", "model.weights.h5"} <= set(archive.namelist())
+            return {CONFIG, WEIGHTS} <= set(archive.namelist())
     except DAMAGE:  # torchfile tells what is wrong with it
         return False
 
 
 def _load_keras(path):
-    # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked.
+    # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked, also against
+    # the shapes of the arrays: a file of a few bytes can ask for a network that no memory holds.
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(damaged)
-            with archive.open("model.weights.h5") as weights:
-                if weights.read(len(HDF5)) != HDF5:
-                    raise ValueError("weights that are not HDF5")
-            config = json.loads(archive.read("config.json"))
-        name, sizes = config["class_name"], {key: config["config"].get(key) for key in SIZES}
-    except DAMAGE as error:
-        raise InputError(f"is a damaged .keras file ({_one_line(error)}); copy it again") from None
-    if name != "Creator":
-        raise InputError(f"is a Keras model of class {name!r:.60}, not a CREaTor model")
-    if not all(type(size) is int and 1 <= size <= 8192 for size in sizes.values()):
-        raise InputError(f"has sizes {sizes}; each must be a whole number from 1 to 8192")
-    if sizes["width"] % sizes["heads"]:
-        raise InputError(f"has width {sizes['width']}, which is not a multiple of its {sizes['heads']} heads")
+            sizes = _keras_sizes(archive)
+            _check_keras_weights(archive, sizes)
+    except InputError:
+        raise
+    except (*DAMAGE, OSError) as error:
+        raise InputError(f"is a damaged .keras file ({shown(error)}); copy it again") from None
     if Path(path).suffix != ".keras":
         raise InputError("is a Keras model by content; give it a name that ends in .keras")
 
@@ -214,15 +228,108 @@ def _load_keras(path):
     try:
         model.load_weights(path)
     except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file (weights: {_one_line(error)}); copy it again") from None
+        raise InputError(f"is a damaged .keras file (weights: {shown(error)}); copy it again") from None
     for variable in model.weights:
         if not np.isfinite(variable.numpy()).all():
             raise InputError(f"{variable.path} holds numbers that are not finite; training diverged")
     return model
 
 
-def _one_line(error):
-    return " ".join(str(error).split())[:120]
+def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
+    """Return the sizes of the network in a .keras file, by the names in SIZES.
+
+    Raises:
+        InputError: if the file holds no CREaTor model, or sizes that none has.
+        ValueError, LookupError and others of DAMAGE: if its configuration cannot be read.
+    """
+    length = archive.getinfo(CONFIG).file_size
+    if length > MOST_CONFIG:
+        raise InputError(
+            f"has a {CONFIG} of {length:,} bytes, that of a CREaTor model has a few hundred; check the file"
+        )
+    config = json.loads(archive.read(CONFIG))
+    name, values = config["class_name"], config["config"]
+    if name != "Creator":
+        raise InputError(f"is a Keras model of class '{shown(name, 60)}', not a CREaTor model")
+    sizes = {key: values.get(key) for key in SIZES}
+    most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in SIZES}
+    if not all(type(size) is int and 1 <= size <= most[key] for key, size in sizes.items()):
+        found = ", ".join(f"{key} {shown(size, 20)}" for key, size in sizes.items())
+        raise InputError(
+            f"has the sizes {found}; each must be a whole number from 1 to {MOST_SIZE}, of layers to {MOST_LAYERS}"
+        )
+    if sizes["width"] % sizes["heads"]:
+        raise InputError(f"has width {sizes['width']}, which is not a multiple of its {sizes['heads']} heads")
+    return sizes
+
+
+def keras_shapes(**sizes: int) -> Counter:
+    """Return the shapes of the arrays of a `creator.network.Creator` and how many there are of each.
+
+    Args:
+        sizes: as of `published_shapes`, which gives them in torch's layout.
+    """
+    tables = ("embed_genome.", "rp_bias_")
+    return Counter(
+        shape if name.startswith(tables) else shape[::-1] for name, shape in published_shapes(**sizes).items()
+    )
+
+
+def _check_keras_weights(archive: zipfile.ZipFile, sizes: dict[str, int]) -> None:
+    """Compare the arrays of a .keras file with what its sizes ask for, before a network is built.
+
+    Raises:
+        InputError: if they differ, or if so much memory is not free.
+        ValueError, OSError and others of DAMAGE: if they cannot be read.
+    """
+    expected = keras_shapes(**sizes)
+    numbers = sum(int(np.prod(shape)) * count for shape, count in expected.items())
+    asked = f"sizes {', '.join(f'{key} {size}' for key, size in sizes.items())} ask for {numbers:,} numbers"
+    length = archive.getinfo(WEIGHTS).file_size
+    with archive.open(WEIGHTS) as weights:
+        if weights.read(len(HDF5)) != HDF5:
+            raise ValueError("weights that are not HDF5")
+    # Beside the weights an optimizer may have left two more arrays of each shape.
+    if not 4 * numbers <= length <= 16 * numbers + 100_000_000:
+        raise InputError(f"does not fit together: its {asked}, its {WEIGHTS} has {length:,} bytes; copy it again")
+    limits.require_memory(3 * length, f"loading it (its {asked}) takes")
+    found = _hdf5_shapes(archive.read(WEIGHTS))
+    if found != expected:
+        wrong = [f"{count} of {shape_text(shape)} missing" for shape, count in (expected - found).items()]
+        wrong += [f"{count} of {shape_text(shape)} too many" for shape, count in (found - expected).items()]
+        raise InputError(f"does not fit together: its {asked}, but of its arrays {_examples(wrong)}")
+
+
+def _hdf5_shapes(data: bytes) -> Counter:
+    """Return the shapes of the float arrays in an HDF5 file, but for those of an optimizer, and how many of each.
+
+    Raises:
+        ValueError: if it links to other files, or holds anything but groups and arrays of floats.
+    """
+    import h5py
+
+    shapes, groups, entries = Counter(), [], 0
+    with h5py.File(io.BytesIO(data)) as file:
+        groups.append(file)
+        while groups:
+            group = groups.pop()
+            for name in group:
+                entries += 1
+                if entries > 10_000:  # groups can hold themselves
+                    raise ValueError("more than 10,000 groups and arrays")
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{shown(name)} is a link to elsewhere")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    if group.name != "/" or name != "optimizer":
+                        groups.append(item)
+                elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+                    if item.is_virtual or item.external:
+                        raise ValueError(f"{shown(name)} is kept in another file")
+                    shapes[item.shape] += 1
+                else:
+                    raise ValueError(f"{shown(name)} is no array of floats")
+    return shapes
 
 
 def save_model(model, path):
@@ -249,37 +356,49 @@ def read_input(path):
     """
     root = read_torch_file(path)
     if not isinstance(root, dict):
-        raise InputError(f"holds a {type(root).__name__}, not a dict with {', '.join(CreatorInput._fields)}")
+        raise InputError(
+            f"holds an object of type {type(root).__name__}, not a dict with {', '.join(CreatorInput._fields)}"
+        )
     if missing := [key for key in CreatorInput._fields if key not in root]:
-        seen = ", ".join(repr(key)[:20] for key in list(root)[:5]) or "nothing"
+        seen = ", ".join(f"'{shown(key, 20)}'" for key in list(root)[:5]) or "nothing"
         raise InputError(f"has no {', '.join(missing)} (it holds {seen}); write all five keys")
     arrays = {}
     for key in CreatorInput._fields:
+        value = root[key]
         try:
-            arrays[key] = as_array(root[key])
+            arrays[key] = value if isinstance(value, Tensor) else as_array(value)
         except TypeError as error:
             raise InputError(f"{key} is {error}; save a tensor or a numpy array") from None
+    check_shapes(**{key: array.shape for key, array in arrays.items()})  # before a tensor is read
+    for key, value in arrays.items():
+        try:
+            arrays[key] = as_array(value)
         except InputError as error:
             raise InputError(f"{key} is {error}") from None
     return checked_input(**arrays)
 
 
-def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
-    """The five arrays as CreatorInput, of the types the network takes; raises InputError as `read_input`."""
-    for key, array, axes, shape in (
+def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
+    """Check the shapes of the five arrays of an input.
+
+    Raises:
+        InputError: if one is not as in CreatorInput, or if the arrays need more memory than is free: a tensor that
+            is expanded from a single number takes nothing in a file, whatever its shape.
+    """
+    for key, shape, axes, expected in (
         ("E_ge", E_ge, 2, "(N, W)"),
-        ("E_chp", E_chp, 3, "(N, W, 16)"),
+        ("E_chp", E_chp, 3, f"(N, W, {len(CHANNELS)})"),
         ("E_pos", E_pos, 1, "(N,)"),
         ("G_pos", G_pos, 1, "(1,)"),
         ("G_gpos", G_gpos, 2, f"(1, {GENE_WINDOW})"),
     ):
-        if array.ndim != axes:
-            raise InputError(f"{key} has shape {array.shape}; it must be {shape}")
-    count, length = E_ge.shape
-    genes = len(G_pos)
+        if len(shape) != axes:
+            raise InputError(f"{key} has shape {shape_text(shape)}; it must be {expected}")
+    count, length = E_ge
+    (genes,) = G_pos
     if count == 0:
         raise InputError(
-            f"E_ge has shape {E_ge.shape}, no cCRE at all; a gene is predicted from the cCREs within its "
+            f"E_ge has shape {E_ge}, no cCRE at all; a gene is predicted from the cCREs within its "
             "reach, give at least one or leave the gene out"
         )
     if genes == 0:
@@ -289,47 +408,76 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
             f"E_ge has W = {length} bases a cCRE, which is not a multiple of {BLOCK}; "
             f"cut or pad (token 0) to {max(BLOCK, length // BLOCK * BLOCK)}"
         )
-    _check_whole_numbers("E_ge", E_ge, "tokens")
-    if (wrong := (E_ge < 0) | (E_ge >= TOKENS)).any():
-        raise InputError(f"E_ge holds {_first_bad(E_ge, wrong)}; tokens are 0 (pad or N), 1 to 4 (bases) and 5 (CLS)")
-
-    if E_chp.shape[-1] != len(CHANNELS):
+    if length > limits.LONGEST_ELEMENT:
         raise InputError(
-            f"E_chp has {E_chp.shape[-1]} channels (shape {E_chp.shape}); it must have {len(CHANNELS)}, in "
+            f"E_ge has W = {length:,} bases a cCRE; at most {limits.LONGEST_ELEMENT:,} are read, because attention "
+            "takes memory with the square of W: cut the cCREs"
+        )
+    if E_chp[-1] != len(CHANNELS):
+        raise InputError(
+            f"E_chp has {E_chp[-1]} channels (shape {E_chp}); it must have {len(CHANNELS)}, in "
             "the published order, with zeros for a track that you do not have"
         )
-    if E_chp.shape[:2] != E_ge.shape:
-        raise InputError(f"E_chp has shape {E_chp.shape}; to fit E_ge it must be {(*E_ge.shape, len(CHANNELS))}")
-    if E_chp.dtype.kind not in "fiu":
-        raise InputError(f"E_chp holds {E_chp.dtype}; signal is float32, save E_chp.float()")
-    if not (finite := np.isfinite(E_chp)).all():
-        raise InputError(f"E_chp holds {_first_bad(E_chp, ~finite)}; write 0 where a track has no signal")
-
-    for key, array, shape in (
+    if E_chp[:2] != E_ge:
+        raise InputError(f"E_chp has shape {E_chp}; to fit E_ge it must be {(*E_ge, len(CHANNELS))}")
+    for key, shape, expected in (
         ("E_pos", E_pos, (count,)),
         ("G_pos", G_pos, (genes,)),
         ("G_gpos", G_gpos, (genes, GENE_WINDOW)),
     ):
-        if array.shape != shape:
-            raise InputError(f"{key} has shape {array.shape}; it must be {shape}")
-        _check_whole_numbers(key, array, "coordinates in bp")
-    return CreatorInput(
-        np.ascontiguousarray(E_ge, np.int64),
-        np.ascontiguousarray(E_chp, np.float32),
-        *(np.ascontiguousarray(array, np.int64) for array in (E_pos, G_pos, G_gpos)),
-    )
+        if shape != expected:
+            raise InputError(f"{key} has shape {shape}; it must be {expected}")
+    numbers = 8 * (count * length + count + genes * (1 + GENE_WINDOW)) + 4 * count * length * len(CHANNELS)
+    # The smallest network, of one head, takes 36 bytes for each pair of cCREs (network.prediction_memory).
+    needed = max(3 * numbers // 2, 36 * count**2)
+    limits.require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
+
+
+def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
+    """The five arrays as CreatorInput, of the types the network takes; raises InputError as `read_input`."""
+    check_shapes(E_ge.shape, E_chp.shape, E_pos.shape, G_pos.shape, G_gpos.shape)
+    _check_whole_numbers("E_ge", E_ge, "tokens")
+    if (wrong := (E_ge < 0) | (E_ge >= TOKENS)).any():
+        raise InputError(f"E_ge holds {_first_bad(E_ge, wrong)}; tokens are 0 (pad or N), 1 to 4 (bases) and 5 (CLS)")
+
+    if E_chp.dtype.kind not in "fiu":
+        raise InputError(f"E_chp holds {E_chp.dtype}; signal is float32, save E_chp.float()")
+    with np.errstate(over="ignore", invalid="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
+        signal = np.ascontiguousarray(E_chp, np.float32)
+    if not (finite := np.isfinite(E_chp)).all():
+        raise InputError(f"E_chp holds {_first_bad(E_chp, ~finite)}; write 0 where a track has no signal")
+    if (wrong := (signal < -limits.LARGEST_SIGNAL) | (signal > limits.LARGEST_SIGNAL)).any():
+        raise InputError(
+            f"E_chp holds {_first_bad(E_chp, wrong)}; signal lies between -{limits.LARGEST_SIGNAL:g} and "
+            f"{limits.LARGEST_SIGNAL:g}, larger numbers overflow in the network: scale the tracks"
+        )
+
+    coordinates = [_coordinates(key, array) for key, array in (("E_pos", E_pos), ("G_pos", G_pos), ("G_gpos", G_gpos))]
+    return CreatorInput(np.ascontiguousarray(E_ge, np.int64), signal, *coordinates)
+
+
+def _coordinates(key: str, array: np.ndarray) -> np.ndarray:
+    """Return coordinates in bp as int64; raise InputError where their differences could leave its range."""
+    _check_whole_numbers(key, array, "coordinates in bp")
+    array = np.ascontiguousarray(array, np.int64)
+    if (wrong := (array < -limits.LARGEST_COORDINATE) | (array > limits.LARGEST_COORDINATE)).any():
+        raise InputError(
+            f"{key} holds {_first_bad(array, wrong)}; coordinates in bp lie between -{limits.LARGEST_COORDINATE:,} and "
+            f"{limits.LARGEST_COORDINATE:,}"
+        )
+    return array
 
 
 def _check_whole_numbers(key, array, what):
     # Smaller integers are refused although they would fit: coordinates in them have already overflowed, and
     # the published network does not take them.
     if array.dtype not in (np.int64, np.int32):
-        value = f" (first value {array.flat[0]})" if array.size else ""
+        value = f" (first value {shown(format(array.flat[0]), 20)})" if array.size else ""
         raise InputError(f"{key} holds {array.dtype}{value}; {what} are int64, save {key}.long()")
 
 
 def _first_bad(array, wrong):
     """'nan at [3, 120, 4] and 7 more' for the values where `wrong`."""
-    where = np.argwhere(wrong)
-    more = f" and {len(where) - 1:,} more" if len(where) > 1 else ""
-    return f"{array[tuple(where[0])]} at {where[0].tolist()}{more}"
+    more = np.count_nonzero(wrong) - 1
+    first = np.unravel_index(np.argmax(wrong), wrong.shape)
+    return f"{array[first]} at {[int(i) for i in first]}" + (f" and {more:,} more" if more else "")

@@ -18,21 +18,33 @@ costs nothing. numpy arrays and scalars are read as well.
 
 import io
 import math
+import os
 import pickletools
 import re
+import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from creator import InputError
+from creator import InputError, limits, shown
 
+ZIP = b"PK\x03\x04"  # how such a file begins
+PICKLE = b"\x80(}])cdIFKMJGN"  # what the first opcode of a pickle can be
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a single-stream file
 LEGACY_PROTOCOL = 1001
+
+# What a file may ask for. Checkpoints with their optimizer stay far below all of these.
+MOST_STEPS = 2_000_000  # opcodes; five seconds
+MOST_COPIES = 4  # times that a call may copy each byte of the file
+MOST_AXES = 32  # of a tensor
+MOST_PIPED = 10**9  # bytes that come through a pipe
+KEY_BITS = 64  # of an integer as a key: larger ones can be chosen so that all have one hash
+KEY_LENGTH = 10_000  # of text as a key
+KEY_PARTS = 8  # of a tuple as a key
 
 # What a damaged or hostile stream can raise while it is stepped through; all of it means "not readable".
 DAMAGE = (
@@ -128,21 +140,26 @@ class Tensor:
     def numpy(self):
         """The values, shape `shape`; a read-only view where the storage allows it.
 
-        Raises InputError where the view reaches past the end of its storage.
+        Raises:
+            InputError: if the view reaches past the end of its storage, or no array can have its shape.
         """
+        shape = shape_text(self.shape)
+        if len(self.shape) > MOST_AXES:
+            raise InputError(f"damaged: a tensor of {len(self.shape):,} dimensions; at most {MOST_AXES} are read")
         try:
             values = self._storage.values(self._dtype)
         except DAMAGE as error:
-            raise InputError(f"damaged: a tensor of shape {self.shape} cannot be read ({_shown(error)})") from None
-        if math.prod(self.shape) == 0:
+            raise InputError(f"damaged: a tensor of shape {shape} cannot be read ({shown(error)})") from None
+        if math.prod(n or 1 for n in self.shape) * values.itemsize >= 2**63:  # numpy counts so when a side is 0, too
+            raise InputError(f"damaged: a tensor of shape {shape} has more numbers than an array can hold")
+        if 0 in self.shape:
             return np.empty(self.shape, values.dtype)
         last = self._offset + sum((n - 1) * step for n, step in zip(self.shape, self._stride, strict=True))
         if last >= values.size:
-            raise InputError(
-                f"damaged: a tensor of shape {self.shape} ends at number {last + 1} of {values.size} stored"
-            )
-        strides = tuple(step * values.itemsize for step in self._stride)
-        return np.lib.stride_tricks.as_strided(values[self._offset :], self.shape, strides, writeable=False)
+            raise InputError(f"damaged: a tensor of shape {shape} ends at number {last + 1} of {values.size} stored")
+        # The step of a dimension of 1 is never taken, so it may be anything, also more than numpy can count.
+        strides = (step * values.itemsize if n > 1 else 0 for n, step in zip(self.shape, self._stride, strict=True))
+        return np.lib.stride_tricks.as_strided(values[self._offset :], self.shape, tuple(strides), writeable=False)
 
 
 class Record:
@@ -159,9 +176,41 @@ class _Name(NamedTuple):
         return f"{self.module}.{self.name}"
 
 
+class _Work:
+    """What reading one file may still cost, so that a small file cannot take hours or all memory.
+
+    A pickle can name one large list again and again, a few bytes each time, and have it copied by a call; so what
+    calls copy is counted, and the opcodes are.
+    """
+
+    def __init__(self, size: int):
+        self.steps = MOST_STEPS
+        self.copies = MOST_COPIES * size + 1_000_000
+
+    def step(self) -> None:
+        """Count one opcode; raise InputError where they are too many."""
+        self.steps -= 1
+        if self.steps < 0:
+            raise InputError(f"is a pickle of more than {MOST_STEPS:,} steps, as no tensor file is; check which it is")
+
+    def copy(self, arguments: tuple) -> None:
+        """Count what a call copies: text, bytes and containers among its arguments; raise InputError likewise."""
+        for argument in arguments:
+            if isinstance(argument, _SIZED):
+                self.copies -= len(argument)
+            elif isinstance(argument, np.ndarray):
+                self.copies -= argument.nbytes
+        if self.copies < 0:
+            raise InputError("describes many times more than its own size; it is damaged or made to fill the memory")
+
+
+_SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+
+
 class _Reader(NamedTuple):
     """What stepping through one pickle may depend on."""
 
+    work: _Work
     storage: Callable | None = None  # persistent id -> Storage; None: the pickle may not hold any
     embedded: bool = False  # whether tensors may carry their storage inside (plain pickles only)
 
@@ -172,63 +221,83 @@ def read_torch_file(path):
     Raises InputError (one line, without the path) for a file that is damaged, of another kind, or that names
     anything beyond tensors, arrays and plain containers; OSError where it cannot be opened.
     """
-    data = Path(path).read_bytes()
-    if not data:
-        raise InputError("the file is empty; copy or download it again")
+    data = _read_bytes(path)
+    work = _Work(len(data))
     try:
-        if data[:4] == b"PK\x03\x04":
-            return _read_zip(data)
-        if data[:1] not in b"\x80(}])cdIFKMJGN":  # what the first opcode of a pickle can be
-            raise InputError(
-                f"starts with {data[:8]!r}, so it is no torch file and no pickle; check which file this is"
-            )
+        if data[:4] == ZIP:
+            return _read_zip(data, work)
         if _is_legacy(data):
-            return _read_legacy(data)
-        return _step_through(io.BytesIO(data), _Reader(embedded=True))
+            return _read_legacy(data, work)
+        return _step_through(io.BytesIO(data), _Reader(work, embedded=True))
     except InputError:
         raise
     except DAMAGE as error:
         raise InputError(
-            f"damaged or cut short after {len(data):,} bytes ({_shown(error)}); copy or download it again"
+            f"damaged or cut short after {len(data):,} bytes ({shown(error)}); copy or download it again"
         ) from None
+
+
+def _read_bytes(path) -> bytes:
+    """Return all of a file, of which the beginning is looked at before the rest is read.
+
+    Raises:
+        InputError: if it is empty, neither zip nor pickle, or larger than the free memory.
+        OSError: if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        data = file.read(8)
+        if not data:
+            raise InputError("the file is empty; copy or download it again")
+        if data[:4] != ZIP and data[:1] not in PICKLE:
+            raise InputError(f"starts with {data!r}, so it is no torch file and no pickle; check which file this is")
+        if stat.S_ISREG(status.st_mode):
+            limits.require_memory(status.st_size, "reading the file takes")
+            file.seek(0)
+            return file.read()
+        while piece := file.read(2**20):
+            data += piece
+            if len(data) > MOST_PIPED:
+                raise InputError(f"is more than {MOST_PIPED:,} bytes through a pipe; give a file")
+        return data
 
 
 def as_array(value):
     """A `Tensor`, array or number out of `read_torch_file` as a numpy array; TypeError for anything else."""
     if isinstance(value, Tensor):
         return value.numpy()
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise TypeError(f"{shown(value)} where an array is expected")
     if isinstance(value, np.ndarray | np.generic | int | float | bool):
         return np.asarray(value)
     raise TypeError(f"a {type(value).__name__} where an array is expected")
 
 
-def _shown(value):
-    """One line of at most 100 characters, whatever the file put into it."""
-    # A tuple that holds itself doubled, fifty levels deep, is a small file and an endless text.
-    readable = isinstance(value, str | int | float | bytes | Exception)
-    text = " ".join(str(value).split()) if readable else ""
-    text = text or type(value).__name__
-    return "".join(c if c.isprintable() else "?" for c in text[:100])
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as text, cut short where it has more dimensions than a message should show."""
+    if len(shape) <= 5:
+        return str(tuple(shape))
+    return f"({', '.join(map(str, shape[:4]))}, ... {len(shape):,} dimensions)"
 
 
 # --- the three layouts -----------------------------------------------------------------------------------
 
 
-def _read_zip(data):
+def _read_zip(data, work):
     archive = zipfile.ZipFile(io.BytesIO(data))
     members = {member.filename: member for member in archive.infolist()}
     pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise InputError(
             f"a zip file that torch.save did not write: {len(pickles)} data.pkl among "
-            f"{len(members)} members ({_shown(', '.join(list(members)[:3]))}); check which file this is"
+            f"{len(members)} members ({shown(', '.join(list(members)[:3]))}); check which file this is"
         )
     root = pickles[0][: -len("data.pkl")]
 
     def content(name):
         # torch never compresses; refusing to inflate keeps a small file from growing without bound.
         if members[name].compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{_shown(name)} inside the file is compressed; save it again with torch.save")
+            raise InputError(f"{shown(name)} inside the file is compressed; save it again with torch.save")
         return archive.read(name)
 
     big_endian = f"{root}byteorder" in members and content(f"{root}byteorder").strip() == b"big"
@@ -249,7 +318,7 @@ def _read_zip(data):
 
         return storages.setdefault(key, Storage(dtype, length, read))
 
-    return _step_through(io.BytesIO(content(pickles[0])), _Reader(storage))
+    return _step_through(io.BytesIO(content(pickles[0])), _Reader(work, storage))
 
 
 def _is_legacy(data):
@@ -258,13 +327,13 @@ def _is_legacy(data):
     return data[2:15] == b"\x8a\x0a" + magic + b"."
 
 
-def _read_legacy(data):
+def _read_legacy(data, work):
     stream = io.BytesIO(data)
-    _step_through(stream, _Reader())  # the magic number, checked by _is_legacy
-    protocol = _step_through(stream, _Reader())
+    _step_through(stream, _Reader(work))  # the magic number, checked by _is_legacy
+    protocol = _step_through(stream, _Reader(work))
     if protocol != LEGACY_PROTOCOL:
-        raise InputError(f"torch file of protocol {_shown(protocol)}, not {LEGACY_PROTOCOL}; save it again")
-    _step_through(stream, _Reader())  # sizes of the writer's C types; the storages are little-endian throughout
+        raise InputError(f"torch file of protocol {shown(protocol)}, not {LEGACY_PROTOCOL}; save it again")
+    _step_through(stream, _Reader(work))  # sizes of the writer's C types; the storages are little-endian throughout
     storages, start_of = {}, {}
 
     def storage(persistent_id):
@@ -285,8 +354,8 @@ def _read_legacy(data):
         _, dtype, length = storages[key]
         return memoryview(data)[start_of[key] : start_of[key] + length * _itemsize(dtype)]
 
-    root = _step_through(stream, _Reader(storage))
-    keys = _step_through(stream, _Reader())
+    root = _step_through(stream, _Reader(work, storage))
+    keys = _step_through(stream, _Reader(work))
     start = stream.tell()
     for key in keys:
         if type(key) is not str or key not in storages:
@@ -307,7 +376,7 @@ def _read_legacy(data):
 def _storage_id(persistent_id):
     """('storage', class, key, device, length, ...) -> dtype, key, length."""
     kind, storage_class, key, _, length = persistent_id[:5]
-    if kind != "storage" or type(key) is not str or type(length) is not int or length < 0:
+    if kind != "storage" or type(key) is not str or type(length) is not int or not 0 <= length < 2**62:
         raise ValueError("a persistent id that is not a storage's")
     if not isinstance(storage_class, _Name) or storage_class.name not in _STORAGE_CLASSES:
         raise ValueError("a storage of an unknown class")
@@ -325,16 +394,24 @@ def _itemsize(dtype):
 # --- what the names in a file mean -----------------------------------------------------------------------
 
 
-_SCALARS = (str, bytes, int, float, bool, type(None))
+_TEXT = (str, bytes)
+_SCALARS = (*_TEXT, int, float, bool, type(None))
+_NUMPY_SCALARS = (np.integer, np.floating, np.bool_, np.str_, np.bytes_)  # complex ones can all have one hash
 
 
 def _keys(items):
-    """The items, if they are scalars or tuples of scalars: anything deeper can take for ever to hash."""
+    """The items, if they are scalars or short tuples of scalars: anything else can take for ever to hash."""
     items = list(items)
     for item in items:
-        parts = item if type(item) is tuple else (item,)
-        if not all(type(part) in _SCALARS or isinstance(part, np.generic) for part in parts):
-            raise ValueError(f"a key of type {type(item).__name__}")
+        if type(item) is tuple and len(item) > KEY_PARTS:
+            raise ValueError(f"a key of {len(item):,} parts")
+        for part in item if type(item) is tuple else (item,):
+            if not (type(part) in _SCALARS or isinstance(part, _NUMPY_SCALARS)):
+                raise ValueError(f"a key of type {type(item).__name__}")
+            if isinstance(part, _TEXT) and len(part) > KEY_LENGTH:
+                raise InputError(f"has text of {len(part):,} characters as a key, which no tensor file has")
+            if type(part) is int and part.bit_length() > KEY_BITS:
+                raise InputError(f"has {shown(part)} as a key, which no tensor file has; use names")
     return items
 
 
@@ -352,8 +429,8 @@ def _tensor_of_dtype(storage, offset, size, stride, _requires_grad, _hooks, dtyp
     return Tensor(storage, offset, size, stride, _DTYPES[dtype.name])
 
 
-def _embedded_storage(data):
-    root = _read_legacy(data) if _is_legacy(data) else None
+def _embedded_storage(data, work):
+    root = _read_legacy(data, work) if _is_legacy(data) else None
     if not isinstance(root, Storage):
         raise ValueError("the bytes inside a tensor are not a torch storage")
     return root
@@ -361,43 +438,51 @@ def _embedded_storage(data):
 
 def _numpy_dtype(code, *_align_and_copy):
     if not re.fullmatch(r"[biufcSU]\d{1,9}", code):
-        raise InputError(f"holds a numpy array of type {_shown(code)}; only numbers and fixed-width text are read")
+        raise InputError(f"holds a numpy array of type {shown(code)}; only numbers and fixed-width text are read")
     return np.dtype(code)
 
 
 class _UnfilledArray:
     """What numpy's `_reconstruct` returns; the BUILD that follows brings shape, type and bytes."""
 
+    def __init__(self):
+        self.memo_keys = []  # where it was memorised, to be replaced by the array when there is one
+
+
+def _raw(data):
+    return data.encode("latin-1") if isinstance(data, str) else data
+
+
+def _checked_dtype(dtype):
+    if not isinstance(dtype, np.dtype):  # numpy would take text and lists for a description of a type
+        raise ValueError("a numpy array whose type is none")
+    return dtype
+
 
 def _filled_array(_version, shape, dtype, is_fortran, data):
-    raw = data.encode("latin-1") if isinstance(data, str) else data
-    return np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
+    return np.frombuffer(_raw(data), _checked_dtype(dtype)).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _array_of_buffer(data, dtype, shape, order, *_axis_order):
     if _axis_order and _axis_order[0] is not None:
         raise ValueError("a numpy array with its axes in an order of its own")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    return np.frombuffer(data, _checked_dtype(dtype)).reshape(shape, order=order)
 
 
 def _numpy_scalar(dtype, data):
-    return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, dtype)[0]
+    return np.frombuffer(_raw(data), _checked_dtype(dtype))[0]
 
 
 def _encoded(text, encoding):
     """How Python 3 writes bytes at pickle protocol 2: as text in latin-1."""
     if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in the encoding {_shown(encoding)}")
+        raise ValueError(f"bytes in the encoding {shown(encoding)}")
     return text.encode("latin-1")
 
 
 def _bytearray(data=b"", encoding="latin-1"):
     """Only from bytes or latin-1 text: from a number, bytearray makes as many zeros as the file likes."""
     return bytearray(data if isinstance(data, bytes) else _encoded(data, encoding))
-
-
-def _path(*parts):
-    return "/".join(parts)
 
 
 def _record(*_anything, **_named):
@@ -413,6 +498,7 @@ def _opaque(name):
     return refuse
 
 
+EMBEDDED = "torch.storage._load_from_bytes"
 _MEANING = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -421,7 +507,7 @@ _MEANING = {
     "torch.nn.parameter.Parameter": lambda data, *_: data,
     "torch.Size": lambda sizes=(): tuple(sizes),
     "torch.device": _record,
-    "torch.storage._load_from_bytes": _embedded_storage,
+    EMBEDDED: _embedded_storage,
     "collections.OrderedDict": lambda pairs=(): _dict(pairs),
     "collections.defaultdict": lambda _factory=None, pairs=(): _dict(pairs),
     "collections.Counter": lambda pairs=(): _dict(pairs),
@@ -443,7 +529,7 @@ for _module in ("builtins", "__builtin__"):  # as Python 3 and Python 2 call it
     _MEANING[f"{_module}.frozenset"] = lambda items=(): frozenset(_keys(items))
     _MEANING[f"{_module}.bytearray"] = _bytearray
 for _name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"):
-    _MEANING[f"pathlib.{_name}"] = _MEANING[f"pathlib._local.{_name}"] = _path
+    _MEANING[f"pathlib.{_name}"] = _MEANING[f"pathlib._local.{_name}"] = _record
 for _name in _STORAGE_CLASSES:
     for _module in ("torch", "torch.cuda", "torch.storage"):
         _MEANING[f"{_module}.{_name}"] = _opaque(_name)
@@ -477,7 +563,7 @@ def _step_through(stream, reader):
         found = _Name(module, attribute)
         if str(found) not in _MEANING:
             raise InputError(
-                f"names {_shown(str(found))}, which is no part of a tensor file; nothing in it was run. "
+                f"names {shown(str(found))}, which is no part of a tensor file; nothing in it was run. "
                 "Do not load it elsewhere unless you trust its sender"
             )
         return found
@@ -485,13 +571,27 @@ def _step_through(stream, reader):
     def call(function, arguments):
         if not isinstance(function, _Name) or type(arguments) is not tuple:
             raise ValueError("a call of something that is not a name")
-        if str(function) == "torch.storage._load_from_bytes" and not reader.embedded:
-            raise ValueError("a storage inside a storage")
+        reader.work.copy(arguments)
+        if str(function) == EMBEDDED:
+            if not reader.embedded:
+                raise ValueError("a storage inside a storage")
+            return _embedded_storage(*arguments, reader.work)
         return _MEANING[str(function)](*arguments)
+
+    def memorise(key, value):
+        memo[key] = value
+        if isinstance(value, _UnfilledArray):
+            value.memo_keys.append(key)
 
     def build(target, state):
         if isinstance(target, _UnfilledArray):
-            return _filled_array(*state)
+            reader.work.copy(state)
+            array = _filled_array(*state)
+            for key in target.memo_keys:
+                if memo[key] is target:
+                    memo[key] = array
+            target.memo_keys.clear()
+            return array
         if isinstance(target, np.dtype):
             return target.newbyteorder(state[1]) if state[1] in ("<", ">") else target
         if isinstance(target, dict | Record | Tensor):  # attributes of a state_dict, a namespace, a Parameter
@@ -514,14 +614,14 @@ def _step_through(stream, reader):
         return reader.storage(identifier)
 
     for opcode, argument, _position in pickletools.genops(stream):
+        reader.work.step()
         match opcode.name:
             case "PROTO" | "FRAME":
                 continue
             case "STOP":
-                (result,) = stack
-                if result is _MARK:
-                    raise ValueError("an unfinished list")
-                return result
+                if len(stack) != 1 or stack[0] is _MARK:
+                    raise ValueError(f"{len(stack):,} objects where one is expected")
+                return stack[0]
             case "MARK":
                 stack.append(_MARK)
             case "POP":
@@ -567,9 +667,9 @@ def _step_through(stream, reader):
             case "ADDITEMS":
                 extend(set, pop_to_mark())
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
+                memorise(argument, stack[-1])
             case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
+                memorise(len(memo), stack[-1])
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
@@ -582,10 +682,7 @@ def _step_through(stream, reader):
                 stack.append(call(function, arguments))
             case "BUILD":
                 state, target = stack.pop(), stack.pop()
-                built = build(target, state)
-                if built is not target:  # the unfilled array was memorised before it was filled
-                    memo = {key: built if value is target else value for key, value in memo.items()}
-                stack.append(built)
+                stack.append(build(target, state))
             case "BINPERSID":
                 stack.append(persistent(stack.pop()))
             case _ if opcode.name in _LITERALS:

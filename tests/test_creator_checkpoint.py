@@ -1,23 +1,33 @@
 """creator.checkpoint and CREaTor.py: what is accepted, what is refused in one line, and the real script."""
 
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import zipfile
 from argparse import Namespace
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from creator_files import checkpoint_value, dumps, embedded_tensor, legacy_file, zip_file
+from creator_files import checkpoint_value, dumps, embedded, embedded_tensor, legacy_file, storage_id, strided, zip_file
 from creator_plain import plain_expression, random_arrays, random_input
 
 import CREaTor
-from creator import InputError
-from creator.checkpoint import CreatorInput, is_keras_file, published_shapes, read_input, read_published_arrays
+from creator import InputError, limits
+from creator.checkpoint import (
+    CreatorInput,
+    is_keras_file,
+    keras_shapes,
+    published_shapes,
+    read_input,
+    read_published_arrays,
+)
 
 EXAMPLE = 2.3758  # what example/run_example.sh prints; the made-up rule behind it says 2.271
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +52,8 @@ def checkpoint(arrays, tmp_path_factory):
     return path
 
 
-def write_input(path, torch=False, **changes):
-    values = dict(zip(CreatorInput._fields, random_input(22, 4, 50), strict=True)) | changes
+def write_input(path, torch=False, changes=None, **more):
+    values = dict(zip(CreatorInput._fields, random_input(22, 4, 50), strict=True)) | (changes or {}) | more
     values = {key: value for key, value in values.items() if value is not None}
     if torch:
         values = {key: embedded_tensor(value) for key, value in values.items()}
@@ -163,11 +173,67 @@ def test_wrong_input_is_one_line(tmp_path, capfd, case):
     assert text in line
 
 
-def test_without_a_checkpoint_it_is_said_where_it_goes(tmp_path, capfd, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    line = refused(capfd, "-i", write_input(tmp_path / "input.pkl"))
-    assert "no checkpoint checkpoints/chk.pth" in line
-    assert "README" in line
+def test_default_checkpoint_is_beside_the_script_or_in_the_working_directory(tmp_path, capfd, monkeypatch):
+    script, working = tmp_path / "script", tmp_path / "working"
+    for folder in (script, working):
+        (folder / "checkpoints").mkdir(parents=True)
+    monkeypatch.setattr(CREaTor, "SCRIPT_FOLDER", script)
+    monkeypatch.chdir(working)
+    for flag in ("-i", "--pkl", "--input"):
+        line = refused(capfd, flag, write_input(tmp_path / "input.pkl"))
+        assert "no checkpoint checkpoints/chk.pth" in line
+        assert f"{script}/checkpoints/chk.pth" in line
+        assert f"{working}/checkpoints/chk.pth" in line
+        assert "README" in line
+    (working / "checkpoints/chk.pth").touch()
+    assert CREaTor.find_checkpoint() == working / "checkpoints/chk.pth"
+    (script / "checkpoints/chk.pth").touch()
+    assert CREaTor.find_checkpoint() == script / "checkpoints/chk.pth"
+    assert "no checkpoint absent.pth;" in refused(capfd, "-i", tmp_path / "input.pkl", "-c", "absent.pth")
+
+
+WRONG_ARGUMENTS = {
+    (): "CREaTor.py: give an input: -i INPUT",
+    ("-x",): "CREaTor.py: no flag -x; --help lists the flags",
+    ("-i", "a", "-x"): "no flag -x",
+    ("foo",): "no command 'foo'; give an input with -i INPUT",
+    ("-i", "a", "foo"): "no command 'foo'",
+    ("-i",): "expected one argument",
+    ("--pkl",): "expected one argument",
+    ("-c", "a"): "give an input",
+    ("--inp", "a"): "no flag --inp; did you mean --input?",
+    ("--check", "a"): "no flag --check; did you mean --checkpoint?",
+    ("convert",): "required: chk.pth, model.keras",
+    ("convert", "a"): "required: model.keras",
+    ("convert", "a", "b", "c"): "convert takes two files and nothing else",
+    ("convert", "a", "b.keras", "-i", "c"): "convert takes two files",
+    ("-i", "c", "convert", "a", "b.keras"): "convert takes two files",
+    ("-c", "c", "convert", "a", "b.keras"): "convert takes two files",
+    ("--a\n\x1b[31mb",): r"no flag --a\n\x1b[31mb",
+    ("a\n\x1b[31mb",): r"no command 'a\n\x1b[31mb'",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_ARGUMENTS, ids=ascii)
+def test_wrong_arguments_are_one_line(capfd, arguments):
+    with pytest.raises(SystemExit, match="2"):
+        CREaTor.main(arguments)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    assert WRONG_ARGUMENTS[arguments] in err
+
+
+def test_file_names_with_control_characters_are_escaped(tmp_path, capfd, checkpoint):
+    wrong = tmp_path / "a\n\x1b[31mb.pkl"
+    assert r"a\n\x1b[31mb.pkl: No such file" in refused(capfd, "-i", wrong)
+    wrong.write_bytes(b"E_ge")
+    assert r"a\n\x1b[31mb.pkl: starts with b'E_ge'" in refused(capfd, "-i", wrong)
+    good = write_input(tmp_path / "input.pkl")
+    assert r"a\n\x1b[31mb.pkl: starts with" in refused(capfd, "-i", good, "-c", wrong)
+    assert r"a\n\x1b[31mb.pkl: a converted model is" in refused(capfd, "convert", checkpoint, wrong)
+    assert r"there is no folder " in refused(capfd, "convert", checkpoint, tmp_path / "\n" / "model.keras")
 
 
 def test_unreadable_files_are_one_line(tmp_path, capfd, checkpoint):
@@ -184,27 +250,279 @@ def test_unreadable_files_are_one_line(tmp_path, capfd, checkpoint):
     assert "ends in .keras" in refused(capfd, "convert", checkpoint, tmp_path / "model.h5")
 
 
-def keras_file(path, config, weights=b"\x89HDF\r\n\x1a\n no more"):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", config)
+def test_pipes_are_read_where_once_is_enough(tmp_path, capfd):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    good = write_input(tmp_path / "input.pkl")
+    assert "is a pipe or a device" in refused(capfd, "-i", good, "-c", pipe)
+    assert "starts with" in refused(capfd, "-i", "/dev/zero")
+    writer = threading.Thread(target=lambda: pipe.write_bytes(good.read_bytes()))
+    writer.start()
+    np.testing.assert_array_equal(read_input(pipe).E_ge, read_input(good).E_ge)
+    writer.join()
+
+
+BIG = 2**40_000  # Python writes no integer of more than 4,300 digits
+HOSTILE_INPUTS = {
+    "signal of 1e308": ({"E_chp": np.full((4, 50, 16), 1e308)}, "E_chp holds 1e+308 at [0, 0, 0] and 3,199 more"),
+    "signal of 3e38": ({"E_chp": np.full((4, 50, 16), 3e38, np.float32)}, "signal lies between -1e+09 and 1e+09"),
+    "signal of -1e10": ({"E_chp": np.full((4, 50, 16), -1e10)}, "E_chp holds -10000000000.0"),
+    "infinite signal": ({"E_chp": np.full((4, 50, 16), -np.inf)}, "E_chp holds -inf"),
+    "last TSS": ({"G_pos": np.array([2**63 - 1])}, "G_pos holds 9223372036854775807 at [0]; coordinates in bp lie"),
+    "first cCRE": ({"E_pos": np.full(4, -(2**63))}, "E_pos holds -9223372036854775808 at [0] and 3 more"),
+    "far gene window": ({"G_gpos": np.full((1, 700), 10**12 + 1)}, "G_gpos holds 1000000000001"),
+    "W of 500,000": (
+        {
+            **{"E_ge": np.ones((1, 500_000), np.int64), "E_chp": np.zeros((1, 500_000, 16), np.float32)},
+            "E_pos": np.zeros(1, np.int64),
+        },
+        "W = 500,000 bases a cCRE; at most 20,000 are read",
+    ),
+    "huge integer": ({"E_pos": BIG}, "E_pos is an integer of 40,001 bits where an array is expected"),
+    "huge key": ({BIG: 1}, "has an integer of 40,001 bits as a key"),
+    "huge key in a tuple": ({(1, BIG): 1}, "has an integer of 40,001 bits as a key"),
+    "text": ({"E_pos": np.array(["\n\x1b[31m"] * 4)}, r"E_pos holds <U6 (first value \n\x1b[31m)"),
+    "keys with control characters": ({"E_pos": None, "\n\x1b[31m": 1}, r"'G_gpos', '\n\x1b[31m')"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_INPUTS)
+def test_hostile_input_is_one_line(tmp_path, capfd, case):
+    changes, text = HOSTILE_INPUTS[case]
+    line = refused(capfd, "-i", write_input(tmp_path / "input.pkl", changes=changes))
+    assert text in line
+    assert line[:-1].isprintable()
+
+
+def test_negative_signal_and_coordinates_are_read(tmp_path):
+    changes = {"E_chp": np.full((4, 50, 16), -1e9), "E_pos": np.full(4, -(10**12))}
+    read = read_input(write_input(tmp_path / "input.pkl", changes=changes))
+    assert read.E_chp.dtype == np.float32
+    assert read.E_pos.tolist() == [-(10**12)] * 4
+
+
+def expanded(*shape, dtype="int64"):
+    """A torch tensor of any shape whose numbers are all the same one in the file."""
+    return strided(embedded(bytes(8), dtype, 8 // np.dtype(dtype).itemsize), 0, shape, (0,) * len(shape))
+
+
+def write_expanded(path, **changes):
+    values = {
+        key: embedded_tensor(value) for key, value in zip(CreatorInput._fields, random_input(22, 4, 50), strict=True)
+    }
+    path.write_bytes(dumps(values | changes))
+    return path
+
+
+@pytest.mark.parametrize("key", CreatorInput._fields)
+@pytest.mark.parametrize("shape", [(1,) * 100, (0, 2**61, 2**61), (2**61,), (2**61, 5), (2**40, 2**40, 16), ()])
+def test_absurd_shapes_are_one_line(tmp_path, capfd, key, shape):
+    line = refused(capfd, "-i", write_expanded(tmp_path / "input.pkl", **{key: expanded(*shape)}))
+    assert "shape" in line
+    assert len(line) < 400
+
+
+def test_expanded_tensors_are_refused_before_they_are_read(tmp_path, capfd):
+    """A file of some kilobytes that asks for terabytes: by its bases, by its pairs of cCREs, by its genes."""
+    for count, length in ((10**8, 10_000), (10**6, 5)):
+        elements = {
+            **{"E_ge": expanded(count, length), "E_chp": expanded(count, length, 16, dtype="float32")},
+            "E_pos": expanded(count),
+        }
+        line = refused(capfd, "-i", write_expanded(tmp_path / "input.pkl", **elements))
+        assert f"an input of N = {count:,}, W = {length:,} and G = 1 takes about" in line
+    genes = {"G_pos": expanded(10**11), "G_gpos": expanded(10**11, 700)}
+    assert "G = 100,000,000,000 takes" in refused(capfd, "-i", write_expanded(tmp_path / "input.pkl", **genes))
+
+
+def test_the_step_of_a_dimension_of_one_does_not_matter(tmp_path):
+    tss = strided(embedded(np.array([7]).tobytes(), "int64", 1), 0, (1,), (2**62 - 1,))
+    assert read_input(write_expanded(tmp_path / "input.pkl", G_pos=tss)).G_pos.tolist() == [7]
+
+
+def test_memory_is_asked_for_before_it_is_taken(tmp_path, capfd, monkeypatch):
+    good = write_input(tmp_path / "input.pkl")
+    monkeypatch.setattr(limits, "free_memory", lambda: 10_000)
+    assert "reading the file takes about" in refused(capfd, "-i", good)
+    many = dict(zip(CreatorInput._fields, random_input(24, 300, 50), strict=True))
+    monkeypatch.setattr(limits, "free_memory", lambda: 8_000_000)
+    line = refused(capfd, "-i", write_input(good, changes=many), "-c", ROOT / "example" / "model.keras")
+    assert "300 cCREs of 50 bases take about" in line
+
+
+def test_free_memory_knows_the_limits_of_containers_and_shells(tmp_path, monkeypatch):
+    free = limits.free_memory()
+    assert 10**7 < free < 10**14
+    limit = tmp_path / "limit"
+    limit.write_text("1000000\n")
+    monkeypatch.setattr(limits, "CONTAINER_LIMITS", [limit, tmp_path / "absent"])
+    assert limits.free_memory() == 0  # this process has more than that
+    limit.write_text(f"{10**15}\n")
+    assert limits.free_memory() > 10**7
+    limit.write_text("max\n")
+    assert limits.free_memory() > 10**7
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (limits._own_memory()[0] + 5_000_000, -1))
+    assert 0 < limits.free_memory() <= 6_000_000
+
+
+def test_names_in_a_checkpoint_are_escaped(arrays, tmp_path, capfd):
+    good, path = write_input(tmp_path / "input.pkl"), tmp_path / "chk.pth"
+    name = "fc.\n\nTraceback: \x1b[31mfake"
+    path.write_bytes(zip_file(*checkpoint_value(arrays | {name: np.ones(1, np.float32)})))
+    line = refused(capfd, "-i", good, "-c", path)
+    assert r"1 too many: fc.\n\nTraceback: \x1b[31mfake)" in line
+    many = {f"fc.{i}": np.ones(1, np.float32) for i in range(2000)}
+    path.write_bytes(zip_file(*checkpoint_value(arrays | many)))
+    assert "2,000 too many: fc.0, fc.1, fc.2, ...)" in refused(capfd, "-i", good, "-c", path)
+
+
+def test_hostile_checkpoints_are_one_line(arrays, tmp_path, capfd):
+    good, path = write_input(tmp_path / "input.pkl"), tmp_path / "chk.pth"
+
+    def line_of(value, storages):
+        path.write_bytes(zip_file(value, storages))
+        return refused(capfd, "-i", good, "-c", path)
+
+    assert "has an integer of 40,001 bits as a key" in line_of(*checkpoint_value(arrays, optimizer={BIG: 1}))
+    assert "fc.0.bias is an integer of 40,001 bits, not (1,)" in line_of({"fc.0.bias": BIG}, {})
+    for shape in ((1,) * 10_000, (0, 2**61, 2**61), (2**61,)):
+        bias = strided(storage_id("0", "float32", 1), 0, shape, (0,) * len(shape))
+        line = line_of({"fc.0.bias": bias}, {"0": (1, bytes(4))})
+        assert "fc.0.bias is float32 (" in line
+        assert len(line) < 600
+    value, storages = checkpoint_value(arrays)
+    bias = strided(storage_id("one", "float64", 1), 0, (1,), (1,))
+    value["state_dict"]["module.fc.0.bias"], storages["one"] = bias, (1, np.float64(1e308).tobytes())
+    assert "fc.0.bias holds 1e+308 at [0]; training diverged" in line_of(value, storages)
+    value["state_dict"]["module.fc.0.bias"] = strided(storage_id("one", "float64", 1), 2**61, (1,), (1,))
+    assert "fc.0.bias is damaged: a tensor of shape (1,) ends at number 2305843009213693953" in line_of(value, storages)
+
+
+def test_names_that_are_no_text_are_passed_over(arrays, tmp_path):
+    value, storages = checkpoint_value(arrays)
+    value["state_dict"].update({5: 1, (1, "a"): 2})
+    path = tmp_path / "chk.pth"
+    path.write_bytes(zip_file(value, storages))
+    np.testing.assert_array_equal(read_published_arrays(path)["fc.0.bias"], arrays["fc.0.bias"])
+
+
+def test_a_network_without_a_finite_output_prints_none(arrays, tmp_path, capfd):
+    good, path = write_input(tmp_path / "input.pkl"), tmp_path / "chk.pth"
+    path.write_bytes(zip_file(*checkpoint_value({name: np.float32(1e30) * a for name, a in arrays.items()})))
+    line = refused(capfd, "-i", good, "-c", path)
+    assert "output for gene 1 of 1 is nan, no finite number" in line
+
+
+def keras_file(path, config, weights=b"\x89HDF\r\n\x1a\n no more", compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("config.json", config if isinstance(config, str) else creator_config(config))
         archive.writestr("model.weights.h5", weights)
     return path
 
 
-def test_wrong_keras_files_are_one_line(tmp_path, capfd):
+def creator_config(sizes):
+    return json.dumps({"class_name": "Creator", "config": sizes})
+
+
+SMALL = {"width": 8, "heads": 2, "hidden": 8, "element_layers": 1, "regulation_layers": 1}
+WRONG_KERAS_FILES = {
+    "no JSON": ("{", "damaged .keras file"),
+    "nested": ("[" * 200_000, "damaged .keras file"),
+    "a list": ("[]", "damaged .keras file"),
+    "another class": ('{"class_name": "Sequential", "config": {}}', "Keras model of class 'Sequential'"),
+    "a class with control characters": (r'{"class_name": "a\n\u001b[31m", "config": {}}', r"class 'a\n\x1b[31m'"),
+    "a float": ('{"class_name": "Creator", "config": {"width": 1e9}}', "must be a whole number"),
+    "true": (SMALL | {"width": True}, "width True, heads 2"),
+    "an integer of 4,000 digits": (SMALL | {"width": 10**4000}, "width an integer of 13,288 bits"),
+    "an integer of 5,000 digits": ('{"class_name": "Creator", "config": {"width": 9' + "9" * 5000 + "}}", "damaged"),
+    "text": (SMALL | {"width": "\n\x1b[31m" * 1000}, r"width \n\x1b[31m"),
+    "heads": (SMALL | {"heads": 3}, "multiple of its 3 heads"),
+    "8192 throughout": (dict.fromkeys(SMALL, 8192), "of layers to 64"),
+    "8192 wide": (SMALL | {"width": 8192}, "numbers, its model.weights.h5 has 16 bytes"),
+    "deep": (SMALL | {"element_layers": 64, "regulation_layers": 64}, "its model.weights.h5 has 16 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_KERAS_FILES)
+def test_wrong_keras_files_are_one_line(tmp_path, capfd, case):
+    config, text = WRONG_KERAS_FILES[case]
+    path = keras_file(tmp_path / "model.keras", config)
+    line = refused(capfd, "-i", write_input(tmp_path / "input.pkl"), "-c", path)
+    assert text in line
+    assert line[:-1].isprintable()
+    assert len(line) < 600
+
+
+def test_damaged_weights_of_keras_files_are_one_line(tmp_path, capfd):
     good, path = write_input(tmp_path / "input.pkl"), tmp_path / "model.keras"
-    sizes = {"width": 8, "heads": 2, "hidden": 8, "element_layers": 1, "regulation_layers": 1}
-    for config, text in (
-        ("{", "damaged .keras file"),
-        ('{"class_name": "Sequential", "config": {}}', "Keras model of class 'Sequential'"),
-        ('{"class_name": "Creator", "config": {"width": 1e9}}', "must be a whole number"),
-        (json.dumps({"class_name": "Creator", "config": sizes | {"heads": 3}}), "multiple of its 3 heads"),
-    ):
-        assert text in refused(capfd, "-i", good, "-c", keras_file(path, config))
-    keras_file(path, json.dumps({"class_name": "Creator", "config": sizes}), b"no HDF5")
+    keras_file(path, SMALL, b"no HDF5")
     assert "weights that are not HDF5" in refused(capfd, "-i", good, "-c", path)
     path.write_bytes(path.read_bytes().replace(b"no HDF5", b"NO HDF5"))
-    assert "damaged .keras file (model.weights.h5)" in refused(capfd, "-i", good, "-c", path)
+    assert "damaged .keras file (Bad CRC-32 for file 'model.weights.h5')" in refused(capfd, "-i", good, "-c", path)
+
+
+def test_keras_files_are_not_inflated_without_bound(tmp_path, capfd):
+    good, path = write_input(tmp_path / "input.pkl"), tmp_path / "model.keras"
+    keras_file(path, " " * 50_000_000, compression=zipfile.ZIP_DEFLATED)
+    assert "has a config.json of 50,000,000 bytes" in refused(capfd, "-i", good, "-c", path)
+    weights = b"\x89HDF\r\n\x1a\n" + bytes(150_000_000)
+    keras_file(path, SMALL, weights, zipfile.ZIP_DEFLATED)
+    assert "its model.weights.h5 has 150,000,008 bytes" in refused(capfd, "-i", good, "-c", path)
+
+
+def edited_weights(edit):
+    """The weights of the example's model after `edit` changed the HDF5 file."""
+    with zipfile.ZipFile(ROOT / "example" / "model.keras") as archive:
+        stream = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(stream, "r+") as file:
+        edit(file)
+    return stream.getvalue()
+
+
+def replaced(name, value):
+    def edit(file):
+        if name in file:
+            del file[name]
+        file[name] = value(file) if callable(value) else value
+
+    return edited_weights(edit)
+
+
+EXAMPLE_SIZES = {"width": 64, "heads": 4, "hidden": 128, "element_layers": 2, "regulation_layers": 4}
+KERAS_WEIGHTS = {
+    "an empty one": ({}, lambda: replaced("x", h5py.Empty("f4")), "damaged"),
+    "other sizes": ({"hidden": 127}, lambda: edited_weights(len), "6 of (64, 127) missing"),
+    "other heads": ({"heads": 2}, lambda: edited_weights(len), "6 of (64, 2) missing, 6 of (64, 4) too many"),
+    "an array too many": ({}, lambda: replaced("more\n\x1b", np.zeros(3, np.float32)), "1 of (3,) too many"),
+    "text": ({}, lambda: replaced("head/vars/0", np.zeros((64, 1), "S5")), "0 is no array of floats"),
+    "a link": ({}, lambda: replaced("head", h5py.ExternalLink("/etc/hostname", "x")), "head is a link to elsewhere"),
+    "a circle": ({}, lambda: replaced("layers/again", lambda file: file["layers"]), "more than 10,000 groups"),
+    "no number": ({}, lambda: replaced("head/vars/1", np.full(1, np.nan, np.float32)), "not finite; training diverged"),
+}
+
+
+@pytest.mark.parametrize("case", KERAS_WEIGHTS)
+def test_weights_that_do_not_fit_the_sizes_are_one_line(tmp_path, capfd, case):
+    sizes, weights, text = KERAS_WEIGHTS[case]
+    path = keras_file(tmp_path / "model.keras", EXAMPLE_SIZES | sizes, weights())
+    line = refused(capfd, "-i", write_input(tmp_path / "input.pkl"), "-c", path)
+    assert text in line
+    assert line[:-1].isprintable()
+
+
+def test_shapes_of_a_keras_model_are_those_of_its_network():
+    from creator.network import Creator
+
+    sizes = {"width": 6, "heads": 3, "hidden": 7, "element_layers": 1, "regulation_layers": 2}
+    shapes = [tuple(variable.shape) for variable in Creator(**sizes).weights]
+    assert keras_shapes(**sizes) == Counter(shapes)
+
+
+def test_compressed_models_and_those_with_an_optimizer_are_read(tmp_path, capfd):
+    weights = replaced("optimizer/vars/0", np.zeros(3, np.float32))
+    path = keras_file(tmp_path / "model.keras", EXAMPLE_SIZES, weights, zipfile.ZIP_DEFLATED)
+    assert CREaTor.main(["-i", str(ROOT / "example" / "input.pkl"), "-c", str(path)]) == 0
+    assert float(capfd.readouterr().out) == pytest.approx(EXAMPLE, rel=1e-4)
 
 
 def run(*command, cwd=ROOT):
@@ -252,7 +570,7 @@ CREaTor.main(["--help"])
 def test_no_input_at_all():
     result = run(sys.executable, "CREaTor.py")
     assert result.returncode == 2
-    assert "give an input: -i INPUT" in result.stderr
+    assert result.stderr == "CREaTor.py: give an input: -i INPUT\n"
 
 
 def test_malicious_files_through_the_script(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 import subprocess
+import time
 import zipfile
 from collections import OrderedDict
 
@@ -13,7 +14,7 @@ from creator_files import STORAGE_CLASS, Call, dumps, layouts, legacy_file, stor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from creator import InputError
+from creator import InputError, shown, torchfile
 from creator.torchfile import Tensor, as_array, read_torch_file
 
 
@@ -179,6 +180,171 @@ def test_what_doubles_fifty_times_is_refused_at_once(tmp_path, end):
     doubled = b"\x80\x04K\x01\x94" + b"0h\x00h\x00\x86q\x00" * 50
     with pytest.raises(InputError):
         read_bytes(tmp_path, doubled + b"0" + end)
+
+
+def test_arrays_are_filled_wherever_they_were_memorised(tmp_path):
+    array = np.arange(3)
+    read = read_bytes(tmp_path, pickle.dumps([array, {"again": array}, (array, array)]))
+    assert all(value is read[0] for value in (read[1]["again"], *read[2]))
+    assert read[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_thousands_of_memorised_arrays_take_linear_time(tmp_path, protocol):
+    seconds = []
+    for count in (1_500, 15_000):
+        data = pickle.dumps([np.full(2, i) for i in range(count)], protocol)
+        start = time.process_time()
+        assert read_bytes(tmp_path, data)[-1].tolist() == [count - 1] * 2
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 40 * seconds[0] + 1  # 10 times; with the memo copied for each array, 100
+
+
+def test_one_unfilled_array_memorised_and_filled_again_and_again(tmp_path):
+    """Each memo entry is replaced once, however often the array is built."""
+    fill = b"(K\x01K\x01\x85cnumpy\ndtype\nX\x02\x00\x00\x00i1\x85R\x89C\x01\x07tb0"
+    unfilled = b"\x80\x03cnumpy.core.multiarray\n_reconstruct\n)R"
+    memorised = b"".join(b"r" + i.to_bytes(4, "little") for i in range(20_000))
+    data = unfilled + memorised + b"2" * 2_000 + fill * 2_000 + b"h\x05."
+    start = time.process_time()
+    with pytest.raises(InputError, match="2 objects where one is expected"):
+        read_bytes(tmp_path, data)
+    assert time.process_time() - start < 5
+
+
+def text(value):
+    return b"X" + len(value).to_bytes(4, "little") + value
+
+
+LONG_LIST = b"\x80\x02](" + b"N" * 100_000 + b"eq\x000"
+LONG_TEXT = b"\x80\x02" + text(b"a" * 1_000_000) + b"q\x000"
+STORAGE = legacy_file(storage_id("9", "uint8", 100_000, legacy=True), {"9": (100_000, bytes(100_000))})
+LONG_STORAGE = b"\x80\x03B" + len(STORAGE).to_bytes(4, "little") + STORAGE + b"q\x000"
+AGAIN, AGAIN_AS_LATIN1 = b"h\x01h\x00\x85R" * 100_000 + b".", b"h\x01h\x00h\x02\x86R" * 100_000 + b"."
+BOMBS = {  # a few bytes each time for a copy of something large
+    "list": LONG_LIST + b"cbuiltins\nlist\nq\x01" + AGAIN,
+    "tuple": LONG_LIST + b"cbuiltins\ntuple\nq\x01" + AGAIN,
+    "torch.Size": LONG_LIST + b"ctorch\nSize\nq\x01" + AGAIN,
+    "bytes": LONG_TEXT + text(b"latin1") + b"q\x020c_codecs\nencode\nq\x01" + AGAIN_AS_LATIN1,
+    "bytearray": LONG_TEXT + text(b"latin1") + b"q\x020cbuiltins\nbytearray\nq\x01" + AGAIN_AS_LATIN1,
+    "storage": LONG_STORAGE + b"ctorch.storage\n_load_from_bytes\nq\x01" + AGAIN,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_small_files_that_copy_without_end_are_refused(tmp_path, bomb):
+    start = time.process_time()
+    with pytest.raises(InputError, match="many times more than its own size"):
+        read_bytes(tmp_path, BOMBS[bomb])
+    assert time.process_time() - start < 5
+
+
+def test_paths_that_double_are_not_joined(tmp_path):
+    path = b"\x80\x02" + text(b"a" * 16) + b"q\x00" + b"0cpathlib\nPosixPath\nh\x00h\x00\x86Rq\x00" * 60 + b"."
+    assert not isinstance(read_bytes(tmp_path, path), str)
+
+
+def test_endless_pickles_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchfile, "MOST_STEPS", 1000)
+    with pytest.raises(InputError, match="a pickle of more than 1,000 steps"):
+        read_bytes(tmp_path, b"\x80\x02" + b"N0" * 1000 + b"N.")
+
+
+def test_deep_nesting_is_read(tmp_path):
+    for data in (b"\x80\x02)" + b"\x85" * 200_000 + b".", b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."):
+        assert type(read_bytes(tmp_path, data)) in (tuple, list)
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (2**40_000, "an integer of 40,001 bits as a key"),
+        (-(2**3_000_000), "an integer of 3,000,001 bits as a key"),
+        (5 * (2**61 - 1) * 2**61, "as a key"),  # such integers can all have one hash
+        (("a", 2**40_000), "an integer of 40,001 bits as a key"),
+        (tuple(range(100)), "a key of 100 parts"),
+        ("a" * 20_000, "text of 20,000 characters as a key"),
+        (np.complex128(1j), "a key of type complex128"),
+    ],
+    ids=["40,000 bits", "3 million bits", "125 bits", "in a tuple", "long tuple", "long text", "complex"],
+)
+@pytest.mark.parametrize("kind", ["dict", "set"])
+def test_keys_that_no_tensor_file_has_are_refused(tmp_path, key, problem, kind):
+    value = {key: 1} if kind == "dict" else {key}
+    for data in (pickle.dumps(value, 4), pickle.dumps(value, 2), dumps({"state_dict": {"deep": [value]}})):
+        with pytest.raises(InputError, match=problem):
+            read_bytes(tmp_path, data)
+
+
+def test_integers_too_long_for_text_are_refused(tmp_path):
+    for data in (b"I" + b"9" * 5000 + b"\n.", b"L" + b"9" * 5000 + b"L\n.", b"K\x01p" + b"9" * 5000 + b"\n."):
+        with pytest.raises(InputError) as refused:
+            read_bytes(tmp_path, b"(" + data if data[:1] == b"L" else data)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+@pytest.mark.parametrize(
+    ("shape", "stride", "problem"),
+    [
+        ((1,) * 100, (1,) * 100, "100 dimensions; at most 32 are read"),
+        ((0, 2**61, 2**61), (1, 1, 1), "more numbers than an array can hold"),
+        ((2**61,), (0,), "more numbers than an array can hold"),
+        ((2**31, 2**31, 2**31), (0, 0, 0), "more numbers than an array can hold"),
+        ((2,), (2**62 - 1,), "ends at number 4611686018427387904 of 12 stored"),
+    ],
+    ids=["100 dimensions", "none of many", "2^61", "2^93", "far"],
+)
+def test_absurd_tensors_are_refused(tmp_path, layout, shape, stride, problem):
+    read = read_bytes(tmp_path, layouts(np.arange(12.0), "float64", 0, shape, stride)[layout])["x"]
+    with pytest.raises(InputError, match=problem):
+        as_array(read)
+
+
+@pytest.mark.parametrize("layout", ["zip", "stream", "pickle"])
+def test_the_step_of_a_dimension_of_one_is_never_taken(tmp_path, layout):
+    data = layouts(np.arange(12.0), "float64", 3, (1, 2, 1), (2**62 - 1, 4, 2**62 - 1))[layout]
+    assert as_array(read_bytes(tmp_path, data)["x"]).tolist() == [[[3], [7]]]
+
+
+@pytest.mark.parametrize("length", [2**62, 2**63, 2**70_000], ids=["2^62", "2^63", "2^70,000"])
+def test_absurd_storages_are_refused(tmp_path, length):
+    tensor = strided(storage_id("0", "float32", length), 0, (1,), (1,))
+    with pytest.raises(InputError, match="persistent id"):
+        read_bytes(tmp_path, zip_file({"x": tensor}, {"0": (1, bytes(4))}))
+
+
+def test_names_are_escaped(tmp_path):
+    for data in (
+        b"cos\x1b[31m\nsys\x07tem\n.",
+        zip_file(strided(storage_id("\x1b[31m\u202e\u2028", "float32", 1), 0, (1,), (1,)), {}),
+        zip_file({}, {}, root="a\n\x1b[31m").replace(b"data.pkl", b"data.txt"),
+    ):
+        with pytest.raises(InputError) as refused:
+            read_bytes(tmp_path, data)
+        assert str(refused.value).isprintable()
+        assert r"\x1b[31m" in str(refused.value)
+
+
+def test_what_is_shown_is_one_short_line():
+    assert shown("GATA1") == "GATA1"
+    assert shown("a\nb\x1b\udc80\u202e\xa0é") == r"a\nb\x1b\udc80\u202e\xa0é"
+    assert shown("a" * 10**6) == "a" * 100 + "..."
+    assert shown(b"\x00" * 10**6, 10) == r"b'\x00\x00..."
+    assert shown(ValueError("two\n lines")) == "two lines"
+    assert shown(ValueError()) == "ValueError"
+    assert shown(2**70) == str(2**70)
+    assert shown(2**40_000) == "an integer of 40,001 bits"
+    assert shown([[]]) == "a list"
+    assert shown(None) == "None"
+
+
+def test_only_types_of_numpy_describe_its_arrays(tmp_path):
+    """numpy would read text and lists as types as well, also such as take for ever."""
+    for dtype in ("f8", [("a", "f8")], None):
+        data = dumps(Call("numpy._core.numeric._frombuffer", b"12345678", dtype, (1,), "C"), 3)
+        with pytest.raises(InputError, match="a numpy array whose type is none"):
+            read_bytes(tmp_path, data)
 
 
 def test_other_kinds_of_files(tmp_path):
