@@ -1053,7 +1053,8 @@ def write_run(run: Run) -> str:
     facts["Not the default"] = "; ".join(differing) or "nothing, apart from the data"
     facts["All settings"] = " · ".join(f"{name} {value}" for name, value in settings.items())
     facts["Versions"] = " · ".join(f"{name} {value}" for name, value in info["versions"].items() if value)
-    listed = "".join(f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in facts.items() if text != "–")
+    told = {name: text for name, text in facts.items() if text not in ("", "–")}
+    listed = "".join(f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in told.items())
     command = str(info.get("command") or "")
     command = command if command.startswith("python") or not command else f"python {command}"
     again = f"<h3>Run it again</h3><pre>{esc(command)}</pre>" if command else ""

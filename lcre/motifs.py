@@ -216,7 +216,7 @@ def file_names(ids: Iterable[str]) -> list[str]:
     case, which some file systems do not tell apart.
     """
     ids = list(ids)
-    plain = [re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", gene_id)[:MOST_NAME] for gene_id in ids]
+    plain = [re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", gene_id)[:MOST_NAME] or "_" for gene_id in ids]
     alike = Counter(name.lower() for name in plain)
     return [
         name if name == gene_id and alike[name.lower()] == 1 else f"{name}-{sha256(gene_id.encode()).hexdigest()[:12]}"

@@ -196,6 +196,24 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
     assert {row["region"] for row in found} == {"promoter", "terminator", "both"}
 
 
+def test_ids_stay_as_the_inputs_have_them(tmp_path):
+    """Whoever joins the tables needs the very ids, also those that a spreadsheet takes for formulas."""
+    odd, chromosome = ["=cmd()|calc", "@SUM(1+1)", "+1", "-1", "=1,2"], '=HYPERLINK("http://x","y")'
+    genes = [Gene(name, chromosome, 100 + 150 * place, 200 + 150 * place) for place, name in enumerate(odd)]
+    sequence = random_sequence(np.random.default_rng(3), 1000)
+    fasta, gtf = write_fasta(tmp_path / "odd.fa", {chromosome: sequence}), write_gtf(tmp_path / "odd.gtf", genes)
+    run = write_run(tmp_path / "models/odd", [chromosome], genes, {"FASTA": fasta, "GTF": gtf})
+    toy = SimpleNamespace(fasta=fasta, gtf=gtf, run=run)
+    found = predict(toy, tmp_path / "genes.csv")
+    assert [(row["gene_id"], row["chromosome"]) for row in found] == [(name, chromosome) for name in odd]
+    assert list(found[0])[-1] == f"fold_{chromosome}"
+    at = genes[0].start - 10
+    vcf = vcf_of(tmp_path / "v.vcf", [(chromosome, at, sequence[at], "ACGT"["ACGT".index(sequence[at]) - 1])])
+    effects = predict(toy, tmp_path / "v.csv", "--vcf", vcf)
+    assert effects[0]["gene_id"] == odd[0]
+    assert effects[0]["variant"].startswith(f"{chromosome}:{at + 1}:")
+
+
 def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypatch):
     made = list(dict.fromkeys(make_variants(toy)))
     np.random.default_rng(4).shuffle(made)
