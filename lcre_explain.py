@@ -211,7 +211,7 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
     if missing:
         raise InputError(
             f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} "
-            f"({examples(missing)}); give the genome and annotation that the run was trained on"
+            f"({examples(map(records.show_value, missing))}); give the genome and annotation that the run was trained on"
         )
     return windows[[row_of[name] for name in genes["gene_id"]]]
 
@@ -286,7 +286,7 @@ def compare_with_run(genes) -> str:
         return ""
     return (
         f"warning: {len(off):,} of {len(genes):,} genes have another probability here than in the run's predictions "
-        f"({examples(off)}): genome or annotation are not those it was trained on"
+        f"({examples(map(records.show_value, off))}): genome or annotation are not those it was trained on"
     )
 
 
