@@ -209,9 +209,10 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
     row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
     missing = [name for name in genes["gene_id"] if name not in row_of]
     if missing:
+        shown = examples(map(records.show_value, missing))
         raise InputError(
-            f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} "
-            f"({examples(map(records.show_value, missing))}); give the genome and annotation that the run was trained on"
+            f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} ({shown}); give "
+            "the genome and annotation that the run was trained on"
         )
     return windows[[row_of[name] for name in genes["gene_id"]]]
 
