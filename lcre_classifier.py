@@ -49,7 +49,7 @@ ORGANISM: str | None = None  # prefix of everything written; None: of the data s
 FASTA: str | None = None  # genome, plain, gzip or bgzip; give FASTA, GTF and TPM together for a species of your own
 GTF: str | None = None  # annotation, GTF or GFF3, plain or gzip
 TPM: str | None = None  # expression table, CSV or TSV, gene ids in the first column
-TARGET_COLUMN = "logMaxTPM"  # column to label by; where this one is absent, log10(max over the samples + 1) is taken
+TARGET_COLUMN = "logMaxTPM"  # column to label by; where logMaxTPM is absent, log10(max over the samples + 1) is taken
 VALIDATION_GENES: str | None = None  # genes that may be scored: .pickle, .csv or .txt; best those without homologs
 PICKLE_KEY: str | None = None  # key of the species in a .pickle of several
 
@@ -108,6 +108,7 @@ DATASETS = {
     "sorghum": ensembl_plants("sorghum", "Sorghum_bicolor.Sorghum_bicolor_NCBIv3", "sor"),
 }
 FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
+COMPUTED_COLUMN = "logMaxTPM"  # the one that is computed where a table lacks it
 RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with log-odds of 6 (r - 1/2)
 CHOOSE_ON = 500  # low and high genes, at most, that choose the epoch
 MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
@@ -141,7 +142,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from lcre import check, inputs
 
     column = settings.TARGET_COLUMN
-    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == TARGET_COLUMN)
+    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
     genes, more = inputs.read_annotation(settings.GTF, expression.index)
     notes += more
     ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES

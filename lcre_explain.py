@@ -8,9 +8,11 @@ TF-MoDISco reads.
 
 import argparse
 import contextlib
+import os
 import sys
 import tempfile
 import time
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ CLASSES = ("low", "high")
 COLOURS = {"low": "#a03c79", "high": "#00765a"}  # those of the report
 TOP_WORDS = 100  # of each region
 LOGO_WIDTH = 60  # bp that are readable in one row
+MOST_ID = 10_000  # characters of a gene id: in contributions.npz every id takes four bytes for each of the longest
 OFF_BY = 0.02  # probabilities that differ by more are not those of this run's files
 
 
@@ -102,16 +105,16 @@ def choose_genes(run, asked: str, seed: int):
     Raises:
         InputError: no such genes, or none whose chromosome was held out.
     """
-    import pandas as pd
+    from lcre.trained import read_columns
 
     path = Path(f"{run.prefix}_predictions.csv")
-    try:
-        genes = pd.read_csv(path, dtype=str, keep_default_na=False)
-        genes = genes[["gene_id", "chromosome", "target", "probability"]]
-        genes["probability"] = pd.to_numeric(genes["probability"])
-        genes["target"] = pd.to_numeric(genes["target"]).fillna(-1).astype(int)
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"models: {path} is not there or damaged; the run's command writes it again") from None
+    names, numbers = ["gene_id", "chromosome"], ["target", "probability"]
+    genes = read_columns(path, names, numbers)[names + numbers]
+    long = genes.loc[genes["gene_id"].str.len() > MOST_ID, "gene_id"]
+    if len(long):
+        shown = examples(map(records.show_value, long))
+        raise InputError(f"models: {path} has gene ids of more than {MOST_ID:,} characters, which fill memory: {shown}")
+    genes["target"] = genes["target"].fillna(-1).astype(int)
     folds = {name: run.held_out_by(name) for name in genes["chromosome"].unique()}
     genes.insert(2, "fold", genes["chromosome"].map(lambda name: folds[name][0] if folds[name] else ""))
     genes = genes[(genes["fold"] != "") & genes["probability"].notna()]
@@ -121,7 +124,7 @@ def choose_genes(run, asked: str, seed: int):
         if missing:
             raise InputError(
                 f"--genes: {len(missing)} of {len(wanted)} genes have no prediction of a held-out chromosome in "
-                f"{path.name}: {examples(missing)}"
+                f"{path.name}: {examples(map(records.show_value, missing))}"
             )
         return genes[genes["gene_id"].isin(set(wanted))].reset_index(drop=True)
     tested = set()
@@ -142,8 +145,8 @@ def read_ids(asked: str) -> list[str]:
     if asked == "all":
         return []
     if asked.isdecimal():
-        if not int(asked):
-            raise InputError("--genes 0 leaves nothing to explain")
+        if len(asked) > 9 or not int(asked):
+            raise InputError(f"--genes {records.show_value(asked)} is out of range; give 1 to 999999999, ids, or all")
         return []
     if asked.endswith((".txt", ".csv", ".tsv")):
         inputs.check_file(Path(asked), "--genes")
@@ -164,16 +167,21 @@ def draw_evenly(target: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def find_input(run, name: str, given: Path | None) -> Path:
     """Return the genome or annotation: the one given, that of the run, or that of the run's data set here."""
-    from lcre_classifier import DATASETS
+    from lcre.settings import flag_of, locate
+    from lcre_classifier import DATASETS, FOLDERS
 
     if given is not None:
         return given
-    recorded = Path(getattr(run.settings, name))
-    bundled = Path(DATASETS.get(run.settings.DATASET, {}).get(name, recorded))
+    recorded = getattr(run.settings, name, None)
+    if not recorded:
+        raise InputError(f"{name}: {run.prefix}_run.json does not say which was trained on; give {flag_of(name)}")
+    recorded = Path(recorded)
+    bundled = locate(DATASETS.get(getattr(run.settings, "DATASET", None), {}).get(name, recorded), FOLDERS)
     for path in (recorded, bundled):
-        if path.exists() and path.name == recorded.name:
+        if path and os.path.isfile(path) and path.name == recorded.name:  # a name too long is no file either
             return path
-    raise InputError(f"{name}: the run was trained on {recorded}, which is not there; give --{name.lower()}")
+    shown = records.show_value(recorded, 200)
+    raise InputError(f"{name}: the run was trained on {shown}, which is not there; give {flag_of(name)}")
 
 
 def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
@@ -201,9 +209,10 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
     row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
     missing = [name for name in genes["gene_id"] if name not in row_of]
     if missing:
+        shown = examples(map(records.show_value, missing))
         raise InputError(
-            f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} "
-            f"({examples(missing)}); give the genome and annotation that the run was trained on"
+            f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} ({shown}); give "
+            "the genome and annotation that the run was trained on"
         )
     return windows[[row_of[name] for name in genes["gene_id"]]]
 
@@ -243,7 +252,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argp
     values = np.zeros((len(genes), 3))
     for fold, rows in genes.groupby("fold", sort=False).indices.items():
         network = Network(run.models[fold])
-        watch.line(f"fold {fold}: {len(rows):,} genes  {watch.time_left()}".rstrip())
+        watch.line(f"fold {records.show_value(fold)}: {len(rows):,} genes  {watch.time_left()}".rstrip())
         for row in rows:
             gene_id, codes = genes["gene_id"].iloc[row], windows[row]
             # a gene's references depend on the gene and the seed only, not on which others are explained
@@ -257,7 +266,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argp
             results.contributions[row] = explanation.contributions
             results.one_hot[row] = one_hot(codes)
             values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
-            watch.step(f"gene {gene_id}  fold {fold}")
+            watch.step(f"gene {records.show_value(gene_id)}  fold {records.show_value(fold)}")
     watch.line(f"{len(genes):,} genes explained")
     genes[["logit", "reference_logit", "completeness_gap"]] = values
 
@@ -278,7 +287,7 @@ def compare_with_run(genes) -> str:
         return ""
     return (
         f"warning: {len(off):,} of {len(genes):,} genes have another probability here than in the run's predictions "
-        f"({examples(off)}): genome or annotation are not those it was trained on"
+        f"({examples(map(records.show_value, off))}): genome or annotation are not those it was trained on"
     )
 
 
@@ -415,8 +424,11 @@ def drawing() -> Iterator[object]:
     style = {
         **{"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"},
         **{"axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "svg.hashsalt": "lcre"},
+        # ids of genes are no formulas: $, ^, _, % and backslashes are drawn as they are, whatever matplotlibrc says
+        **{"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False},
     }
-    with plt.rc_context(style):
+    with plt.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # letters beyond the font: a box in the PNG
         try:
             yield plt
         finally:
@@ -512,8 +524,9 @@ def draw_gene(path: Path, gene, contributions: np.ndarray, settings) -> None:
             axis.set_xlabel(f"position from the {sites[name]}, bp")
             axis.set_ylabel("contribution\nto the logit")
         said = {0: "low", 1: "high", 2: "middle"}.get(gene["target"], "not measured")
+        gene_id, fold = records.show_value(gene["gene_id"], 40), records.show_value(gene["fold"], 30)
         figure.suptitle(
-            f"{gene['gene_id']}: {said}; probability of being high {gene['probability']:.3f} (fold {gene['fold']}); "
+            f"{gene_id}: {said}; probability of being high {gene['probability']:.3f} (fold {fold}); "
             f"logit {gene['logit']:.2f}, its shuffles {gene['reference_logit']:.2f}",
             x=0.01,
             ha="left",
@@ -557,7 +570,7 @@ def run(argv: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(f"--out: cannot write to {given.out} ({error.strerror}); name another folder") from None
 
-    settings = trained_run.settings
+    settings, shown_out = trained_run.settings, records.show_value(given.out, 1000)
     with open_results(given.out, *windows.shape) as results:
         explain_genes(trained_run, genes, windows, results, given)
         print(compare_with_run(genes) or "probabilities agree with the run's predictions")
@@ -574,8 +587,8 @@ def run(argv: Sequence[str]) -> None:
             print("no low and no high gene among them: profile.csv is empty and no profile is drawn")
         if given.logos:
             (given.out / "logos").mkdir(exist_ok=True)
-        for row in choose_logos(genes, given.genes, given.logos):
-            name = motifs.file_name(genes["gene_id"].iloc[row])
+        drawn = choose_logos(genes, given.genes, given.logos)
+        for row, name in zip(drawn, motifs.file_names(genes["gene_id"].iloc[drawn]), strict=True):
             draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
     if given.motifs:
         found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
@@ -586,13 +599,13 @@ def run(argv: Sequence[str]) -> None:
             with drawing() as plt:
                 save_figure(motifs.draw_motifs(plt, found), given.out / "motifs")
         hint = "" if found else "; TF-MoDISco wants a hundred stretches of high contribution and more: give more genes"
-        print(f"{given.out / 'motifs.csv'}: {len(found)} motifs{hint}")
+        print(f"{shown_out}/motifs.csv: {len(found)} motifs{hint}")
     else:
         print(
-            f"for motifs: --motifs, or modisco motifs -s {given.out}/modisco_sequences.npz -a "
-            f"{given.out}/modisco_attributions.npz -n 5000 -w {windows.shape[1]}"
+            f"for motifs: --motifs, or modisco motifs -s {shown_out}/modisco_sequences.npz -a "
+            f"{shown_out}/modisco_attributions.npz -n 5000 -w {windows.shape[1]}"
         )
-    print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {given.out}", flush=True)
+    print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {shown_out}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -169,7 +169,7 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
             means = zip(*mean_and_sd(probability), probability, strict=True)
             for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
                 write([gene, chromosome, *map(show_number, (mean, sd, *folds))])
-    watch.line(f"{out}: {len(ids):,} rows")
+    watch.line(f"{records.show_value(out, 1000)}: {len(ids):,} rows")
 
 
 @contextmanager
@@ -309,14 +309,15 @@ def score_variants(run, asked: argparse.Namespace) -> None:
             table.flush()
     if not counts["rejected"]:
         rejected_file.unlink()
-    watch.line(f"{asked.out}: {table.written:,} rows, one a gene and variant")
+    watch.line(f"{records.show_value(asked.out, 1000)}: {table.written:,} rows, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
     print(f"{scored:,} variants lie in windows and are scored")
     for reason, count in (+counts).most_common():
         print(f"{count:,} are not scored: {reason}")
     if listed:
-        print(f"{rejected_file}: the {listed:,} that cannot be scored, each with its reason")
+        where = records.show_value(rejected_file, 1000)
+        print(f"{where}: the {listed:,} that cannot be scored, each with its reason")
 
 
 def place_variant(line, partner: dict[str, str], genome, windows, table: VariantTable, reject, counts: Counter) -> None:
@@ -372,7 +373,7 @@ def start(run, notes: list[str]) -> Scorer:
     # A GPU's short form of float32 would make the same window differ from batch to batch by more than small effects.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     scorer = Scorer(run)
-    print(f"{len(run.folds)} folds of {run.prefix}; computing on {device}", flush=True)
+    print(f"{len(run.folds)} folds of {records.show_value(run.prefix, 1000)}; computing on {device}", flush=True)
     return scorer
 
 

@@ -8,7 +8,6 @@ order of the page: read the run, compute, draw, write the sections, put the page
 from __future__ import annotations
 
 import html
-import json
 import math
 import re
 import sys
@@ -21,13 +20,16 @@ import numpy as np
 import pandas as pd
 
 from lcre import InputError
-from lcre.records import fold_folder, write_text
+from lcre.command import run_script
+from lcre.records import fold_folder, read_record, show_value, write_text
 from lcre.settings import OneLineParser
+from lcre.trained import TRAIN_AGAIN, read_columns
 
 RESULT_NUMBERS = ["accuracy", "auROC", "auPR", "training_size", "validation_size", "test_size", "best_epoch"]
 RESULT_NUMBERS += ["auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"]
 LOG_NUMBERS = ["epoch", "loss", "val_loss", "val_auROC", "test_loss", "test_auROC"]
-AGAIN = "start the run's command again"
+PROFILE_NUMBERS = ["position", "mean_abs_contribution"]
+EXPLAIN_AGAIN = "lcre_explain.py writes it again; without the file the page is written without its section"
 
 DEFAULTS = {  # of the trainer; a run that records its own `defaults` overrides them
     "TARGET_COLUMN": "logMaxTPM",
@@ -86,32 +88,6 @@ class Run:
         return " (optimistic)" if self.optimistic else ""
 
 
-def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV as text and turn `numbers` into floats (empty: NaN).
-
-    Raises InputError when the file is missing, empty, lacks one of `columns` or `numbers`, or holds text where
-    a number belongs. Names stay text: a chromosome may be called 1, a gene NA.
-    """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as CSV ({one_line(error)}): {AGAIN}") from None
-    missing = [name for name in [*columns, *numbers] if name not in frame]
-    if missing:
-        has = ", ".join(map(str, frame.columns[:15]))
-        raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {AGAIN}")
-    for name in numbers:
-        values = pd.to_numeric(frame[name], errors="coerce")
-        wrong = frame.loc[values.isna() & ~frame[name].str.strip().str.lower().isin(["", "nan"]), name]
-        if len(wrong):
-            shown = ", ".join(map(repr, wrong[:3]))
-            raise InputError(f"{path}: column {name} holds {shown} where a number belongs: {AGAIN}")
-        frame[name] = values.astype(float).replace([np.inf, -np.inf], np.nan)
-    return frame
-
-
 def read_run(prefix: Path) -> Run:
     """Read every file of the run whose names start with `prefix` (saved_models/O).
 
@@ -124,14 +100,10 @@ def read_run(prefix: Path) -> Run:
     result = read_columns(result_path, ["chromosome"], RESULT_NUMBERS)
     at = list(result["chromosome"]).index("pooled") if "pooled" in set(result["chromosome"]) else 0
     if at == 0:
-        raise InputError(f"{result_path} has no row `pooled` below its folds: the run is unfinished, {AGAIN}")
+        raise InputError(f"{result_path} has no row `pooled` below its folds: the run is unfinished, {TRAIN_AGAIN}")
     info = read_run_record(Path(f"{prefix}_run.json"))
     names = ["gene_id", "chromosome"]
     predictions = read_columns(predictions_path, names, ["target", "logMaxTPM", "probability"])
-    outside = predictions.loc[(predictions["probability"] < 0) | (predictions["probability"] > 1), "gene_id"]
-    if len(outside):
-        first = ", ".join(outside[:3])
-        raise InputError(f"{predictions_path}: probability outside 0 to 1, first of {first}: {AGAIN}")
     run = Run(
         prefix=prefix,
         organism=str(info.get("organism") or prefix.name),
@@ -140,12 +112,12 @@ def read_run(prefix: Path) -> Run:
         pooled=result.iloc[at],
         predictions=predictions,
         genes=read_columns(Path(f"{prefix}_genes.csv"), [*names, "status"]),
-        warnings=[str(text) for text in info["warnings"]],
+        warnings=list(info["warnings"]),
     )
     parts = []
     for fold in run.folds["chromosome"]:
         folder = fold_folder(prefix, fold)
-        run.logs[fold] = read_columns(folder / "performance_log.csv", [], LOG_NUMBERS)
+        run.logs[fold] = read_columns(folder / "performance_log.csv", [], LOG_NUMBERS).dropna(subset=["epoch"])
         roles = read_columns(folder / "genes.csv", ["gene_id", "role"]).groupby("role")["gene_id"].agg(set)
         test = predictions[predictions["gene_id"].isin(roles.get("test", set()))]
         parts.append(test[test["target"].isin([0, 1])].assign(fold=fold))
@@ -156,32 +128,29 @@ def read_run(prefix: Path) -> Run:
     scored = pd.concat(parts, ignore_index=True)
     run.scored = scored[scored["probability"].notna()].reset_index(drop=True)
     if run.scored.empty:
-        raise InputError(f"{predictions_path} has no probability for any test gene: {AGAIN}")
+        raise InputError(f"{predictions_path} has no probability for any test gene: {TRAIN_AGAIN}")
     if len(run.scored) < len(scored):
         without = len(scored) - len(run.scored)
         run.warnings.append(f"{without:,} test genes have no probability and are missing from the pictures.")
     profile = Path(f"{prefix}_explain") / "profile.csv"
     if profile.is_file():
-        run.profile = read_columns(profile, ["region", "class"], ["position", "mean_abs_contribution"])
+        run.profile = read_columns(profile, ["region", "class"], PROFILE_NUMBERS, EXPLAIN_AGAIN)
     add_own_warnings(run)
     return run
 
 
 def read_run_record(path: Path) -> dict:
-    """Read O_run.json; raises InputError when it is missing, not JSON or not an object."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: {AGAIN}, it writes what is not there") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({one_line(error)}): {AGAIN}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path} is not a run record (a JSON object): {AGAIN}")
+    """Read O_run.json for the page; what older versions did not write is empty.
+
+    Raises InputError when it is missing or not as the trainer writes it.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing: {TRAIN_AGAIN}, it writes what is not there")
+    record = read_record(path)
     for name in ("settings", "versions", "inputs", "audit", "defaults"):
-        record[name] = record[name] if isinstance(record.get(name), dict) else {}
+        record.setdefault(name, {})
     for name in ("warnings", "notes", "funnel"):
-        record[name] = record[name] if isinstance(record.get(name), list) else []
-    record["funnel"] = [row for row in record["funnel"] if isinstance(row, dict)]
+        record.setdefault(name, [])
     return record
 
 
@@ -189,16 +158,11 @@ def explain_missing_run(prefix: Path) -> str:
     """One line on why `prefix` is no finished run, with the runs that are there."""
     beside = [path.name for path in prefix.parent.iterdir()] if prefix.parent.is_dir() else []
     if any(name.startswith((f"{prefix.name}_model_", f"{prefix.name}_run.json")) for name in beside):
-        return f"{prefix}_result.csv is not there: the run is unfinished, {AGAIN} and it goes on"
+        return f"{prefix}_result.csv is not there: the run is unfinished, {TRAIN_AGAIN} and it goes on"
     known = sorted(name.removesuffix("_result.csv") for name in beside if name.endswith("_result.csv"))
     here = ", ".join(str(prefix.parent / name) for name in known[:3])
     hint = f"give the prefix of a run, here {here}" if known else "train one with lcre_classifier.py"
     return f"no run at {prefix} ({prefix}_result.csv is missing): {hint}"
-
-
-def one_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def add_own_warnings(run: Run) -> None:
@@ -454,6 +418,15 @@ def marker(x: float, y: float, css: str, hollow: bool = False) -> str:
     return f'{shape} class="{css} {"hollow" if hollow else "dot"}"/>'
 
 
+def fit_range(low: float, high: float, margin: float) -> tuple[float, float]:
+    """The range of an axis from `low` to `high`, with a margin where the two are hardly apart."""
+    largest = max(abs(low), abs(high))
+    if high - low > 1e-9 * max(largest, 1):
+        return low, high
+    margin = max(margin, 1e-6 * largest)
+    return low - margin, high + margin
+
+
 def round_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` multiples of 1, 2 or 5 times a power of ten inside [low, high]."""
     step = (high - low) / count
@@ -608,8 +581,7 @@ def draw_calibration(bins: pd.DataFrame, brier: float, error: float) -> str:
 def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> str:
     """Probability against measured expression of all held-out genes: counts in cells, median and quartiles."""
     measured, probability = genes["logMaxTPM"].to_numpy(), genes["probability"].to_numpy()
-    low, high = float(measured.min()), float(measured.max())
-    low, high = (low - 0.5, high + 0.5) if high - low < 1e-9 else (low, high)
+    low, high = fit_range(float(measured.min()), float(measured.max()), 0.5)
     panel = Panel(40, 64, 324, 250, (low, high))
     columns, rows = (54, 40) if len(genes) >= 3000 else (36, 25)
     counts, _, _ = np.histogram2d(measured, probability, (columns, rows), ((low, high), (0, 1)))
@@ -731,7 +703,7 @@ def draw_profile(profile: pd.DataFrame, region: str) -> str:
     start, end = float(rows["position"].min()), float(rows["position"].max())
     bases = max(1, math.ceil((end - start + 1) / 300))  # averaged into one point of the line
     top = float(profile["mean_abs_contribution"].max())
-    panel = Panel(46, 30, 318, 170, (start, max(end, start + 1)), (0, 1.05 * top if top > 0 else 1))
+    panel = Panel(46, 30, 318, 170, (start, max(end, start + 1)), (0, 1.05 * top if top > 1e-100 else 1))
     x_ticks, y_ticks = round_ticks(*panel.x_range), round_ticks(*panel.y_range, 4)
     over = f", means of {bases} bp" if bases > 1 else ""
     label = f"{region}: mean |contribution|{over}"
@@ -965,7 +937,8 @@ def write_expression(run: Run) -> str:
     text += f"; of the {len(middle):,} middle genes alone {decimal(spearman(middle), 2)}." if len(middle) > 2 else "."
     more = "No score on this page looks at middle genes. Where the probability rises through the middle, the network "
     more += "orders expression and does not only tell its two ends apart."
-    picture = draw_expression(genes, spearman(genes), run.info.get("settings", {}).get("TARGET_COLUMN", "logMaxTPM"))
+    measure = show_value(plain(run.info["settings"].get("TARGET_COLUMN", "logMaxTPM")), 40)
+    picture = draw_expression(genes, spearman(genes), measure)
     caption = "Grey: number of genes." + (
         " Blue: median and quartiles of the probability." if len(genes) >= 2 * QUARTILE_GENES else ""
     )
@@ -984,7 +957,7 @@ def write_learning(run: Run) -> str:
     if not len(losses):
         return ""
     top = min(losses.max(), 2.5 * np.median(losses))
-    loss_range = (float(losses.min()), float(top)) if top > losses.min() else (float(top) - 0.1, float(top) + 0.1)
+    loss_range = fit_range(float(losses.min()), float(top), 0.1)
     auroc_range = (math.floor(min([0.5, *areas]) * 20 + 1e-9) / 20, 1.0)
     text = "The epoch was chosen on the validation genes; the held-out curve is shown and was not used."
     if run.optimistic:
@@ -1003,7 +976,8 @@ def write_profile(run: Run) -> str:
     """Contribution by position, if lcre_explain.py has written a profile."""
     if run.profile is None:
         return ""
-    usable = run.profile.dropna(subset=["position", "mean_abs_contribution"])
+    usable = run.profile.dropna(subset=PROFILE_NUMBERS)
+    usable = usable[usable["class"].isin(["low", "high"])]
     regions = [name for name in ("promoter", "terminator") if (usable["region"] == name).any()]
     pictures = [figure(draw_profile(usable, name)) for name in regions]
     text = "How much each position moves the prediction, on average over correctly predicted held-out genes."
@@ -1068,11 +1042,7 @@ def write_run(run: Run) -> str:
     memory = as_number(info.get("peak_memory_bytes"))
     facts |= {"Peak memory": "–" if math.isnan(memory) else size(memory), "Device": str(info.get("device") or "–")}
     for name, entry in info["inputs"].items():
-        entry = entry if isinstance(entry, dict) else {"file": entry}
-        length, sha = as_number(entry.get("bytes")), str(entry.get("sha256") or "")
-        told = [str(entry.get("file", "–"))]
-        told += [] if math.isnan(length) else [size(length)]
-        facts[str(name)] = ", ".join(told + ([f"SHA-256 {sha[:12]}…"] if sha else []))
+        facts[name] = f"{entry['file']}, {size(entry['bytes'])}, SHA-256 {entry['sha256'][:12]}…"
     defaults = {**DEFAULTS, **info["defaults"]}
     settings = {str(name): plain(value) for name, value in info["settings"].items()}
     differing = [
@@ -1082,8 +1052,9 @@ def write_run(run: Run) -> str:
     ]
     facts["Not the default"] = "; ".join(differing) or "nothing, apart from the data"
     facts["All settings"] = " · ".join(f"{name} {value}" for name, value in settings.items())
-    facts["Versions"] = " · ".join(f"{name} {value}" for name, value in info["versions"].items())
-    listed = "".join(f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in facts.items() if text != "–")
+    facts["Versions"] = " · ".join(f"{name} {value}" for name, value in info["versions"].items() if value)
+    told = {name: text for name, text in facts.items() if text not in ("", "–")}
+    listed = "".join(f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in told.items())
     command = str(info.get("command") or "")
     command = command if command.startswith("python") or not command else f"python {command}"
     again = f"<h3>Run it again</h3><pre>{esc(command)}</pre>" if command else ""
@@ -1226,23 +1197,22 @@ def write_report(prefix: Path) -> Path:
     return path
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line: one prefix; returns 0, or 2 after one line on stderr."""
+def run(argv: Sequence[str]) -> None:
+    """Do what the command line asks for."""
     parser = OneLineParser(
         prog="lcre_report.py",
         description="Write the HTML page of a finished run.",
-        epilog="Exit status: 0 done, 2 the input is wrong (one line says what).",
+        epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="prefix of the run's files, such as saved_models/demo")
-    prefix = parser.parse_args(argv).run
-    try:
-        path = write_report(prefix)
-    except (InputError, OSError) as error:
-        print(f"lcre_report.py: {error}", file=sys.stderr)
-        return 2
-    print(f"{path} ({size(path.stat().st_size)})")
-    return 0
+    path = write_report(parser.parse_args(argv).run)
+    print(f"{show_value(path, 1000)} ({size(path.stat().st_size)})")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    return run_script("lcre_report.py", run, argv, "an earlier page is as it was")
 
 
 if __name__ == "__main__":

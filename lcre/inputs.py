@@ -30,7 +30,11 @@ GENE_ID_KEYS = ("gene_id", "ID", "Name", "gene", "locus_tag")  # in order of pre
 
 ORGANELLE = re.compile(r"^(chr)?(m|mt|mtdna|mito|mitochondri\w*|c|pt|ptdna|cp|chloroplast|plastid\w*)$", re.I)
 ORGANELLE_HEADER = re.compile(r"mitochondri|chloroplast|plastid", re.I)
-SCAFFOLD = re.compile(r"scaffold|contig|ctg|unplaced|unlocali|unanchor|_random|chrUn|^Un|^super|^N[WT]_", re.I)
+SCAFFOLD = re.compile(
+    r"scaffold|contig|ctg|unplaced|unlocali|unanchor|_random|chrUn|^Un|^super|^N[WT]_"
+    r"|(^|ch|chr|chromosome)[_\-]?0+$",  # chromosome 0 of tomato and others is the pile of unplaced sequences
+    re.I,
+)
 
 BASE_CODES = bytearray([4]) * 256  # of every letter: 0..3 = ACGT (U is T) in either case, 4 = anything else
 for base, code in zip(b"AaCcGgTtUu", (0, 0, 1, 1, 2, 2, 3, 3, 3, 3), strict=True):

@@ -92,9 +92,9 @@ def fuse_lstms(model) -> None:
     if tf.config.list_physical_devices("GPU"):
         return
     for layer in model.layers:
-        both = isinstance(layer, keras.layers.Bidirectional)
+        both = type(layer) is keras.layers.Bidirectional
         for one in (layer.forward_layer, layer.backward_layer) if both else (layer,):
-            if isinstance(one, keras.layers.LSTM) and has_defaults(one):
+            if type(one) is keras.layers.LSTM and has_defaults(one):  # a subclass may compute something else
                 one.inner_loop = partial(run_lstm, one)
 
 
@@ -158,7 +158,7 @@ def quicken_convolutions(model) -> None:
     asked = {"strides": (1,), "dilation_rate": (1,), "groups": 1, "padding": "same", "data_format": "channels_last"}
     asked |= {"compute_dtype": "float32", "trainable": True}
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv1D) and {name: getattr(layer, name) for name in asked} == asked:
+        if type(layer) is keras.layers.Conv1D and {name: getattr(layer, name) for name in asked} == asked:
             layer.call = partial(run_convolution, layer)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -11,12 +12,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lcre import InputError, examples, locks
+from lcre import InputError, examples, locks, one_line
 
 
 @contextlib.contextmanager
@@ -238,34 +239,245 @@ def held_out_chromosomes(run: dict) -> dict[str, list[str]]:
 
 
 def read_run(record: Path) -> dict:
-    """Return what O_run.json says; raise InputError where it is not the record of a run."""
+    """Return the record of a run, O_run.json, with every field that training, prediction and explanation rely on.
+
+    Runs of older versions lack fields that were added later; those that are counted on get the value they begin with.
+
+    Raises:
+        InputError: as `read_record`; or no settings, inputs or folds.
+    """
+    run = read_record(record, required=("settings", "inputs", "folds"))
+    for name, value in {"finished": None, "seconds": 0.0, "peak_memory_bytes": None, "device": ""}.items():
+        run.setdefault(name, value)
+    return run
+
+
+MOST_RECORD_BYTES = 1 << 28  # a chromosome takes some 200
+MOST_DIGITS = 100  # of a whole number: int to float overflows at 309, and str to int takes quadratic time
+MOST_BASES = 10_000_000  # of each part of a window; no memory holds windows of more
+
+
+def read_record(record: Path, required: Sequence[str] = ()) -> dict:
+    """Return what O_run.json says, every field that is there of the kind and in the range that the trainer writes.
+
+    Fields that this version does not know are left as they are.
+
+    Args:
+        record: the file.
+        required: names of the fields that must be there.
+
+    Raises:
+        InputError: it cannot be read, is not JSON, lacks a field, or a field holds what the trainer never writes.
+    """
     try:
-        run = json.loads(record.read_text(encoding="utf-8"))
-        if {"settings", "inputs", "folds"} <= set(run):
-            return run
-    except (ValueError, TypeError):
-        pass
-    raise InputError(f"{record} is not the record of a run; remove it, or give another ORGANISM")
+        if not record.is_file():
+            raise ValueError("it is not a file")
+        if record.stat().st_size > MOST_RECORD_BYTES:
+            raise ValueError(f"it has more than {MOST_RECORD_BYTES:,} bytes")
+        run = json.loads(
+            record.read_bytes().decode("utf-8-sig"),  # an editor may have put a byte order mark in front
+            parse_int=parse_whole_number,
+            parse_float=parse_number,
+            parse_constant=parse_number,
+        )
+        check_record(run, required)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror})"
+    except UnicodeDecodeError as error:
+        reason = f"it is not UTF-8 text (byte {error.start:,})"
+    except json.JSONDecodeError as error:
+        reason = f"it is not JSON ({error})"
+    except ValueError as error:
+        reason = str(error)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    else:
+        return run
+    raise InputError(
+        f"{record} is not the record of a run as lcre_classifier.py writes it: {reason}; restore it from a copy, or "
+        "remove it and train again with --overwrite"
+    )
+
+
+def parse_whole_number(text: str) -> int:
+    """Return a whole number of JSON; raises ValueError where it has too many digits."""
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it holds a whole number of {len(text):,} digits")
+    return int(text)
+
+
+def parse_number(text: str) -> float:
+    """Return a number of JSON; raises ValueError for Infinity, NaN and what is too large for a float."""
+    if not math.isfinite(float(text)):
+        raise ValueError(f"it holds {show_value(text)} where a finite number belongs")
+    return float(text)
+
+
+def check_record(run, required: Sequence[str]) -> None:
+    """Raise ValueError that says what is wrong with the parsed record of a run, if anything is."""
+    if not isinstance(run, dict):
+        raise ValueError(f"it is {show_json(run)} where an object belongs")
+    missing = [name for name in required if name not in run]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    check_fields("", run, RECORD_FIELDS)
+    check_fields("settings: ", run.get("settings", {}), SETTINGS_FIELDS)
+    for name, file in run.get("inputs", {}).items():
+        check_fields(f"inputs: {show_value(name)}: ", file, INPUT_FIELDS)
+        lacking = [field for field in INPUT_FIELDS if field not in file]
+        if lacking:
+            raise ValueError(f"inputs: {show_value(name)} has no {', '.join(lacking)}")
+
+
+def check_fields(where: str, content: dict, fields: dict[str, tuple[str, Callable]]) -> None:
+    """Raise ValueError for the first of `fields`, name -> (kind in words, test), that is there and of another kind."""
+    for name, (kind, fits) in fields.items():
+        if name in content and not fits(content[name]):
+            raise ValueError(f"{where}{name} is {show_json(content[name])} where {kind} belongs")
+
+
+def is_text(value) -> bool:
+    """Tell whether a value is text."""
+    return isinstance(value, str)
+
+
+def is_text_or_null(value) -> bool:
+    """Tell whether a value is text or null."""
+    return value is None or isinstance(value, str)
+
+
+def is_amount(value) -> bool:
+    """Tell whether a value is a number, not negative, that a count, a size or a time may have."""
+    return type(value) in (int, float) and 0 <= value <= 1e15
+
+
+def is_amount_or_null(value) -> bool:
+    """Tell whether a value is an amount or null."""
+    return value is None or is_amount(value)
+
+
+def is_window_size(value) -> bool:
+    """Tell whether a value is a number of bases that a part of a window may have."""
+    return type(value) is int and 0 <= value <= MOST_BASES
+
+
+def is_sha256(value) -> bool:
+    """Tell whether a value is a SHA-256 in hexadecimal."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def is_fold_name(value) -> bool:
+    """Tell whether a value may name a fold, and so a folder: text without control characters and surrogates."""
+    return isinstance(value, str) and re.fullmatch("[^\\x00-\\x1f\\x7f\\ud800-\\udfff]+", value) is not None
+
+
+def are_fold_names(value) -> bool:
+    """Tell whether a value is a list of names of folds, one at least and none twice."""
+    return isinstance(value, list) and all(map(is_fold_name, value)) and 0 < len(value) == len(set(value))
+
+
+def are_texts(value) -> bool:
+    """Tell whether a value is a list of texts."""
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_plain(value) -> bool:
+    """Tell whether a value is text, a number, true, false or null, or a list of these."""
+    items = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int | float) for item in items)
+
+
+def is_object_of(fits: Callable) -> Callable:
+    """Return a test that tells whether a value is an object all of whose values pass the test `fits`."""
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def has_amounts(value) -> bool:
+    """Tell whether a value is an object whose numbers are amounts; what is no number in it is free."""
+    return isinstance(value, dict) and all(
+        is_amount(item) for item in value.values() if isinstance(item, int | float) and not isinstance(item, bool)
+    )
+
+
+def is_funnel(value) -> bool:
+    """Tell whether a value is a list of objects, a chromosome each, whose numbers are amounts."""
+    return isinstance(value, list) and all(has_amounts(row) and is_text(row.get("chromosome", "")) for row in value)
+
+
+RECORD_FIELDS = {  # field -> its kind in words, and the test
+    "lcre_version": ("text", is_text),
+    "organism": ("text", is_text),
+    "command": ("text", is_text),
+    "started": ("text", is_text),
+    "finished": ("text or null", is_text_or_null),
+    "seconds": ("a number from 0 to 1e15", is_amount),
+    "cpu_seconds": ("a number from 0 to 1e15", is_amount),
+    "peak_memory_bytes": ("a number from 0 to 1e15 or null", is_amount_or_null),
+    "device": ("text", is_text),
+    "settings": ("an object of texts and numbers", is_object_of(is_plain)),
+    "defaults": ("an object of texts and numbers", is_object_of(is_plain)),
+    "versions": ("an object of texts", is_object_of(is_text_or_null)),
+    "inputs": ("an object of objects with file, bytes and sha256", is_object_of(lambda file: isinstance(file, dict))),
+    "folds": ("a list of different names", are_fold_names),
+    "held_out": ("an object of lists of chromosomes", is_object_of(are_texts)),
+    "models": ("an object of SHA-256 by fold", is_object_of(is_sha256)),
+    "notes": ("a list of texts", are_texts),
+    "warnings": ("a list of texts", are_texts),
+    "funnel": ("a list of objects with a chromosome and counts of genes", is_funnel),
+    "audit": ("an object of figures from 0 to 1e15", has_amounts),
+}
+WINDOW_SIZE = (f"a whole number from 0 to {MOST_BASES:,}", is_window_size)
+SETTINGS_FIELDS = {
+    "UPSTREAM": WINDOW_SIZE,
+    "DOWNSTREAM": WINDOW_SIZE,
+    "PADDING": WINDOW_SIZE,
+    "DATASET": ("text or null", is_text_or_null),
+    "FASTA": ("text or null", is_text_or_null),
+    "GTF": ("text or null", is_text_or_null),
+}
+INPUT_FIELDS = {
+    "file": ("text", is_text),
+    "bytes": ("a number from 0 to 1e15", is_amount),
+    "sha256": ("a SHA-256 in hexadecimal", is_sha256),
+}
+
+
+def show_value(value, most: int = 60) -> str:
+    """Return a value as messages and pictures show it: on one line and at most `most` characters.
+
+    What cannot be seen (line breaks, escapes, surrogates) is written as in Python; of long text the middle is left out.
+    """
+    text = str(value)
+    if len(text) > most:
+        half = (most - 1) // 2
+        text = f"{text[:half]}…{text[len(text) - half :]}"
+    return one_line(text)
+
+
+def show_json(value) -> str:
+    """Return a part of a record as messages show it."""
+    return show_value(json.dumps(value, ensure_ascii=False))
 
 
 def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
     """Raise InputError that says in what `run` differs from the `earlier` one, if it does."""
     before, after = earlier["settings"], run["settings"]
     differing = [
-        f"{name} is {after[name]} and was {before.get(name)}"
+        f"{name} is {show_value(after[name])} and was {show_value(before.get(name))}"
         for name in after
         if name not in FREE_TO_DIFFER and after[name] != before.get(name)
     ]
     before, after = earlier["inputs"], run["inputs"]
     differing += [
-        f"{name} is another file than {before.get(name, {}).get('file', 'none')} was"
+        f"{show_value(name)} is another file than {show_value(before.get(name, {}).get('file', 'none'))} was"
         for name in {**before, **after}
         if before.get(name, {}).get("sha256") != after.get(name, {}).get("sha256")
     ]
     if differing:
+        more = f"; and {len(differing) - 6} more" if len(differing) > 6 else ""
         raise InputError(
-            f"{record} is a run with other settings: {'; '.join(differing)}. Give the same to go on, --overwrite to "
-            "begin anew, or another ORGANISM to keep both"
+            f"{record} is a run with other settings: {'; '.join(differing[:6])}{more}. Give the same to go on, "
+            "--overwrite to begin anew, or another ORGANISM to keep both"
         )
 
 

@@ -53,12 +53,12 @@ class Rule:
         try:
             found = self.convert(value)
         except (TypeError, ValueError, OverflowError):
-            shown = "None" if value is None else f"{show_value(value)} ({type(value).__name__})"
+            shown = "None" if value is None else f"{show_setting(value)} ({type(value).__name__})"
             raise InputError(f"{name}: {shown} is not allowed; give {self.describe()}") from None
         if self.least is not None and found < self.least:
-            raise InputError(f"{name}: {show_value(found)} is too small; give {self.least:,} or more")
+            raise InputError(f"{name}: {show_setting(found)} is too small; give {self.least:,} or more")
         if self.most is not None and found > self.most:
-            raise InputError(f"{name}: {show_value(found)} is too large; give at most {self.most:,}")
+            raise InputError(f"{name}: {show_setting(found)} is too large; give at most {self.most:,}")
         return found
 
     def convert(self, value):
@@ -79,7 +79,7 @@ def require(kind: type, value):
     return value
 
 
-def show_value(value) -> str:
+def show_setting(value) -> str:
     """Return a value as messages show it, cut to 60 characters."""
     try:
         shown = one_line(repr(value))
@@ -223,7 +223,7 @@ def parse_settings(
         if group not in groups:
             groups[group] = parser.add_argument_group(group or None)
         value = values.get(name)
-        default = "" if value is None else f" [{one_line(value) if isinstance(value, str) else show_value(value)}]"
+        default = "" if value is None else f" [{one_line(value) if isinstance(value, str) else show_setting(value)}]"
         groups[group].add_argument(
             flag_of(name),
             dest=name,
@@ -319,8 +319,11 @@ def resolve_settings(
     values = {name: RULES[name].check(name, value) for name, value in values.items()}
     for name, choices in (("DATASET", datasets), ("SELECT_ON", ("validation", "test")), ("MODEL", models)):
         if values[name] not in choices:
-            raise InputError(f"{name}: {show_value(values[name])} is none of {', '.join(choices)}")
-    for name, value in (fallbacks | choose_files(values, datasets[values["DATASET"]], roots)).items():
+            raise InputError(f"{name}: {show_setting(values[name])} is none of {', '.join(choices)}")
+    chosen = choose_files(values, datasets[values["DATASET"]], roots)
+    if values["FASTA"] or values["GTF"]:
+        values["DATASET"] = None  # nothing is taken from it
+    for name, value in (fallbacks | chosen).items():
         if values[name] is None:
             values[name] = value
     if values["UPSTREAM"] + values["DOWNSTREAM"] < 8:
@@ -336,7 +339,7 @@ def resolve_settings(
     organism = values["ORGANISM"]
     if not re.fullmatch(r"[\w+][\w.+-]*", organism) or len(os.fsencode(organism)) > 100:
         raise InputError(
-            f"ORGANISM: {show_value(organism)} becomes part of file names; use at most 100 letters and digits, none "
+            f"ORGANISM: {show_setting(organism)} becomes part of file names; use at most 100 letters and digits, none "
             "of . and - in front"
         )
     return SimpleNamespace(**values)

@@ -1,12 +1,15 @@
-"""Opens a finished run: its settings, its folds' networks and each gene's role in them.
+"""Opens a finished run: its settings, its tables, its folds' networks and each gene's role in them.
 
 A model file is a program as well as numbers, so it is looked through before Keras sees it, and Keras loads it in
 its safe mode.
 """
 
 import json
+import lzma
+import os
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,14 +62,8 @@ class Run:
 
     def roles(self, fold: str):
         """Return each gene's role in a fold, a pandas series gene_id -> train, validation, test or unused."""
-        import pandas as pd
-
         path = records.fold_folder(self.prefix, fold) / "genes.csv"
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            return table.set_index("gene_id")["role"]
-        except (KeyError, ValueError, OSError):
-            raise InputError(f"models: {path} is not a table of gene_id and role; train the run again") from None
+        return read_columns(path, ["gene_id", "role"]).set_index("gene_id")["role"]
 
     def held_out_by(self, chromosome: str) -> list[str]:
         """Return the folds that held a chromosome out (a fold IV+VII held out both), by the annotation's name."""
@@ -74,14 +71,100 @@ class Run:
         return [fold for fold in self.folds if chromosome in held_out[fold]]
 
     def is_own(self, fasta: Path, gtf: Path) -> bool:
-        """Tell whether genome and annotation are, byte for byte, the files that the run was trained on."""
-        for name, path in (("FASTA", fasta), ("GTF", gtf)):
-            known = self.record["inputs"].get(name, {})
-            if known.get("bytes") != Path(path).stat().st_size or known.get("sha256") != records.hash_file(path):
-                return False
-        return True
+        """Tell whether genome and annotation are, byte for byte, the files that the run was trained on.
+
+        Raises:
+            InputError: the run's record does not say which files these were.
+        """
+        known = self.record["inputs"]
+        unknown = [name for name in ("FASTA", "GTF") if name not in known]
+        if unknown:
+            raise InputError(
+                f"models: {self.prefix}_run.json does not say which {' and '.join(unknown)} the run was trained on, so "
+                "it is not known which folds have not seen a gene; restore it from a copy, or take --all-folds"
+            )
+        return all(
+            known[name]["bytes"] == Path(path).stat().st_size and known[name]["sha256"] == records.hash_file(path)
+            for name, path in (("FASTA", fasta), ("GTF", gtf))
+        )
 
 
+# ------------------------------------------------------------------------------------------------ tables
+TRAIN_AGAIN = "start the run's command again"
+MOST_ROWS = 2_000_000  # of a table: no annotation has as many genes, no window as many columns
+SCORES = ["accuracy", "auROC", "auPR", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic"]
+SCORES += ["val_auROC", "test_auROC", "probability"]
+COUNTS = ["training_size", "validation_size", "test_size", "best_epoch", "epoch", "seconds"]
+LIMITS = {  # of what stands in a column: least, largest
+    **dict.fromkeys(SCORES, (0, 1)),
+    **dict.fromkeys(COUNTS, (0, 1e12)),
+    **dict.fromkeys(["loss", "val_loss", "test_loss"], (0, 1e300)),  # of training that diverged too
+    "target": (0, 2),
+    "logMaxTPM": (-1e300, 1e300),
+    "position": (-1e9, 1e9),
+    "mean_abs_contribution": (0, 1e9),
+}
+
+
+def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = (), again: str = TRAIN_AGAIN):
+    """Read a CSV that a script wrote, as text, and turn `numbers` into floats.
+
+    Names stay text: a chromosome may be called 1, a gene NA. Columns that are not asked for may be there.
+
+    Args:
+        path: the file.
+        columns: those that must be there, besides `numbers`.
+        numbers: columns of numbers; empty cells, nan and inf become NaN.
+        again: what writes the file again, in words.
+
+    Raises:
+        InputError: the file is missing, empty, no CSV or of too many rows, lacks a column, or a cell of `numbers`
+            holds text, or a number beyond those that the column can have.
+    """
+    import pandas as pd
+
+    if not os.path.lexists(path):
+        raise InputError(f"{path} is missing: {again}, it writes what is not there")
+    try:
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", nrows=MOST_ROWS + 1)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its rows have more cells than its line of names")
+        if len(frame) > MOST_ROWS:
+            raise ValueError(f"it has more than {MOST_ROWS:,} rows")
+    except (ValueError, OSError) as error:
+        reason = records.show_value(str(error).strip() or type(error).__name__, 200)
+        raise InputError(f"{path} cannot be read as CSV ({reason}): {again}") from None
+    missing = [name for name in [*columns, *numbers] if name not in frame]
+    if missing:
+        has = ", ".join(map(records.show_value, frame.columns[:15]))
+        raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {again}")
+    frame = frame.fillna("")  # cells that a row cut short has not
+    for name in numbers:
+        frame[name] = parse_numbers(path, frame[name], again)
+    return frame
+
+
+def parse_numbers(path: Path, cells, again: str):
+    """Return a column of text, a pandas series, as floats; raises InputError where a cell is out of place."""
+    import pandas as pd
+
+    values = pd.to_numeric(cells, errors="coerce").astype(float)
+    least, most = LIMITS[cells.name]
+    belongs = "a number"
+    wrong = cells[values.isna() & ~cells.str.strip().str.lower().isin(["", "nan"])]
+    values = values.where(values.abs() < float("inf"))
+    if not len(wrong):
+        belongs = f"a number from {least:g} to {most:g}"
+        wrong = cells[(values < least) | (values > most)]
+    if len(wrong):
+        shown = examples(map(records.show_value, wrong[:3]))
+        raise InputError(f"{path}: column {cells.name} holds {shown} where {belongs} belongs: {again}")
+    return values
+
+
+# ------------------------------------------------------------------------------------------------- a run
 def count_columns(settings: SimpleNamespace) -> int:
     """Return the columns of a window: promoter, padding, terminator."""
     return 2 * (settings.UPSTREAM + settings.DOWNSTREAM) + settings.PADDING
@@ -91,8 +174,8 @@ def load_run(prefix: Path) -> Run:
     """Open the run whose files begin with `prefix` (saved_models/O); its networks are loaded when asked for.
 
     Raises:
-        InputError: no such run, one that is not finished, a model file that is missing, of another run, or not a
-            plain Keras network.
+        InputError: no such run, one that is not finished, a record that is damaged, a model file that is missing, of
+            another run, or not a plain Keras network.
     """
     prefix = Path(prefix)
     record_file = Path(f"{prefix}_run.json")
@@ -104,15 +187,20 @@ def load_run(prefix: Path) -> Run:
             f"models: the run {prefix} is not finished; the command that trains it goes on where it stopped"
         )
     settings = SimpleNamespace(**record["settings"])
-    sizes = [getattr(settings, name, None) for name in ("UPSTREAM", "DOWNSTREAM", "PADDING")]
-    if not all(type(size) is int and size >= 0 for size in sizes) or not record["folds"]:
-        raise InputError(f"models: {record_file} does not say the window sizes and folds of a run; train it again")
+    unknown = [name for name in ("UPSTREAM", "DOWNSTREAM", "PADDING") if not hasattr(settings, name)]
+    if unknown:
+        raise InputError(
+            f"models: {record_file} does not say the window sizes of the run: settings has no {', '.join(unknown)}; "
+            "restore it from a copy, or train the run again"
+        )
     files = {fold: records.fold_folder(prefix, fold) / "best_model.keras" for fold in record["folds"]}
-    missing = [fold for fold, path in files.items() if not path.exists()]
+    missing = [fold for fold, path in files.items() if not os.path.isfile(path)]  # a name too long is no file either
     if missing:
-        raise InputError(f"models: {len(missing)} folds of {prefix} have no best_model.keras: {examples(missing)}")
-    layers = {fold: inspect_model(path) for fold, path in files.items()}
-    refuse_mixed(prefix, record, files, layers)
+        shown = examples(map(records.show_value, missing))
+        raise InputError(f"models: {len(missing)} folds of {prefix} have no best_model.keras: {shown}")
+    parts = {fold: inspect_model(path) for fold, path in files.items()}
+    refuse_mixed(prefix, record, files, {fold: layers for fold, (layers, _) in parts.items()})
+    refuse_other_windows(record_file, files, {fold: shape for fold, (_, shape) in parts.items()}, settings)
     return Run(prefix, record, settings, list(files), Models(files, count_columns(settings)))
 
 
@@ -142,9 +230,35 @@ def refuse_mixed(prefix: Path, record: dict, files: dict[str, Path], layers: dic
         )
 
 
+def refuse_other_windows(record_file: Path, files: dict[str, Path], shapes: dict[str, list], settings) -> None:
+    """Raise InputError where a model's input has not the columns that the run's record says.
+
+    Args:
+        record_file: O_run.json.
+        files: best_model.keras by fold.
+        shapes: of their inputs by fold, [None, columns, 4]; empty where the file does not say it.
+        settings: of the run; UPSTREAM, DOWNSTREAM and PADDING are looked at.
+    """
+    columns = count_columns(settings)
+    for fold, path in files.items():
+        if shapes[fold] and shapes[fold] != [None, columns, 4]:
+            sizes = f"UPSTREAM {settings.UPSTREAM}, DOWNSTREAM {settings.DOWNSTREAM} and PADDING {settings.PADDING}"
+            raise InputError(
+                f"models: {path} takes {records.show_json(shapes[fold])}; this run's windows are (None, {columns}, 4) "
+                f"by {sizes} in {record_file}: the model is of another run, or the record was edited; restore it from "
+                "a copy"
+            )
+
+
 # ------------------------------------------------------------------------------------------- model files
-def inspect_model(path: Path) -> list[str]:
-    """Look through a .keras file without Keras and return the kinds of its layers.
+UNREADABLE = (  # what reading a file raises that is no archive, a damaged one, or one of something else
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError),
+)
+
+
+def inspect_model(path: Path) -> tuple[list[str], list]:
+    """Look through a .keras file without Keras and return the kinds of its layers and the shape of its input.
 
     Raises:
         InputError: not a .keras file, or one that would run code that is not Keras' own.
@@ -156,8 +270,10 @@ def inspect_model(path: Path) -> list[str]:
             config = json.loads(archive.read("config.json"))
             archive.getinfo("model.weights.h5")
         waiting = [{name: part for name, part in config.items() if name != "compile_config"}]  # that is not loaded
-        layers = [layer["class_name"] for layer in config["config"]["layers"]]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, RecursionError, NotImplementedError):
+        layers = config["config"]["layers"]
+        kinds = [layer["class_name"] for layer in layers]
+        shape = layers[0]["config"].get("batch_shape") or []
+    except UNREADABLE:
         raise InputError(f"models: {path} is not a Keras model as lcre_classifier.py saves it (.keras)") from None
     while waiting:
         node = waiting.pop()
@@ -171,15 +287,17 @@ def inspect_model(path: Path) -> list[str]:
                     f"models: {path} holds {named[:80]!r}, which could run code of its own; nothing was run. Models "
                     "that lcre_classifier.py trains hold only Keras' own layers"
                 )
-    return layers
+    return kinds, shape
 
 
 def is_plain(node: dict) -> bool:
     """Tell whether an object of a model's config is Keras' own and calls no other code."""
     name, module = node["class_name"], node.get("module")
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        return False
     if module is None:
         return name in PLAIN_VALUES
-    if not isinstance(name, str) or name in RUNS_CODE or node.get("registered_name") not in (None, name):
+    if name in RUNS_CODE or node.get("registered_name") not in (None, name):
         return False
     return module in PLAIN_PACKAGES or name in MODEL_CLASSES.get(module, ())
 

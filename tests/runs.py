@@ -1,6 +1,10 @@
-"""A finished run whose networks are known by hand: each adds one weight for every base of a window."""
+"""A finished run whose networks are known by hand: each adds one weight for every base of a window.
+
+And records of runs as they are when they were edited or damaged, or written by another version.
+"""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +69,89 @@ def write_run(prefix: Path, folds: list[str], genes: list[Gene], inputs: dict[st
     }
     Path(f"{prefix}_run.json").write_text(json.dumps(record))
     return ToyRun(prefix, weights)
+
+
+# ------------------------------------------------------------------------------------------ damaged records
+def put(value, *names: str) -> Callable[[dict], bytes]:
+    """Return what writes a record with `value` in place of what stands under `names`."""
+
+    def change(record: dict) -> bytes:
+        changed = json.loads(json.dumps(record))
+        inside = changed
+        for name in names[:-1]:
+            inside = inside.setdefault(name, {})
+        inside[names[-1]] = value
+        return json.dumps(changed).encode()
+
+    return change
+
+
+def put_text(text: str) -> Callable[[dict], bytes]:
+    """Return what writes a record with a field `more` that holds `text`, which need not be JSON."""
+    return lambda record: json.dumps(record | {"more": "HERE"}).replace('"HERE"', text).encode()
+
+
+SIZES = ("UPSTREAM", "DOWNSTREAM", "PADDING")
+DAMAGE = {  # what happened -> what writes the file, and what the message says
+    **{
+        f"folds {value!r}": (put(value, "folds"), "a list of different names")
+        for value in (
+            *([1], [["1"]], 3, None, {}, [], ["1", "1"], [""], "1", [True], [None], ["a\0"], ["a\nb"], ["\ud800"]),
+            ["1", 2],
+        )
+    },
+    **{
+        f"{name} {value!r}": (put(value, "settings", name), f"settings: {name} is {json.dumps(value)} where a whole")
+        for name in SIZES
+        for value in (1e12, "1000", -1, True, 10**30, 60.0, None)
+    },
+    **{
+        f"{' '.join(names)} {value!r}": (put(value, *names), f"{names[-1]} is ")
+        for names, values in (
+            (("settings",), ([], 3, None, {"SEED": {}}, {"SEED": [[1]]})),
+            (("settings", "DATASET"), ([], 3)),
+            (("settings", "FASTA"), ([], 3)),
+            (("inputs",), ([], None, {"FASTA": None}, {"FASTA": "genome.fa"}, {"GTF": []})),
+            (("inputs", "FASTA", "sha256"), (3, None, "0", "G" * 64)),
+            (("inputs", "GTF", "bytes"), ("3", -1, None)),
+            (("inputs", "GTF", "file"), (3, None)),
+            (("finished",), (5, True, [])),
+            (("models",), ([], None, {"1": 5}, {"1": "0"})),
+            (("notes",), ("text", [1], None)),
+            (("warnings",), ({}, [["a"]], None)),
+            (("funnel",), ({}, [1], [{"chromosome": 1}], [{"chromosome": "1", "in table": -1}], None)),
+            (("audit",), ([], {"share_N": -0.5}, {"coding_genes": 1e300}, None)),
+            (("seconds",), ("text", -1, None, True, 1e300)),
+            (("cpu_seconds",), ("text",)),
+            (("peak_memory_bytes",), ("text", -1)),
+            (("versions",), ([], {"python": 3})),
+            (("device",), (3,)),
+            (("organism",), (3,)),
+            (("started",), (3,)),
+        )
+        for value in values
+    },
+    "input without a hash": (put({"file": "a", "bytes": 1}, "inputs", "FASTA"), "inputs: FASTA has no sha256"),
+    "Infinity": (put_text("Infinity"), "Infinity where a finite number"),
+    "NaN": (put_text("[NaN]"), "NaN where a finite number"),
+    "1e999": (put_text("1e999"), "1e999 where a finite number"),
+    "5,000 digits": (put_text("9" * 5000), "a whole number of 5,000 digits"),
+    "200,000 lists": (lambda record: b"[" * 200_000, "nested too deeply"),
+    "200,000 objects": (put_text('{"a":' * 200_000), "nested too deeply"),
+    "invalid UTF-8": (lambda record: json.dumps(record).encode().replace(b"folds", b"f\xffolds"), "not UTF-8"),
+    "UTF-16": (lambda record: json.dumps(record).encode("utf-16"), "not UTF-8"),
+    "empty": (lambda record: b"", "not JSON"),
+    "zeros": (lambda record: bytes(100), "not JSON"),
+    "cut": (lambda record: json.dumps(record).encode()[:-20], "not JSON"),
+    "a list": (lambda record: b"[]", "it is [] where an object"),
+    "a number": (lambda record: b"7", "it is 7 where an object"),
+    "null": (lambda record: b"null", "it is null where an object"),
+}
+
+
+def of_older_version(record: dict) -> bytes:
+    """Write a record as older versions did, without what was added since, and with fields that are not known today."""
+    added = {"cpu_seconds", "peak_memory_bytes", "models", "device", "versions", "audit", "seconds", "defaults"}
+    kept = {name: value for name, value in record.items() if name not in added}
+    kept["settings"] = kept.get("settings", {}) | {"GONE": [1, "a"], "ALSO": 2.5}
+    return b"\xef\xbb\xbf" + json.dumps(kept | {"later": {"a": [{"b": None}]}, "other": -1}).encode()

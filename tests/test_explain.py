@@ -2,9 +2,11 @@
 
 import csv
 import json
-import os
+import re
+import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 from builders import PNG, write
 from genomes import Gene, random_sequence, read_window, show_codes, write_fasta, write_gtf
+from runs import DAMAGE, of_older_version
 
 import lcre_explain
-from lcre import motifs
+from lcre import InputError, motifs, records, trained
 from lcre.motifs import Motif
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,9 +203,9 @@ def test_profile_by_hand(toy, explained):
 
 
 def test_report_reads_the_profile(explained):
-    from lcre_report import draw_profile, read_columns
+    from lcre_report import PROFILE_NUMBERS, draw_profile, read_columns
 
-    profile = read_columns(explained / "profile.csv", ["region", "class"], ["position", "mean_abs_contribution"])
+    profile = read_columns(explained / "profile.csv", ["region", "class"], PROFILE_NUMBERS)
     for region, site in (("promoter", "TSS"), ("terminator", "TES")):
         assert f"position from the {site}" in draw_profile(profile, region)
 
@@ -296,7 +299,9 @@ def test_another_genome_of_the_same_names_is_noticed(toy, tmp_path, capsys):
     ("flags", "told"),
     [
         (["--genes", "nobody,g1_0"], "1 of 2 genes"),
-        (["--genes", "0"], "nothing to explain"),
+        (["--genes", "0"], "--genes 0 is out of range"),
+        (["--genes", "9" * 5000], "is out of range; give 1 to 999999999"),
+        (["--genes", "nobody\n\x1b[31m" + "x" * 5000], "1 of 1 genes"),
         (["--genes", ","], "names no gene"),
         (["--genes", "missing.txt"], "missing.txt"),
         (["--steps", "0"], "--steps 0"),
@@ -321,6 +326,151 @@ def test_no_run_and_other_species(toy, tmp_path, capsys):
     assert "no chromosome in common" in fails(capsys, toy.command(tmp_path / "out", "--fasta", str(other)))
     write(tmp_path / "file", "x")
     assert "--out" in fails(capsys, toy.command(tmp_path / "file"))
+
+
+@pytest.fixture
+def copied(toy, tmp_path) -> ToyRun:
+    """Give a copy of the run, with its genome and annotation, that a test may spoil."""
+    shutil.copytree(toy.prefix.parent, tmp_path / "run")
+    text = Path(f"{toy.prefix}_run.json").read_text().replace(str(toy.prefix.parent), str(tmp_path / "run"))
+    (tmp_path / "run/toy_run.json").write_text(text)
+    return ToyRun(tmp_path / "run/toy", toy.weights, toy.codes, toy.probability, toy.target)
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_record_that_was_edited_or_damaged(copied, tmp_path, capsys, what):
+    change, says = DAMAGE[what]
+    record = Path(f"{copied.prefix}_run.json")
+    record.write_bytes(change(json.loads(record.read_text())))
+    told = fails(capsys, copied.command(tmp_path / "out"))
+    for text in (str(record), says, "restore it from a copy"):
+        assert text in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"FASTA": None}, "FASTA: "),
+        ({"GTF": ""}, "give --gtf"),
+        ({"FASTA": "x" * 5000, "DATASET": None}, "is not there; give --fasta"),
+        ({"FASTA": "a\0b\nc"}, "trained on a\\x00b\\nc, which is not there; give --fasta"),
+        ({"FASTA": "\ud800"}, "which is not there; give --fasta"),
+        ({"UPSTREAM": UPSTREAM + 1}, f"takes [null, {COLUMNS}, 4]"),
+    ],
+)
+def test_a_record_that_does_not_name_its_files(copied, tmp_path, capsys, settings, says):
+    record = Path(f"{copied.prefix}_run.json")
+    content = json.loads(record.read_text())
+    content["settings"] |= settings
+    record.write_text(json.dumps(content))
+    assert says in fails(capsys, copied.command(tmp_path / "out"))
+
+
+def test_a_run_of_an_older_version(copied, toy, explained, tmp_path):
+    """Its record lacks DATASET and what came later, its tables have columns more: the same numbers come out."""
+    record = Path(f"{copied.prefix}_run.json")
+    content = json.loads(record.read_text())
+    del content["settings"]["DATASET"]
+    record.write_bytes(of_older_version(content))
+    for path in (Path(f"{copied.prefix}_predictions.csv"), *copied.prefix.parent.glob("toy_model_*/genes.csv")):
+        table = [{"codon": "?", **row, "more": "a,b"} for row in rows(path)]
+        for row in table:
+            row.pop("logMaxTPM", None)
+        write_rows(path, table)
+    assert lcre_explain.main(copied.command(tmp_path / "out", "--logos", "0")) == 0
+    for name in ("genes.csv", "profile.csv", "words.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (explained / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: "", "cannot be read as CSV"),
+        (lambda text: text.splitlines()[0] + "\n", "no held-out gene"),
+        (lambda text: text.replace("probability", "p"), "has no column probability"),
+        (lambda text: text + "g9,1,2,1.0,1e308\n", "probability holds '1e308' where a number from 0 to 1"),
+        (lambda text: text + "g9,1,1e308,1.0,0.5\n", "target holds '1e308' where a number from 0 to 2"),
+        (lambda text: text + "g9,1,high,1.0,0.5\n", "target holds 'high' where a number"),
+        (lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1), "rows have more cells"),
+        (lambda text: text + "x" * 20_000 + ",1,1,1.0,0.5\n", "ids of more than 10,000 characters"),
+        (lambda text: "\x89PNG\0", "predictions.csv"),
+    ],
+)
+def test_predictions_that_are_damaged(copied, tmp_path, capsys, change, says):
+    path = Path(f"{copied.prefix}_predictions.csv")
+    path.write_text(change(path.read_text()))
+    told = fails(capsys, copied.command(tmp_path / "out"))
+    assert says in told
+    assert str(copied.prefix) in told
+
+
+def test_predictions_that_are_not_finite_are_none(copied, tmp_path):
+    """A cell without a finite number is an empty one, and so is one that a row cut short has not."""
+    path = Path(f"{copied.prefix}_predictions.csv")
+    path.write_text(path.read_text() + "n1,1,1,1.0,nan\nn2,1,1,1.0,inf\nn3,1,nan,1.0,0.5\nn4,1,1")
+    genes = lcre_explain.choose_genes(trained.load_run(copied.prefix), "n3,g1_0", 1)
+    assert genes["gene_id"].tolist() == ["g1_0", "n3"]
+    assert genes["target"].tolist() == [copied.target["g1_0"], -1]
+    with pytest.raises(InputError, match="3 of 3 genes have no prediction"):
+        lcre_explain.choose_genes(trained.load_run(copied.prefix), "n1,n2,n4", 1)
+
+
+# ------------------------------------------------------------------------------------------- ids of any letters
+def svg_texts(path: Path) -> str:
+    """The texts of a picture, which is well-formed XML."""
+    return "\n".join("".join(element.itertext()) for element in ElementTree.parse(path).getroot().iter())
+
+
+ODD_IDS = [r"$\x$", r"a_{b}^c\frac%&#~", "$", "$$", r"\$5\\", "<b>&\"'", "基因1 é", "line\nbreak\x1b[31m", "\u202egene"]
+ODD_IDS.append("x" * 3000)
+
+
+@pytest.mark.parametrize("gene_id", ODD_IDS)
+def test_ids_are_drawn_as_they_are(tmp_path, gene_id, recwarn):
+    """No id is a formula, whatever the user's matplotlibrc says; what cannot be seen is written as in Python."""
+    import matplotlib
+    import pandas as pd
+
+    settings = SimpleNamespace(UPSTREAM=4, DOWNSTREAM=4, PADDING=2)
+    gene = {"gene_id": gene_id, "target": 1, "probability": 0.5, "fold": gene_id, "logit": 0.0, "reference_logit": 0.0}
+    contributions = np.eye(4)[np.arange(18) % 4]
+    with matplotlib.rc_context({"text.usetex": True, "axes.formatter.use_mathtext": True}):
+        lcre_explain.draw_gene(tmp_path / "gene", pd.Series(gene), contributions, settings)
+    told = svg_texts(tmp_path / "gene.svg")
+    assert f"{records.show_value(gene_id, 40)}: high; probability" in told
+    assert f"(fold {records.show_value(gene_id, 30)}); logit" in told
+    assert (tmp_path / "gene.png").stat().st_size < 200_000
+    assert not recwarn.list
+
+
+def test_names_of_known_motifs_are_drawn_as_they_are(tmp_path):
+    found = [motif(match=r"$\x^{_$%", match_p_value=0.01), motif(match="$" * 100, match_p_value=0.01)]
+    with lcre_explain.drawing() as plt:
+        lcre_explain.save_figure(motifs.draw_motifs(plt, found), tmp_path / "motifs")
+    assert r"like $\x^{_$%" in svg_texts(tmp_path / "motifs.svg")
+
+
+def test_genes_of_odd_ids_are_explained_each_into_its_own_picture(copied, tmp_path, capsys):
+    """Ids that are a formula, a path, too long for a file, and one name where case does not count."""
+    odd = {"g1_0": r"$\x$", "g1_3": "a/b", "g1_4": "A_B", "g2_0": "x" * 300}
+    run = copied.prefix.parent
+    for path in (run / "toy_predictions.csv", run / "toy.gtf", *run.glob("toy_model_*/genes.csv")):
+        text = path.read_text()
+        for name, other in odd.items():
+            for begin, end in (("\n", ","), ('"', '"')):
+                text = text.replace(f"{begin}{name}{end}", f"{begin}{other}{end}")
+        path.write_text(text)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    write(tmp_path / "ids.txt", "\n".join(odd.values()))
+    out = tmp_path / "out"
+    assert lcre_explain.main(copied.command(out, "--genes", str(tmp_path / "ids.txt"))) == 0
+    assert capsys.readouterr().err == ""
+    assert sorted(arrays(out)["gene_id"]) == sorted(odd.values())
+    pictures = [path.name for path in (out / "logos").iterdir()]
+    assert len({name.lower() for name in pictures}) == len(pictures) == 2 * len(odd)
+    new = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert all(path.is_relative_to(out) or path.name == "ids.txt" for path in new)
 
 
 def test_interrupted_run_leaves_the_earlier_one_whole(toy, explained, tmp_path, monkeypatch, capsys):
@@ -406,8 +556,6 @@ def test_best_match_is_taken_and_its_p_value_corrected_for_the_number_of_known_m
 
 def test_known_motifs(tmp_path):
     pytest.importorskip("memelite")
-    from lcre import InputError
-
     matrix = "\n".join("0.1 0.2 0.3 0.4" for _ in range(3))
     text = f"MEME version 4\n\nMOTIF MA1 GATA\nletter-probability matrix: alength= 4 w= 3\n{matrix}\n"
     assert motifs.read_known(write(tmp_path / "good.meme", text))["MA1 GATA"].shape == (4, 3)
@@ -417,5 +565,29 @@ def test_known_motifs(tmp_path):
 
 
 def test_gene_ids_become_file_names():
-    assert motifs.file_name("AT1G01010.1") == "AT1G01010.1"
-    assert os.sep not in motifs.file_name("a/b:c|d")
+    plain = ["AT1G01010.1", "Solyc01g005000.3", "YAL001C", "LOC_Os01g01010", "a+b", "-x"]
+    assert motifs.file_names(plain) == plain
+    assert motifs.file_names(["a/b"]) == ["a_b-c14cddc033f6"]
+    assert motifs.file_names([]) == []
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a/b", "a_b", "a:b", "a b", "a\\b", "a\0b", "a\nb"],
+        ["abc", "ABC", "Abc"],
+        ["..", ".", "", "/", "../x", "/etc/x", "~", ".hidden"],
+        ["x" * 300, "x" * 301, "x" * 300 + "y", "X" * 300],
+        ["é", "e\u0301", "基因", "因基", "ſ", "s"],
+    ],
+)
+def test_no_two_genes_share_a_file(tmp_path, ids):
+    names = motifs.file_names(ids)
+    assert len({name.lower() for name in names}) == len(ids)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)
+        assert len(name) < 120
+        with records.replacing(tmp_path / f"{name}.svg") as temporary:
+            temporary.write_text(name)
+    assert len(list(tmp_path.iterdir())) == len(ids)
+    assert names == [motifs.file_names(list(reversed(ids)))[len(ids) - 1 - place] for place in range(len(ids))]

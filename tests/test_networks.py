@@ -311,6 +311,39 @@ def test_an_lstm_that_does_more_is_left_to_keras(options):
     assert ["inner_loop" in vars(layer) for layer in model.layers[1:3]] == [False, False]
 
 
+def test_layers_of_a_subclass_keep_their_own_computation():
+    """A user's layer is a Conv1D or LSTM to Python, and computes something else."""
+    import keras
+
+    class Twice(keras.layers.Conv1D):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    class Reversed(keras.layers.LSTM):
+        def inner_loop(self, sequences, initial_state, mask, training=False):
+            return super().inner_loop(sequences[:, ::-1], initial_state, mask, training)
+
+    class Both(keras.layers.Bidirectional):
+        pass
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((20, 4)),
+            Twice(3, 5, padding="same"),
+            Reversed(2, return_sequences=True),
+            Both(keras.layers.LSTM(2)),
+        ]
+    )
+    windows = np.random.default_rng(1).random((2, 20, 4), np.float32)
+    before = model(windows).numpy()
+    fuse_lstms(model)
+    quicken_convolutions(model)
+    assert np.array_equal(model(windows).numpy(), before)
+    assert "call" not in vars(model.layers[0])
+    assert "inner_loop" not in vars(model.layers[1])
+    assert "inner_loop" not in vars(model.layers[2].forward_layer)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 3),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from builders import PNG, cut_gzip, pack, write
 from genomes import Gene, random_sequence, read_window, write_fasta, write_gtf
-from runs import COLUMNS, DOWNSTREAM, PADDING, UPSTREAM, ToyRun, save_adder, write_run
+from runs import COLUMNS, DAMAGE, DOWNSTREAM, PADDING, UPSTREAM, ToyRun, of_older_version, save_adder, write_run
 from test_variants import HEADER, move_gene, write_in
 
 import lcre_classifier
@@ -196,6 +196,24 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
     assert {row["region"] for row in found} == {"promoter", "terminator", "both"}
 
 
+def test_ids_stay_as_the_inputs_have_them(tmp_path):
+    """Whoever joins the tables needs the very ids, also those that a spreadsheet takes for formulas."""
+    odd, chromosome = ["=cmd()|calc", "@SUM(1+1)", "+1", "-1"], "=HYPERLINK(http://x)"
+    genes = [Gene(name, chromosome, 100 + 150 * place, 200 + 150 * place) for place, name in enumerate(odd)]
+    sequence = random_sequence(np.random.default_rng(3), 1000)
+    fasta, gtf = write_fasta(tmp_path / "odd.fa", {chromosome: sequence}), write_gtf(tmp_path / "odd.gtf", genes)
+    run = write_run(tmp_path / "models/odd", [chromosome], genes, {"FASTA": fasta, "GTF": gtf})
+    toy = SimpleNamespace(fasta=fasta, gtf=gtf, run=run)
+    found = predict(toy, tmp_path / "genes.csv")
+    assert [(row["gene_id"], row["chromosome"]) for row in found] == [(name, chromosome) for name in odd]
+    assert list(found[0])[-1] == f"fold_{chromosome}"
+    at = genes[0].start - 10
+    vcf = vcf_of(tmp_path / "v.vcf", [(chromosome, at, sequence[at], "ACGT"["ACGT".index(sequence[at]) - 1])])
+    effects = predict(toy, tmp_path / "v.csv", "--vcf", vcf)
+    assert effects[0]["gene_id"] == odd[0]
+    assert effects[0]["variant"].startswith(f"{chromosome}:{at + 1}:")
+
+
 def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypatch):
     made = list(dict.fromkeys(make_variants(toy)))
     np.random.default_rng(4).shuffle(made)
@@ -347,9 +365,70 @@ def test_run_that_is_absent_or_unfinished(toy, copied, capsys):
     assert "is not the record of a run" in refuse(toy, capsys, models=copied)
     record.write_text(json.dumps(content))
     (copied.parent / "toy_model_1/genes.csv").write_text("a,b\n1,2\n")
-    assert "is not a table of gene_id and role" in refuse(toy, capsys, models=copied)
+    assert "genes.csv has no column gene_id, role (it has a, b)" in refuse(toy, capsys, models=copied)
     (copied.parent / "toy_model_1/best_model.keras").unlink()
     assert "1 folds of" in refuse(toy, capsys, models=copied)
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_record_that_was_edited_or_damaged(toy, copied, capsys, what):
+    change, says = DAMAGE[what]
+    record = Path(f"{copied}_run.json")
+    record.write_bytes(change(json.loads(record.read_text())))
+    told = refuse(toy, capsys, models=copied)
+    for text in (str(record), says, "restore it from a copy"):
+        assert text in told
+
+
+@pytest.mark.parametrize("name", ["UPSTREAM", "PADDING"])
+def test_record_of_other_windows_than_its_models(toy, copied, capsys, name):
+    """A plausible number, but not the run's: the models' own files say so before anything is read or allocated."""
+    record = Path(f"{copied}_run.json")
+    content = json.loads(record.read_text())
+    content["settings"][name] += 10_000
+    record.write_text(json.dumps(content))
+    told = refuse(toy, capsys, models=copied)
+    for text in (f"takes [null, {COLUMNS}, 4]", f"{name} {content['settings'][name]}", str(record)):
+        assert text in told
+
+
+def test_record_that_does_not_say_its_inputs(toy, copied, tmp_path, capsys):
+    """Without them nobody knows which folds have seen a gene; with --all-folds nobody needs to."""
+    record = Path(f"{copied}_run.json")
+    content = json.loads(record.read_text())
+    del content["inputs"]["FASTA"]
+    record.write_text(json.dumps(content))
+    told = refuse(toy, capsys, models=copied)
+    assert "does not say which FASTA the run was trained on" in told
+    found = predict(toy, tmp_path / "all.csv", "--all-folds", models=copied)
+    assert found == predict(toy, tmp_path / "same.csv", "--all-folds")
+
+
+def test_run_of_an_older_version(toy, copied, tmp_path):
+    """Its record lacks what is written today, its tables have columns more: the same rows come out."""
+    record = Path(f"{copied}_run.json")
+    record.write_bytes(of_older_version(json.loads(record.read_text())))
+    for fold in FOLDS:
+        path = records.fold_folder(copied, fold) / "genes.csv"
+        path.write_text("".join(f"1,{line},x\n" for line in path.read_text().splitlines()))
+    assert predict(toy, tmp_path / "old.csv", models=copied) == predict(toy, tmp_path / "new.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "cannot be read as CSV (No columns"),
+        ("gene_id,role\ng1,test,\n", "its rows have more cells than its line of names"),
+        ("gene_id,role\ng1,test\na,b,c,d\n", "Expected 2 fields in line 3, saw 4"),
+        (PNG, "cannot be read as CSV"),
+        ("gene_id;role\ng1;test\n", "has no column gene_id, role"),
+    ],
+)
+def test_roles_that_are_damaged(toy, copied, capsys, content, says):
+    path = write(copied.parent / "toy_model_1/genes.csv", content)
+    told = refuse(toy, capsys, models=copied)
+    assert str(path) in told
+    assert says in told
 
 
 def test_models_of_two_runs_mixed(toy, copied, tmp_path, capsys):
@@ -422,6 +501,39 @@ def test_real_lambda_layer_is_refused(toy, copied, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "'keras.layers.Lambda'" in printed.err
+
+
+def unhashable_class(config: dict) -> None:
+    config["config"]["layers"][1]["class_name"] = ["Flatten"]
+
+
+def unhashable_module(config: dict) -> None:
+    config["config"]["layers"][1]["module"] = {"keras": "layers"}
+
+
+def no_layers(config: dict) -> None:
+    config["config"]["layers"] = []
+
+
+@pytest.mark.parametrize("change", [unhashable_class, unhashable_module, no_layers])
+def test_model_whose_config_was_edited(toy, copied, capsys, change):
+    spoil_config(copied.parent / "toy_model_1/best_model.keras", change)
+    assert "best_model.keras" in refuse(toy, capsys, models=copied)
+
+
+def test_model_whose_packed_config_is_damaged(toy, copied, capsys):
+    """The archive's own tables are whole; what they point to is not."""
+    path = copied.parent / "toy_model_1/best_model.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        at = archive.getinfo("config.json").header_offset + 30 + len("config.json")
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    assert "is not a Keras model" in refuse(toy, capsys, models=copied)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", PNG, b"PK\x05\x06" + bytes(18)])
@@ -569,5 +681,5 @@ def test_another_error_is_not_hidden(toy, tmp_path, monkeypatch):
 
 
 def test_roles_need_their_file(toy):
-    with pytest.raises(InputError, match="is not a table"):
+    with pytest.raises(InputError, match="is missing"):
         trained.load_run(toy.run.prefix).roles("absent")

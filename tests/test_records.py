@@ -13,6 +13,7 @@ import pytest
 from builders import one_line, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import DAMAGE, of_older_version
 
 from lcre import InputError, records
 
@@ -324,7 +325,98 @@ def test_a_record_that_is_none(run, prefix, content, overwrite):
     write(prefix.parent / "toy_run.json", content)
     with pytest.raises(InputError) as error:
         open_run(prefix, run, overwrite)
-    assert "is not the record of a run; remove it" in one_line(error)
+    assert "is not the record of a run" in one_line(error)
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_record_that_was_edited_or_damaged(run, prefix, what):
+    """Whoever starts the run again gets one line that names the file, what is wrong in it, and what to do."""
+    change, says = DAMAGE[what]
+    record = prefix.parent / "toy_run.json"
+    prefix.parent.mkdir(parents=True)
+    content = change(run)
+    record.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        open_run(prefix, run)
+    for text in (str(record), says, "restore it from a copy, or remove it and train again with --overwrite"):
+        assert text in one_line(error)
+    assert record.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["settings", "inputs", "folds"])
+def test_a_record_without_what_every_version_wrote(run, tmp_path, name):
+    del run[name]
+    records.write_json(tmp_path / "toy_run.json", run)
+    with pytest.raises(InputError, match=f"it has no {name}; restore"):
+        records.read_run(tmp_path / "toy_run.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_record_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "toy_run.json")  # reading it would wait for ever
+    with pytest.raises(InputError, match="it is not a file"):
+        records.read_run(tmp_path / "toy_run.json")
+
+
+def test_a_record_that_is_a_folder_or_may_not_be_read(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="it is not a file"):
+        records.read_run(tmp_path)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=r"it cannot be read \(Permission denied\)"):
+        records.read_run(write(tmp_path / "toy_run.json", "{}"))
+
+
+def test_a_run_of_an_older_version_goes_on(run, prefix):
+    """Its record lacks what is written today and has fields that no version knows; these stay."""
+    prefix.parent.mkdir(parents=True)
+    write(prefix.parent / "toy_run.json", of_older_version(run))
+    earlier = open_run(prefix, run)
+    finish(prefix, "1", "2")
+    assert (earlier["seconds"], earlier["device"], earlier["finished"]) == (0.0, "", None)
+    assert "cpu_seconds" not in earlier
+    assert records.close_run(prefix, 2.0, "a CPU")
+    last = records.read_run(prefix.parent / "toy_run.json")
+    assert (last["seconds"], last["device"], last["later"]) == (2.0, "a CPU", {"a": [{"b": None}]})
+    assert last["finished"]
+
+
+def test_a_record_keeps_the_order_of_its_fields(run, prefix):
+    open_run(prefix, run)
+    assert list(open_run(prefix, run)) == list(run)
+
+
+def test_differences_are_one_line_of_bounded_length(run, prefix):
+    """An edited record may hold long values, line breaks and more inputs than there are."""
+    edited = copy.deepcopy(run)
+    edited["settings"] |= {"MODEL": "x" * 10_000, "SEED": "1\n\x1b[31m2"}
+    edited["inputs"] |= {f"more {number}\r": run["inputs"]["GTF"] for number in range(1000)}
+    open_run(prefix, edited)
+    with pytest.raises(InputError) as error:
+        open_run(prefix, run)
+    assert len(str(error.value).replace(str(prefix.parent), "")) < 800
+    assert str(error.value).isprintable()
+    for text in (f"MODEL is small and was {'x' * 29}…", "SEED is 1 and was 1\\n\\x1b[31m2", "and 996 more"):
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "shown"),
+    [
+        ("gene:AT1G01010.1", 60, "gene:AT1G01010.1"),
+        ("基因 é $\\x$", 60, "基因 é $\\x$"),
+        ("a\nb\tc\x1b[31m\u202ed\ud800\0", 60, "a\\nb\\tc\\x1b[31m\\u202ed\\ud800\\x00"),
+        ("0123456789", 10, "0123456789"),
+        ("0123456789A", 10, "0123…789A"),
+        (Path("a/b"), 60, "a/b"),
+        (None, 60, "None"),
+    ],
+)
+def test_values_are_shown_on_one_line(value, most, shown):
+    assert records.show_value(value, most) == shown
 
 
 def test_a_folder_that_cannot_be_written(run, tmp_path):

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from runs import DAMAGE, of_older_version
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import lcre_report
+from lcre import records
 
 RESULT = ["chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"]
 RESULT += ["best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"]
@@ -78,7 +80,7 @@ def make_run(
     rows = []
     for fold in dict.fromkeys(genes["fold"]):
         test = scored[scored["fold"] == fold]
-        part = folder / f"{organism}_model_{fold}"
+        part = records.fold_folder(prefix, fold)
         part.mkdir(exist_ok=True)
         others = scored.loc[scored["fold"] != fold, "gene_id"]
         roles = {"test": list(test["gene_id"]), "train": list(others[10:]), "validation": list(others[:10])}
@@ -404,7 +406,7 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path):
         "versions": {evil: evil},
         "command": evil,
         "device": evil,
-        "inputs": {"FASTA": evil},
+        "inputs": {"FASTA": {"file": evil, "bytes": 1, "sha256": "0" * 64}},
         "settings": {evil: evil},
     }
     record["lcre_version"] = "\ud800"
@@ -513,6 +515,231 @@ def test_fifty_thousand_genes_and_twelve_folds_stay_under_three_megabytes(tmp_pa
     assert "12 folds of held-out chromosomes" in text
 
 
+# ------------------------------------------------------------------------------------- what files may hold
+class Collector(HTMLParser):
+    """Collects the kinds of tags and the names of attributes of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_nothing_from_a_file_becomes_markup(tmp_path):
+    """Every text that the page takes from a file holds markup and a number: all come out as text, none as a tag."""
+    plain, evil = make_run(tmp_path / "plain", epochs=2, profile=True), []
+    tags = []
+    for prefix in (plain, None):
+        if prefix is None:
+
+            def mark(what: str) -> str:
+                evil.append(what)
+                return f"{what}</title></style></svg>--><script>alert(1)</script><x onload='a' b=\"{what}\">&lt;&amp;"
+
+            fold = "+".join(mark(name) for name in ("first", "second"))
+            prefix = make_run(tmp_path / "evil", folds={fold: 300, "IV": 300}, epochs=2, profile=True)
+            record = json.loads(Path(f"{prefix}_run.json").read_text())
+            record["organism"] = mark("organism")
+            for name in ("lcre_version", "command", "started", "finished", "device"):
+                record[name] = mark(name)
+            record["notes"], record["warnings"] = [mark("note")], [mark("warning")]
+            record["settings"] |= {mark("setting"): mark("value"), "TARGET_COLUMN": "<b>'&\"", "UPSTREAM": 7}
+            record["settings"]["MODEL"] = mark("model")
+            record["versions"] |= {mark("package"): mark("version")}
+            record["inputs"] |= {mark("input"): {"file": mark("file"), "bytes": 1, "sha256": "0" * 64}}
+            record["funnel"][0][mark("step")] = 5
+            record["funnel"].append({"chromosome": mark("row"), "in annotation": 5})
+            Path(f"{prefix}_run.json").write_text(json.dumps(record))
+            fates = pd.read_csv(f"{prefix}_genes.csv", keep_default_na=False)
+            fates.loc[:2, "status"] = mark("status")
+            fates.to_csv(f"{prefix}_genes.csv", index=False)
+        page, text = report(prefix)
+        found = Collector()
+        found.feed(page)
+        tags.append((found.tags, found.attributes))
+    assert tags[0] == tags[1]
+    assert not {"script", "x"} & tags[1][0]
+    for what in evil:
+        assert what in text.replace("…", ""), what
+        assert f'b="{what}"' not in page
+    assert "&lt;b&gt;&#x27;&amp;&quot;" in page  # the label of an axis, in a picture
+    assert "javascript" not in page
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_record_that_was_edited_or_damaged(tmp_path, capsys, what):
+    change, says = DAMAGE[what]
+    prefix = make_run(tmp_path, genes=FOUR)
+    record = Path(f"{prefix}_run.json")
+    record.write_bytes(change(json.loads(record.read_text())))
+    assert lcre_report.main([str(prefix)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    for text in ("lcre_report.py: ", str(record), says, "restore it from a copy"):
+        assert text in told.err
+    assert not Path(f"{prefix}_report.html").exists()
+
+
+def test_a_run_of_an_older_version(tmp_path):
+    """Its record lacks what is written today and has fields that nobody knows; its tables have other columns too."""
+    prefix = make_run(tmp_path, folds={"1": 80, "2": 80}, epochs=2, profile=True)
+    record = Path(f"{prefix}_run.json")
+    record.write_bytes(of_older_version(json.loads(record.read_text())))
+    tables = [Path(f"{prefix}_{name}.csv") for name in ("result", "predictions", "genes")]
+    tables += [folder / name for folder in tmp_path.glob("*_model_*") for name in ("genes.csv", "performance_log.csv")]
+    tables.append(Path(f"{prefix}_explain/profile.csv"))
+    for path in tables:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table.insert(0, "auROC_new", "?")
+        table.assign(codon_auROC="", note="a,b").to_csv(path, index=False)
+    for path in tmp_path.glob("*_model_*/performance_log.csv"):  # columns that the page does not draw
+        pd.read_csv(path).drop(columns=["accuracy", "seconds", "learning_rate"]).to_csv(path, index=False)
+    _, text = report(prefix)
+    assert "GONE 1,a" in text
+    assert "ALSO 2.5" in text
+    assert "Where the network looks" in text
+    assert "Versions" not in text
+    assert "Time" not in text
+
+
+def test_a_package_without_a_version_is_left_out(tmp_path):
+    """TensorFlow may be installed as tensorflow-cpu."""
+    _, text = report(make_run(tmp_path, genes=FOUR, versions={"python": "3.11", "tensorflow": None}))
+    assert "Versions python 3.11" in text
+
+
+def test_folds_whose_names_are_no_names_of_folders(tmp_path):
+    _, text = report(make_run(tmp_path, folds={"chr/1": 80, "2|..": 80}, epochs=2))
+    assert "chr/1" in text
+
+
+PROFILE = "position,region,class,mean_abs_contribution\n"
+POINTS = "".join(f"{at},promoter,{name},0.{at % 7}\n" for name in ("low", "high") for at in range(-100, 50))
+
+
+@pytest.mark.parametrize(
+    ("content", "drawn"),
+    [
+        (PROFILE, False),
+        (PROFILE + POINTS, True),
+        (PROFILE + POINTS + "50,promoter,low,nan\n51,promoter,low,inf\n52,promoter,low,\n,promoter,low,1\n", True),
+        (PROFILE + POINTS + "50,promoter,low,1e400\n", True),
+        (PROFILE + POINTS + "50,promoter,low\n", True),  # cut in the middle of a row
+        (PROFILE + POINTS + "50,promoter", True),
+        (PROFILE + POINTS + "50,promoter,low,5e-324\n", True),
+        (PROFILE + "50,promoter,low,5e-324\n", True),
+        (PROFILE + "50,promoter,low,0\n", True),
+        (PROFILE + "1e9,promoter,low,1e9\n-1e9,promoter,low,1e9\n", True),
+        (PROFILE + "0.5,promoter,low,1\n0.5,promoter,low,1\n", True),
+        (PROFILE + "50,promoter,low,nan\n", False),
+        (PROFILE + "50,elsewhere,low,1\n", False),
+        (PROFILE + "50,promoter,neither,1\n", False),
+        ("\ufeff" + PROFILE + POINTS, True),
+        ("more," + PROFILE + POINTS.replace("\n", "\nx,").removesuffix("x,").replace("-100,", "x,-100,", 1), True),
+    ],
+)
+def test_a_profile_is_drawn_from_what_is_finite(tmp_path, content, drawn):
+    prefix = make_run(tmp_path, genes=FOUR, profile=True)
+    Path(f"{prefix}_explain/profile.csv").write_text(content)
+    assert ("Where the network looks" in report(prefix)[1]) == drawn
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "cannot be read as CSV"),
+        (PROFILE + "50,promoter,low,1e308\n", "mean_abs_contribution holds '1e308' where a number from 0 to 1e+09"),
+        (PROFILE + "50,promoter,low,-1\n", "mean_abs_contribution holds '-1' where a number from 0"),
+        (PROFILE + "1e308,promoter,low,1\n", "position holds '1e308' where a number from -1e+09"),
+        (PROFILE + "here\n\x1b,promoter,low,1\n", "position holds 'here', '\\\\x1b' where a number belongs"),
+        (PROFILE + "50,promoter,low,much\n", "mean_abs_contribution holds 'much' where a number belongs"),
+        (PROFILE.replace("class", "kind") + POINTS, "has no column class"),
+        (PROFILE + "50,promoter,low,1,more\n", "rows have more cells"),
+        (PROFILE + POINTS + "50,promoter,low,1,more\n", "Expected 4 fields"),
+        ("\0\0\0", "profile.csv"),
+        ("[" * 100_000, "profile.csv"),
+    ],
+)
+def test_a_profile_that_is_damaged_gives_one_line(tmp_path, capsys, content, says):
+    prefix = make_run(tmp_path, genes=FOUR, profile=True)
+    path = Path(f"{prefix}_explain/profile.csv")
+    path.write_text(content)
+    assert lcre_report.main([str(prefix)]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    for text in (str(path), says, "lcre_explain.py writes it again"):
+        assert text in told.err
+    assert len(told.err) < 700
+
+
+def test_tables_of_too_many_rows_are_refused_in_bounded_memory(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lcre.trained.MOST_ROWS", 299)
+    prefix = make_run(tmp_path, genes=FOUR, profile=True)
+    Path(f"{prefix}_explain/profile.csv").write_text(PROFILE + POINTS)
+    assert lcre_report.main([str(prefix)]) == 2
+    assert "profile.csv cannot be read as CSV (it has more than 299 rows)" in capsys.readouterr().err
+    monkeypatch.setattr("lcre.trained.MOST_ROWS", 300)
+    assert lcre_report.main([str(prefix)]) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.iloc[:0],
+        lambda table: table.assign(epoch=np.nan),
+        lambda table: table.assign(loss=1e299, val_loss=1e299, test_loss=1e299),
+        lambda table: table.assign(loss=5e-324, val_loss=0, test_loss=0),
+        lambda table: table.assign(loss="inf", val_loss="nan", test_loss="", test_auROC="nan", val_auROC=""),
+        lambda table: table.assign(loss=table["epoch"] * 1e290),
+        lambda table: table.iloc[::-1],
+        lambda table: pd.concat([table, table]),
+    ],
+)
+def test_learning_curves_of_odd_logs(tmp_path, change):
+    """Training that diverged, and logs that were cut or edited, have curves as far as there are numbers."""
+    prefix = make_run(tmp_path, genes=FOUR, epochs=4)
+    path = tmp_path / "yeast_model_1/performance_log.csv"
+    change(pd.read_csv(path)).to_csv(path, index=False)
+    report(prefix)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e300] * 5,
+        [-1e300, 1e300, 0, 1, 2],
+        [1e30, 1e30 + 1e15, 1e30, 1e30, 1e30],
+        [5e-324, 0, 0, 0, 0],
+        [1, 1 + 1e-12, 1, 1, 1],
+    ],
+)
+def test_measured_values_of_any_size_are_drawn(tmp_path, values):
+    report(make_run(tmp_path, genes=FOUR.assign(logMaxTPM=values)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(1, 3, (1, 3)), (2, 2, (1.5, 2.5)), (0, 0, (-0.5, 0.5)), (1e12, 1e12 + 1, (1e12 - 1e6, 1e12 + 1 + 1e6))],
+)
+def test_ranges_of_axes(low, high, expected):
+    assert lcre_report.fit_range(low, high, 0.5) == expected
+
+
+def test_a_page_beside_a_path_of_odd_letters(tmp_path, capsys):
+    """What is printed of a path stays one line, also where its bytes are no UTF-8."""
+    folder = tmp_path / "line\nbreak \x1b[31m \udcff"
+    prefix = make_run(folder, genes=FOUR)
+    assert lcre_report.main([str(prefix)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1
+    assert told[:-1].isprintable()
+    check_page(Path(f"{prefix}_report.html"))
+
+
 def break_file(name: str, change):
     """A function that changes the file `name` of a run with `change`(text)."""
 
@@ -532,9 +759,23 @@ def break_file(name: str, change):
         (break_file("_result.csv", lambda text: ""), "cannot be read as CSV"),
         (break_file("_predictions.csv", lambda text: text.replace("probability", "p")), "has no column probability"),
         (break_file("_predictions.csv", lambda text: text.replace("0.35", "high")), "'high' where a number belongs"),
-        (break_file("_predictions.csv", lambda text: text.replace("0.35", "1.35")), "outside 0 to 1, first of c"),
-        (break_file("_run.json", lambda text: text[:50]), "cannot be read as JSON"),
-        (break_file("_run.json", lambda text: "[]"), "not a run record"),
+        (
+            break_file("_predictions.csv", lambda text: text.replace("0.35", "1.35")),
+            "'1.35' where a number from 0 to 1",
+        ),
+        (break_file("_run.json", lambda text: text[:50]), "is not the record of a run"),
+        (break_file("_run.json", lambda text: "[]"), "it is [] where an object belongs"),
+        (lambda prefix: Path(f"{prefix}_run.json").unlink(), "run.json is missing"),
+        (break_file("_result.csv", lambda text: text.replace("0.75,", "7.5,", 1)), "accuracy holds '7.5' where"),
+        (break_file("_result.csv", lambda text: text.replace("200.5", "1e308")), "seconds holds '1e308' where"),
+        (break_file("_predictions.csv", lambda text: re.sub("(?m)(?<=\\d)$", ",", text)), "rows have more cells"),
+        (break_file("_predictions.csv", lambda text: text.replace("d,1,1", "d,1,7")), "target holds '7' where"),
+        (break_file("_predictions.csv", lambda text: text.replace("2.0", "1e301")), "logMaxTPM holds '1e301' where"),
+        (
+            break_file("_model_1/performance_log.csv", lambda text: text.replace("\n1,", "\n1e99,")),
+            "holds '1e99' where",
+        ),
+        (break_file("_model_1/performance_log.csv", lambda text: ""), "cannot be read as CSV"),
         (break_file("_model_1/genes.csv", lambda text: text.replace("role", "part")), "has no column role"),
         (break_file("_model_1/genes.csv", lambda text: text.replace("test", "unused")), "no probability for any test"),
         (lambda prefix: Path(f"{prefix}_model_1/performance_log.csv").unlink(), "performance_log.csv is missing"),
