@@ -254,7 +254,7 @@ FILES = ("FASTA", "GTF", "TPM")  # a data set needs these; its validation genes 
 def locate(name: str | Path, roots: Sequence[Path]) -> Path | None:
     """Return where a file of a data set is, plain or gzip: in the first of the folders `roots` that has it, or None."""
     paths = [Path(f"{root / name}{suffix}") for root in roots for suffix in ("", ".gz")]
-    return next((path for path in paths if path.exists()), None)
+    return next((path for path in paths if os.path.exists(path)), None)
 
 
 def missing_files(values: Mapping, dataset: Mapping, roots: Sequence[Path]) -> list[Path]:

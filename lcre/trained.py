@@ -68,7 +68,7 @@ class Run:
     def held_out_by(self, chromosome: str) -> list[str]:
         """Return the folds that held a chromosome out (a fold IV+VII held out both), by the annotation's name."""
         held_out = records.held_out_chromosomes(self.record)
-        return [fold for fold in self.folds if chromosome in held_out[fold]]
+        return [fold for fold in self.folds if chromosome == fold or chromosome in held_out[fold]]
 
     def is_own(self, fasta: Path, gtf: Path) -> bool:
         """Tell whether genome and annotation are, byte for byte, the files that the run was trained on.

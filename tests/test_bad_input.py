@@ -288,40 +288,6 @@ def test_data_set_that_is_not_there_names_the_command(tmp_path, capsys, monkeypa
     assert "python data/fetch.py tomato" in capsys.readouterr().err
 
 
-def test_disk_full_while_a_checkpoint_is_written(species):
-    """Files above 1 MB fail, as on a full disk: one line, exit 2, the earlier epoch whole, and the run goes on."""
-
-    def train(limit: str) -> subprocess.CompletedProcess:
-        script = [
-            sys.executable,
-            str(ROOT / "lcre_classifier.py"),
-            *flags(species, "--chromosomes", "1", "--epochs", "2", "--model", "published"),
-        ]
-        limited = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *script]
-        return subprocess.run(limited, capture_output=True, text=True, timeout=200)
-
-    whole = train("unlimited")
-    assert whole.returncode == 0, whole.stderr
-    fold = species["fasta"].parents[1] / "models/x_model_1"
-    log = (fold / "performance_log.csv").read_text().splitlines(keepends=True)
-    first = (fold / "epoch_models/model_epoch_0.keras").read_bytes()
-    (fold / "performance_log.csv").write_text("".join(log[:2]))  # as if stopped in the second epoch
-    (fold / "epoch_models/model_epoch_1.keras").unlink()
-    (fold / "predictions.csv").unlink()
-
-    full = train("1000")
-    assert full.returncode == 2, full.stderr
-    assert full.stderr.count("\n") == 1
-    assert "same command goes on" in full.stderr
-    assert (fold / "performance_log.csv").read_text() == "".join(log[:2])
-    assert [path.name for path in (fold / "epoch_models").iterdir()] == ["model_epoch_0.keras"]
-    assert (fold / "epoch_models/model_epoch_0.keras").read_bytes() == first
-
-    assert train("unlimited").returncode == 0
-    resumed = (fold / "performance_log.csv").read_text().splitlines(keepends=True)
-    assert [row.rsplit(",", 1)[0] for row in resumed] == [row.rsplit(",", 1)[0] for row in log]
-
-
 def test_from_the_shell(species):
     done = subprocess.run(
         [sys.executable, ROOT / "lcre_classifier.py", *flags(species, "--epoch", "5")],

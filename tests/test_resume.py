@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,6 +268,72 @@ def test_a_chromosome_is_held_out_by_one_fold_of_a_run(whole, species, tmp_path,
     error = capsys.readouterr().err
     assert "fold I of" in error
     assert "holds out 'I' already, and fold I+III would again; give another ORGANISM" in error
+    assert numbers(folder) == numbers(whole)
+
+
+# --------------------------------------------------------------------------------------- what is not read
+def test_expression_on_the_held_out_chromosome_makes_no_difference(species, tmp_path, monkeypatch):
+    """Shuffled among the genes of chromosome II, it changes neither training nor the choice nor any output there."""
+    recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS, ranks=True)
+    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+    first, *lines = Path(species[species.index("--tpm") + 1]).read_text().splitlines()
+    table = dict(line.split(",", 1) for line in lines)
+    held_out = [name for name in table if name.startswith("1g")]
+    values = [table[name] for name in held_out]
+    moved = table | dict(zip(held_out, values[1:] + values[:1], strict=True))
+    (tmp_path / "moved.csv").write_text("\n".join([first, *map(",".join, moved.items())]) + "\n")
+    assert train(tmp_path / "before", species, "--chromosomes", "II") == 0
+    assert train(tmp_path / "after", species, "--chromosomes", "II", "--tpm", str(tmp_path / "moved.csv")) == 0
+
+    def read(folder: Path):
+        found = numbers(folder)
+        log = found["toy_model_II/performance_log.csv"]
+        logged = [{name: row[name] for name in row if name[:4] != "test"} for row in log]
+        outputs = {row["gene_id"]: row for row in found["toy_model_II/predictions.csv"]}
+        probability = {name: row["probability"] for name, row in outputs.items()}
+        baselines = {name: (row["kmer"], row["gc"]) for name, row in outputs.items() if row["kmer"]}
+        return logged, probability, baselines, {row["test_loss"] for row in log}
+
+    before, after = read(tmp_path / "before"), read(tmp_path / "after")
+    assert len(before[0]) == EPOCHS
+    assert len(before[1]) == 40
+    assert after[:2] == before[:2]
+    both = set(before[2]) & set(after[2])
+    assert 5 < len(both) < 40
+    assert [after[2][name] for name in both] == [before[2][name] for name in both]
+    assert not before[3] & after[3]
+
+
+# ------------------------------------------------------------------------------------------- a full disk
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="this system limits no file sizes")
+def test_disk_full_while_a_checkpoint_is_written(whole, species, tmp_path, capsys):
+    """Files above a size fail, as on a full disk: one line, exit 2, the earlier epochs whole, and the run goes on."""
+    import resource
+
+    folder = tmp_path / "models"
+    shutil.copytree(whole, folder)
+    fold = folder / "toy_model_II"
+    log = (fold / "performance_log.csv").read_text().splitlines(keepends=True)
+    (fold / "performance_log.csv").write_text("".join(log[:3]))  # as if stopped in the third epoch
+    for epoch in (2, 3):
+        (fold / f"epoch_models/model_epoch_{epoch}.keras").unlink()
+    (fold / "predictions.csv").unlink()
+    left = {path: path.read_bytes() for path in (fold / "epoch_models").iterdir()}
+    size = (fold / "epoch_models/model_epoch_1.keras").stat().st_size
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 100, before[1]))
+    try:
+        status = train(folder, species, "--chromosomes", "I,II")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "the same command goes on" in error
+    assert (fold / "performance_log.csv").read_text() == "".join(log[:3])
+    assert {path: path.read_bytes() for path in (fold / "epoch_models").iterdir()} == left
+    assert train(folder, species, "--chromosomes", "I,II") == 0
     assert numbers(folder) == numbers(whole)
 
 

@@ -181,63 +181,59 @@ def test_finished_run_is_not_trained_again(finished):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.keras")} == before
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, how):
-    """Stopped after an epoch of the second fold (SIGKILL) or of the only one, then given the same command."""
-    folder, _ = finished
-    fold, flags = ("4", []) if how == signal.SIGKILL else ("2", ["--chromosomes", "2"])
-    process = subprocess.Popen(command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(process, tmp_path / f"demo_model_{fold}/performance_log.csv", 1)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
-    if how == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == 130
-        assert errors.strip().count("\n") == 0
-        assert "same command" in errors
-        assert json.loads((tmp_path / "demo_run.json").read_text())["finished"] is None
-    resumed = train(tmp_path, *flags)
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """A run of the smaller network on one chromosome that was never stopped."""
+    folder = tmp_path_factory.mktemp("published")
+    done = train(folder, *PUBLISHED)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+PUBLISHED = ["--model", "published", "--chromosomes", "2"]
+
+
+def test_killed_in_the_second_fold_and_resumed_equals_never_stopped(finished, tmp_path):
+    process = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(process, tmp_path / "demo_model_4/performance_log.csv", 1)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    resumed = train(tmp_path)  # what the dead process had claimed stops nobody
     assert resumed.returncode == 0, resumed.stderr
-    whole, found = numbers(folder), numbers(tmp_path)
-    assert (len(whole), len(found)) == (9, 6 if flags else 9)
-    if flags:  # a fold does not depend on which others are trained; what is said of all of them does
-        assert found.pop("demo_result.csv")[0] == whole["demo_result.csv"][0]
-        assert {row["gene_id"] for row in found.pop("demo_predictions.csv")} == {
-            row["gene_id"] for row in whole["demo_predictions.csv"]
-        }
-        whole = {name: whole[name] for name in found}
-    assert found == whole
+    assert "fold 4 goes on after epoch" in resumed.stdout
+    assert numbers(tmp_path) == numbers(finished[0])
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
 
 
-def test_expression_on_the_held_out_chromosome_makes_no_difference(finished, tmp_path):
-    """Shuffled among the genes of chromosome 2, it changes neither training nor the choice nor any answer there."""
-    folder, _ = finished
-    first, *lines = Path(small_table()).read_text().splitlines()
-    table = dict(line.split(",", 1) for line in lines)
-    held_out = [name for name in table if name.startswith("Demo2g")]
-    values = [table[name] for name in held_out]
-    table |= dict(zip(held_out, values[1:] + values[:1], strict=True))
-    (tmp_path / "moved.csv").write_text("\n".join([first, *map(",".join, table.items())]) + "\n")
-    done = train(tmp_path, "--chromosomes", "2", "--tpm", str(tmp_path / "moved.csv"))
-    assert done.returncode == 0, done.stderr
+def test_stopped_and_resumed_equals_never_stopped(published, tmp_path):
+    flags = [*PUBLISHED, "--epochs", "3"]
+    process = subprocess.Popen(command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(process, tmp_path / "demo_model_2/performance_log.csv", 1)
+    process.send_signal(signal.SIGTERM)  # Ctrl-C takes the same way: test_progress.py
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().count("\n") == 0
+    assert "same command" in errors
+    assert json.loads((tmp_path / "demo_run.json").read_text())["finished"] is None
+    resumed = train(tmp_path, *flags)
+    assert resumed.returncode == 0, resumed.stderr
+    assert numbers(tmp_path) == numbers(published)
+    assert not list(tmp_path.rglob(".*"))
 
-    def read(folder: Path):
-        log = rows(folder / "demo_model_2/performance_log.csv")
-        assert len(log) == 3
-        logged = [{name: row[name] for name in row if name[:4] != "test" and name != "seconds"} for row in log]
-        answers = {row["gene_id"]: row for row in rows(folder / "demo_model_2/predictions.csv")}
-        probability = {name: row["probability"] for name, row in answers.items()}
-        baselines = {name: (row["kmer"], row["gc"]) for name, row in answers.items() if row["kmer"]}
-        return logged, probability, baselines, {row["test_loss"] for row in log}
 
-    before, after = read(folder), read(tmp_path)
-    assert after[:2] == before[:2]
-    both = set(before[2]) & set(after[2])
-    assert 10 < len(both) < len(before[2])
-    assert [after[2][name] for name in both] == [before[2][name] for name in both]
-    assert not before[3] & after[3]
+def test_of_two_starts_at_the_same_moment_one_trains(published, tmp_path):
+    starts = [
+        subprocess.Popen(command(tmp_path, *PUBLISHED), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [start.communicate(timeout=200)[1] for start in starts]
+    assert sorted(start.returncode for start in starts) == [0, 2]
+    winner, loser = sorted(range(2), key=lambda number: starts[number].returncode)
+    assert errors[loser].count("\n") == 1
+    assert f"fold 2 of {tmp_path / 'demo'} is in use by process {starts[winner].pid} on " in errors[loser]
+    assert numbers(tmp_path) == numbers(published)
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_other_settings_over_a_run_are_refused(finished):

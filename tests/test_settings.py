@@ -322,7 +322,7 @@ def run_edited(tmp_path: Path, old: str, new: str, *argv: str) -> subprocess.Com
     """Run a copy of the trainer in which a line was edited, beside its own modules and data."""
     assert TEXT.count(old) == 1
     write(tmp_path / "lcre_classifier.py", TEXT.replace(old, new))
-    for name in ("lcre", "data"):
+    for name in ("lcre", "data", "lcre_report.py"):
         (tmp_path / name).symlink_to(CLASSIFIER.parent / name)
     command = [sys.executable, tmp_path / "lcre_classifier.py", *argv]
     return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
