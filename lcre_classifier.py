@@ -271,6 +271,7 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
         Base codes in the order of `genes`, uint8, (genes with windows, columns); and which genes start with ATG.
     """
     from lcre.check import starts_with_atg
+    from lcre.memory import require_memory
 
     start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
     length = genes["chromosome"].map(partner).map(genome.lengths).fillna(0).to_numpy(np.int64)
@@ -278,8 +279,11 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
     sizes = settings.UPSTREAM, settings.DOWNSTREAM
     fits = known & np.isin(strand, ["+", "-"]) & windows_fit(start, end, length, *sizes)
     genes["sequence_known"], genes["window_fits"] = known, fits
+    columns = window_halves(settings)[1].stop
+    advice = "make UPSTREAM and DOWNSTREAM smaller"
+    require_memory(int(fits.sum()) * columns, f"windows of {fits.sum():,} genes with {columns:,} columns take", advice)
     atg, place = np.zeros(len(genes), bool), np.cumsum(fits) - 1
-    windows = np.empty((int(fits.sum()), window_halves(settings)[1].stop), np.uint8)
+    windows = np.empty((int(fits.sum()), columns), np.uint8)
     for name, here in genes[known].groupby("chromosome", sort=False).groups.items():
         here = here.to_numpy()
         codes = genome.codes(partner[name])

@@ -1,82 +1,13 @@
 """What an input may ask of the machine: a file of a few bytes can describe more than any memory holds."""
 
-import os
-from pathlib import Path
-
 from creator import InputError
-
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None
+from lcre import memory
 
 LONGEST_ELEMENT = 20_000  # bp of a cCRE; attention inside one takes memory with the square of its length
 LARGEST_SIGNAL = 1e9  # of a track at a base; the network squares sums of it in float32, which ends at 3e38
 LARGEST_COORDINATE = 10**12  # bp to either side of 0: no chromosome is longer, and differences stay within int64
-CONTAINER_LIMITS = (  # of memory, in versions 2 and 1 of control groups
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that this process may still take, by the machine, its container and `ulimit -v`."""
-    limits = [_machine_memory()]
-    mapped, resident = _own_memory()
-    # What a container is said to use counts files that are cached, which cost nothing; so only this process is counted.
-    limits += [limit - resident for limit in map(_read_number, CONTAINER_LIMITS) if limit is not None]
-    if resource:
-        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if address_space != resource.RLIM_INFINITY:
-            limits.append(address_space - mapped)
-    return max(min(limits), 0)
-
-
-def _own_memory() -> tuple[int, int]:
-    """Return the bytes of this process that are mapped and those that are resident; 0 where this is not told."""
-    try:
-        mapped, resident = Path("/proc/self/statm").read_text().split()[:2]
-    except OSError:
-        return 0, 0
-    page = os.sysconf("SC_PAGE_SIZE")
-    return int(mapped) * page, int(resident) * page
-
-
-def _machine_memory() -> int:
-    """Return the bytes that the machine has available; where it does not tell, those that it has, or 16 GB."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    names = getattr(os, "sysconf_names", {})  # Windows has none
-    if "SC_PHYS_PAGES" in names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 16 * 10**9
-
-
-def _read_number(path: str) -> int | None:
-    """Return the first whole number in a file of the kernel, None where there is no such file or no limit."""
-    try:
-        word = Path(path).read_text().split()[0]
-    except (OSError, IndexError):
-        return None
-    return int(word) if word.isdigit() else None
 
 
 def require_memory(needed: int, what: str) -> None:
-    """Refuse what does not fit into memory before it is tried.
-
-    Args:
-        needed: bytes.
-        what: the beginning of the message, as in "5 cCREs of 700 bases take".
-
-    Raises:
-        InputError: if less memory is free.
-    """
-    free = free_memory()
-    if needed > free:
-        raise InputError(
-            f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; "
-            "use a smaller input or model, or a larger machine"
-        )
+    """Refuse what does not fit into memory; `what` begins the message, as in "5 cCREs of 700 bases take"."""
+    memory.require_memory(needed, what, "use a smaller input or model, or a larger machine", InputError)

@@ -19,7 +19,7 @@ from creator_files import checkpoint_value, dumps, embedded, embedded_tensor, le
 from creator_plain import plain_expression, random_arrays, random_input
 
 import CREaTor
-from creator import InputError, limits
+from creator import InputError
 from creator.checkpoint import (
     CreatorInput,
     is_keras_file,
@@ -28,6 +28,7 @@ from creator.checkpoint import (
     read_input,
     read_published_arrays,
 )
+from lcre import memory
 
 EXAMPLE = 2.3758  # what example/run_example.sh prints; the made-up rule behind it says 2.271
 ROOT = Path(__file__).resolve().parents[1]
@@ -342,27 +343,27 @@ def test_the_step_of_a_dimension_of_one_does_not_matter(tmp_path):
 
 def test_memory_is_asked_for_before_it_is_taken(tmp_path, capfd, monkeypatch):
     good = write_input(tmp_path / "input.pkl")
-    monkeypatch.setattr(limits, "free_memory", lambda: 10_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10_000)
     assert "reading the file takes about" in refused(capfd, "-i", good)
     many = dict(zip(CreatorInput._fields, random_input(24, 300, 50), strict=True))
-    monkeypatch.setattr(limits, "free_memory", lambda: 8_000_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 8_000_000)
     line = refused(capfd, "-i", write_input(good, changes=many), "-c", ROOT / "example" / "model.keras")
     assert "300 cCREs of 50 bases take about" in line
 
 
 def test_free_memory_knows_the_limits_of_containers_and_shells(tmp_path, monkeypatch):
-    free = limits.free_memory()
+    free = memory.free_memory()
     assert 10**7 < free < 10**14
     limit = tmp_path / "limit"
     limit.write_text("1000000\n")
-    monkeypatch.setattr(limits, "CONTAINER_LIMITS", [limit, tmp_path / "absent"])
-    assert limits.free_memory() == 0  # this process has more than that
+    monkeypatch.setattr(memory, "CONTAINER_LIMITS", [limit, tmp_path / "absent"])
+    assert memory.free_memory() == 0  # this process has more than that
     limit.write_text(f"{10**15}\n")
-    assert limits.free_memory() > 10**7
+    assert memory.free_memory() > 10**7
     limit.write_text("max\n")
-    assert limits.free_memory() > 10**7
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (limits._own_memory()[0] + 5_000_000, -1))
-    assert 0 < limits.free_memory() <= 6_000_000
+    assert memory.free_memory() > 10**7
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda which: (memory._own_memory()[0] + 5_000_000, -1))
+    assert 0 < memory.free_memory() <= 6_000_000
 
 
 def test_names_in_a_checkpoint_are_escaped(arrays, tmp_path, capfd):
