@@ -304,6 +304,46 @@ def test_expression_on_the_held_out_chromosome_makes_no_difference(species, tmp_
     assert not before[3] & after[3]
 
 
+# --------------------------------------------------------------------------------------- mixed precision
+def test_the_best_model_is_float32_also_after_training_in_mixed_precision(species, tmp_path, monkeypatch):
+    """As on a GPU: checkpoints are in mixed precision, and the best model is the chosen one of them in float32."""
+    import keras
+
+    recipe = lcre_classifier.Recipe(build_mixed, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
+    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        assert train(tmp_path, species, "--chromosomes", "I") == 0
+        before = numbers(tmp_path)
+        fold = tmp_path / "toy_model_I"
+        (fold / "predictions.csv").unlink()
+        (fold / "epoch_models/model_epoch_3.keras").unlink()
+        (fold / "best_model.keras").write_bytes(b"")
+        assert train(tmp_path, species, "--chromosomes", "I") == 0
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert numbers(tmp_path) == before
+    chosen = int(before["toy_result.csv"][0]["best_epoch"])
+    checkpoint = keras.models.load_model(fold / f"epoch_models/model_epoch_{chosen}.keras", compile=False)
+    best = keras.models.load_model(fold / "best_model.keras", compile=False)
+    assert "float16" in {layer.compute_dtype for layer in checkpoint.layers}
+    assert {layer.compute_dtype for layer in best.layers} == {"float32"}
+    for ours, theirs in zip(best.get_weights(), checkpoint.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def build_mixed(columns: int, upstream: int, downstream: int):
+    from keras import Sequential, layers
+
+    parts = [
+        layers.Flatten(),
+        layers.Dense(8, "relu"),
+        layers.Dropout(0.2),
+        layers.Dense(1, "sigmoid", dtype="float32"),
+    ]
+    return Sequential([layers.Input((columns, 4)), *parts])
+
+
 # ------------------------------------------------------------------------------------------- a full disk
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="this system limits no file sizes")
 def test_disk_full_while_a_checkpoint_is_written(whole, species, tmp_path, capsys):
