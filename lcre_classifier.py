@@ -176,7 +176,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
-    check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest)
+    check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest, "make UPSTREAM smaller")
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
     notes += check.describe_chromosomes(organelles, scaffolds)

@@ -89,21 +89,21 @@ def read_genes(genome, gtf: Path, run):
         InputError: an annotation that cannot be read or belongs to another genome; no gene whose windows fit.
     """
     from lcre import inputs
+    from lcre.check import require_windows
     from lcre_classifier import cut_genome
 
     genes, notes = inputs.read_annotation(gtf, run.roles(run.folds[0]).index)
     bridges, what = inputs.CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
     partner = inputs.join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
+    genes["on_genome"], genes["in_table"] = genes["chromosome"].isin(partner), True
     codes, _ = cut_genome(genome, genes, partner, run.settings)
-    sizes = f"{run.settings.UPSTREAM} + {run.settings.DOWNSTREAM} bp"
-    coding = int(genes["coding"].sum())
-    if not len(codes):
-        raise InputError(
-            f"none of {coding:,} coding genes has windows of {sizes} inside its chromosome; these models need longer "
-            "sequences, or GTF and FASTA are of different assemblies"
-        )
+    sizes, coding = (run.settings.UPSTREAM, run.settings.DOWNSTREAM), int(genes["coding"].sum())
+    require_windows(genes, sizes, max(genome.lengths.values()), "these models need longer sequences")
     if len(codes) < coding:
-        notes.append(f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {sizes} inside the FASTA")
+        notes.append(
+            f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {sizes[0]} + {sizes[1]} bp inside "
+            "the FASTA"
+        )
     return genes[genes["window_fits"]].reset_index(drop=True), codes, partner, notes
 
 

@@ -9,9 +9,10 @@ class InputError(Exception):
 
 
 def examples(values, most: int = 3) -> str:
-    """Return the first `most` of `values` quoted and joined, as error messages show them."""
+    """Return the first `most` of `values` quoted, cut and joined, as error messages show them."""
     values = list(values)
-    shown = ", ".join(repr(str(value)) for value in values[:most])
+    quoted = [repr(str(value)) for value in values[:most]]
+    shown = ", ".join(text if len(text) <= 200 else f"{text[:197]}...'" for text in quoted)
     return shown + (", ..." if len(values) > most else "")
 
 

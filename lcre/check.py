@@ -162,13 +162,14 @@ def describe_losses(genes: pd.DataFrame) -> list[str]:
     ]
 
 
-def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int) -> None:
+def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int, remedy: str) -> None:
     """Raise InputError unless a gene has windows; the message names the reason of most coding genes, and the others.
 
     Args:
         genes: as in `gene_status`, and gene_id and end.
         sizes: UPSTREAM and DOWNSTREAM, bp.
         longest: length of the longest chromosome, bp.
+        remedy: what to do where windows leave their chromosome, in words.
     """
     if genes["window_fits"].any():
         return
@@ -181,8 +182,7 @@ def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int) -
         "beyond chromosome end": f"they end beyond their chromosome, {first['gene_id'].iloc[0][:40]!r} at "
         f"{first['end'].iloc[0]:,} where the longest has {longest:,} bp: are GTF and FASTA of the same assembly?",
         "no strand": "they have no strand: the seventh column of the GTF must be + or -",
-        "window leaves chromosome": f"their windows leave their chromosome (the longest has {longest:,} bp); make "
-        "UPSTREAM smaller",
+        "window leaves chromosome": f"their windows leave their chromosome (the longest has {longest:,} bp); {remedy}",
     }
     others = "".join(f"; {count:,} others: {name}" for name, count in counts.iloc[1:].items())
     raise InputError(

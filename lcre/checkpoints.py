@@ -5,7 +5,6 @@ is damaged, or lies where another belongs, is found before it is loaded, and its
 """
 
 import hashlib
-import math
 import struct
 import zipfile
 import zlib
@@ -127,8 +126,9 @@ def read_log(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
 
 
 def is_number(text: str | None) -> bool:
-    """Tell whether a cell holds a number (nan is one: training can diverge), and not an infinite one."""
+    """Tell whether a cell holds a number; nan and inf are numbers, because training can diverge."""
     try:
-        return text is not None and not math.isinf(float(text))
+        float(text or "")
     except ValueError:
         return False
+    return True

@@ -225,12 +225,11 @@ def join_runs(record: Path, earlier: dict, run: dict) -> dict:
                     f"{name} would again; give another ORGANISM"
                 )
     more = {name: chromosomes for name, chromosomes in before.items() if name not in run["held_out"]}
-    return earlier | {
-        "folds": [*run["folds"], *more],
-        "held_out": run["held_out"] | more,
-        "settings": earlier["settings"] | {"CHROMOSOMES": run["settings"]["CHROMOSOMES"]},
-        "finished": earlier.get("finished") if set(run["folds"]) <= set(before) else None,
-    }
+    joined = {"folds": [*run["folds"], *more], "held_out": run["held_out"] | more}
+    if set(run["folds"]) <= set(before):
+        return earlier | joined
+    chromosomes = ",".join(joined["folds"]) if more else run["settings"]["CHROMOSOMES"]
+    return earlier | joined | {"settings": earlier["settings"] | {"CHROMOSOMES": chromosomes}, "finished": None}
 
 
 def held_out_chromosomes(run: dict) -> dict[str, list[str]]:

@@ -88,9 +88,9 @@ def test_losses_are_said():
 )
 def test_no_windows_at_all_is_explained_by_what_most_genes_lack(rows, says):
     genes = gene_table().assign(gene_id=[f"g{number}" for number in range(14)], end=5000)
-    check.require_windows(genes, (20, 10), 900)
+    check.require_windows(genes, (20, 10), 900, "make UPSTREAM smaller")
     with pytest.raises(InputError) as error:
-        check.require_windows(genes.iloc[rows].reset_index(drop=True), (20, 10), 900)
+        check.require_windows(genes.iloc[rows].reset_index(drop=True), (20, 10), 900, "make UPSTREAM smaller")
     assert "no coding gene has windows of 20 + 10 bp" in one_line(error)
     assert says in one_line(error)
 

@@ -125,7 +125,7 @@ def test_the_best_model_is_a_copy_or_what_it_is_converted_to(training):
         ("loss,epoch,val_auROC\n0.5,0,0.5\n", [0]),
         ("epoch,loss\n0,0.5\n", []),
         ("epoch,loss,val_auROC\nx,0.5,0.5\n1,0.5,0.5\n", [1]),
-        ("epoch,loss,val_auROC\n0,,0.5\n1,inf,0.5\n2,0.5,\n", [2]),
+        ("epoch,loss,val_auROC\n0,,0.5\n1,inf,0.5\n2,0.5,\n", [1, 2]),
         ("epoch,loss,val_auROC\n-1,0.5,0.5\n0.5,0.5,0.5\n1e300,0.5,0.5\nnan,1,1\n", []),
         ("\x00\xff,,\n\n\n,", []),
     ],

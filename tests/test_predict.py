@@ -321,7 +321,8 @@ def test_files_that_do_not_fit(toy, tmp_path, capsys):
     foreign = ["--fasta", write_fasta(tmp_path / "x.fa", {"X": "ACGT" * 200}), "--gtf", toy.gtf]
     assert "no chromosome in common" in refuse(toy, capsys, *foreign, genome=False)
     small = write_fasta(tmp_path / "s.fa", {"1": "ACGT" * 20})
-    assert "none of 8 coding genes" in refuse(toy, capsys, "--fasta", small, "--gtf", toy.gtf, genome=False)
+    line = refuse(toy, capsys, "--fasta", small, "--gtf", toy.gtf, genome=False)
+    assert "no coding gene has windows of 60 + 40 bp inside its chromosome: of 5 genes" in line
     cut = write(tmp_path / "cut.fa.gz", cut_gzip(toy.fasta.read_bytes()))
     assert "damaged gzip" in refuse(toy, capsys, "--fasta", cut, "--gtf", toy.gtf, genome=False)
     assert "in a folder that exists" in refuse(toy, capsys, out=tmp_path / "absent/x.csv")

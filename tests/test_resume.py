@@ -227,6 +227,7 @@ def test_starts_that_hold_out_different_chromosomes_make_one_run(whole, species,
     record = json.loads((tmp_path / "toy_run.json").read_text())
     assert record["folds"] == ["I", "II"]
     assert record["held_out"] == {"I": ["I"], "II": ["II"]}
+    assert record["settings"]["CHROMOSOMES"] == "I,II"
     assert set(record["models"]) == {"I", "II"}
     assert record["finished"]
 
