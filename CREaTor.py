@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from core.cli import OneLineParser, run_script
+from core.device import import_tensorflow
 from creator import InputError, limits, shown, shown_path
 from creator.checkpoint import load_model, load_published, read_input, save_model
-from lcre.command import run_script
-from lcre.device import import_tensorflow
-from lcre.settings import OneLineParser
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
 SCRIPT_FOLDER = Path(__file__).resolve().parent

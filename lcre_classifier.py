@@ -35,9 +35,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lcre import InputError, examples, one_line, records
-from lcre.checkpoints import Checkpoints
-from lcre.command import explain_constants, run_script
+from core import InputError, examples, one_line
+from core.checkpoints import Checkpoints
+from core.cli import explain_constants, parse_settings, run_script
+from core.files import replacing, write_csv
+from core.memory import require_memory
+from core.progress import Progress, interrupt_on_sigterm, show_duration
+from core.scores import auroc_error
+from lcre import records
 
 __version__ = "0.1.0"
 if __name__ == "__main__":
@@ -139,15 +144,19 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     Raises:
         InputError: a file that cannot be read, or files that do not belong together.
     """
-    from lcre import check, inputs
+    from core.annotation import read_annotation
+    from core.genome import open_genome, sort_chromosomes
+    from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
+    from core.tables import read_expression, read_gene_list, require_row_names
+    from lcre import check
 
     column = settings.TARGET_COLUMN
-    expression, notes = inputs.read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
-    genes, more = inputs.read_annotation(settings.GTF, expression.index)
+    expression, notes = read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
+    genes, more = read_annotation(settings.GTF, expression.index)
     notes += more
-    ids, bridges = genes["gene_id"], inputs.GENE_BRIDGES
-    partner = inputs.join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
-    inputs.require_row_names(expression, partner, len(genes), settings.TPM)
+    ids, bridges = genes["gene_id"], GENE_BRIDGES
+    partner = join_names(ids, expression.index, bridges, "GTF and TPM have no gene", notes)
+    require_row_names(expression, partner, len(genes), settings.TPM)
     notes.append(f"{len(partner):,} of {len(expression):,} genes of the table are in the annotation")
     genes["in_table"] = ids.isin(partner)
     genes["logMaxTPM"] = ids.map(partner).map(expression)
@@ -158,8 +167,8 @@ def load_data(settings: SimpleNamespace) -> Dataset:
 
     warnings = []
     if settings.VALIDATION_GENES:
-        listed = inputs.read_gene_list(settings.VALIDATION_GENES, settings.PICKLE_KEY)
-        partner = inputs.join_names(listed, ids, bridges, "VALIDATION_GENES and GTF have no gene", notes)
+        listed = read_gene_list(settings.VALIDATION_GENES, settings.PICKLE_KEY)
+        partner = join_names(listed, ids, bridges, "VALIDATION_GENES and GTF have no gene", notes)
         genes["scorable"] = ids.isin(partner.values())
         notes.append(
             f"{len(partner):,} of {len(listed):,} validation genes are in the annotation: only these are scored"
@@ -168,13 +177,13 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         genes["scorable"] = True
         warnings.append("no validation genes are given: homologs of test genes in training flatter the score")
 
-    with inputs.open_genome(settings.FASTA) as genome:
-        what, bridges = "GTF and FASTA have no chromosome", inputs.CHROMOSOME_BRIDGES
-        partner = inputs.join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
+    with open_genome(settings.FASTA) as genome:
+        what, bridges = "GTF and FASTA have no chromosome", CHROMOSOME_BRIDGES
+        partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
         windows, atg = cut_genome(genome, genes, partner, settings)
         names = {other: name for name, other in partner.items()}
-        nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
+        nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
     check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest, "make UPSTREAM smaller")
     genes["status"] = check.gene_status(genes, organelles)
@@ -263,15 +272,14 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
     Adds to `genes`: sequence_known and window_fits (booleans).
 
     Args:
-        genome: an open `lcre.inputs.Genome`.
-        genes: as `lcre.inputs.read_annotation` gives them.
+        genome: an open `core.genome.Genome`.
+        genes: as `core.annotation.read_annotation` gives them.
         partner: the annotation's name of a chromosome -> the genome's.
 
     Returns:
         Base codes in the order of `genes`, uint8, (genes with windows, columns); and which genes start with ATG.
     """
     from lcre.check import starts_with_atg
-    from lcre.memory import require_memory
 
     start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
     length = genes["chromosome"].map(partner).map(genome.lengths).fillna(0).to_numpy(np.int64)
@@ -363,7 +371,6 @@ def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]]
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
     """
     from lcre.check import fingerprint_windows
-    from lcre.scores import auroc_error
 
     genes = data.with_windows
     target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
@@ -427,7 +434,7 @@ def name_groups(chromosomes: str, ring: list[str], present: np.ndarray) -> list[
         chromosomes: the setting; 'all' holds out each of `ring`.
         present: chromosome of every gene with a window.
     """
-    from lcre.inputs import CHROMOSOME_BRIDGES, bridge_names
+    from core.names import CHROMOSOME_BRIDGES, bridge_names
 
     if chromosomes == "all":
         return [[name] for name in ring]
@@ -612,8 +619,8 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, chec
         fold: its rows of the windows.
         data: windows, labels and ranks.
         bench: the `lcre.networks.Workbench` of the run.
-        checkpoints: the `lcre.checkpoints.Checkpoints` of the fold.
-        watch: the `lcre.progress.Progress` of the run.
+        checkpoints: the `core.checkpoints.Checkpoints` of the fold.
+        watch: the `core.progress.Progress` of the run.
     """
     import keras
 
@@ -703,7 +710,7 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     frame["probability"] = predict(data.windows[fold.held_out])
     halves = window_halves(settings)
     frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, halves, target, fold, random)
-    records.write_csv(folder / "predictions.csv", frame.round(8))
+    write_csv(folder / "predictions.csv", frame.round(8))
 
 
 # ============================================================================================== leave one out
@@ -723,9 +730,8 @@ def leave_one_chromosome_out(
     Returns:
         What it was computed on, in words; "" where every fold was finished.
     """
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
     from lcre.networks import Workbench
-    from lcre.progress import Progress
     from lcre.results import LOG_COLUMNS, show_fold, write_roles
 
     genes, recipe = data.with_windows, choose_recipe(settings)
@@ -799,7 +805,7 @@ def write_tables(prefix: Path, folds: list[Fold], data: Dataset, settings: Simpl
 # ============================================================================================== main
 def export_windows(data: Dataset, path: Path) -> None:
     """Write gene_id and one_hot (uint8, genes x columns x 4, ACGT, masked as in training) as .npz."""
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         ids = data.with_windows["gene_id"].to_numpy(str)
         np.savez_compressed(temporary, gene_id=ids, one_hot=one_hot(data.windows))
     print(f"{path}: one-hot windows of {len(data.windows):,} genes, {data.windows.shape[1]:,} columns")
@@ -839,8 +845,7 @@ def choose_settings(values: dict, given: Container[str] = ()) -> SimpleNamespace
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
-    from lcre.progress import interrupt_on_sigterm, show_duration
-    from lcre.settings import RULES, parse_settings
+    from lcre.settings import RULES
 
     began = time.perf_counter()
     interrupt_on_sigterm()
@@ -850,8 +855,8 @@ def run(argv: Sequence[str]) -> None:
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
     from lcre import check
+    from lcre.report import write_report
     from lcre.results import show_results
-    from lcre_report import write_report
 
     for name, value in asked.given.items():
         if value != globals().get(name):
@@ -877,7 +882,7 @@ def run(argv: Sequence[str]) -> None:
         try:
             with records.lock_tables(prefix):
                 columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
-                records.write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
+                write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
             device = leave_one_chromosome_out(data, folds, every, settings, prefix, record)
         finally:
             finished = records.close_run(prefix, time.perf_counter() - began, device)

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lcre import InputError, examples, records
-from lcre.command import run_script
+from core import InputError, examples, show_value
+from core.cli import OneLineParser, flag_of, run_script
+from core.files import check_file, replacing, write_csv
+from core.progress import Progress, show_duration
 
 METHODS = ("integrated-gradients", "mutagenesis")
 CLASSES = ("low", "high")
@@ -34,7 +36,6 @@ OFF_BY = 0.02  # probabilities that differ by more are not those of this run's f
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Return the command line; raises InputError where a number is out of range."""
-    from lcre.settings import OneLineParser
     from lcre_classifier import __version__
 
     parser = OneLineParser(
@@ -112,7 +113,7 @@ def choose_genes(run, asked: str, seed: int):
     genes = read_columns(path, names, numbers)[names + numbers]
     long = genes.loc[genes["gene_id"].str.len() > MOST_ID, "gene_id"]
     if len(long):
-        shown = examples(map(records.show_value, long))
+        shown = examples(map(show_value, long))
         raise InputError(f"models: {path} has gene ids of more than {MOST_ID:,} characters, which fill memory: {shown}")
     genes["target"] = genes["target"].fillna(-1).astype(int)
     folds = {name: run.held_out_by(name) for name in genes["chromosome"].unique()}
@@ -124,7 +125,7 @@ def choose_genes(run, asked: str, seed: int):
         if missing:
             raise InputError(
                 f"--genes: {len(missing)} of {len(wanted)} genes have no prediction of a held-out chromosome in "
-                f"{path.name}: {examples(map(records.show_value, missing))}"
+                f"{path.name}: {examples(map(show_value, missing))}"
             )
         return genes[genes["gene_id"].isin(set(wanted))].reset_index(drop=True)
     tested = set()
@@ -140,17 +141,17 @@ def choose_genes(run, asked: str, seed: int):
 
 def read_ids(asked: str) -> list[str]:
     """Return the gene ids that `--genes` names; none where it asks for all or for a number."""
-    from lcre import inputs
+    from core.tables import read_gene_list
 
     if asked == "all":
         return []
     if asked.isdecimal():
         if len(asked) > 9 or not int(asked):
-            raise InputError(f"--genes {records.show_value(asked)} is out of range; give 1 to 999999999, ids, or all")
+            raise InputError(f"--genes {show_value(asked)} is out of range; give 1 to 999999999, ids, or all")
         return []
     if asked.endswith((".txt", ".csv", ".tsv")):
-        inputs.check_file(Path(asked), "--genes")
-        return inputs.read_gene_list(Path(asked), None)
+        check_file(Path(asked), "--genes")
+        return read_gene_list(Path(asked), None)
     ids = [name.strip() for name in asked.split(",") if name.strip()]
     if not ids:
         raise InputError("--genes names no gene; give ids, a number, or all")
@@ -167,7 +168,7 @@ def draw_evenly(target: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def find_input(run, name: str, given: Path | None) -> Path:
     """Return the genome or annotation: the one given, that of the run, or that of the run's data set here."""
-    from lcre.settings import flag_of, locate
+    from lcre.settings import locate
     from lcre_classifier import DATASETS, FOLDERS
 
     if given is not None:
@@ -180,36 +181,32 @@ def find_input(run, name: str, given: Path | None) -> Path:
     for path in (recorded, bundled):
         if path and os.path.isfile(path) and path.name == recorded.name:  # a name too long is no file either
             return path
-    shown = records.show_value(recorded, 200)
+    shown = show_value(recorded, 200)
     raise InputError(f"{name}: the run was trained on {shown}, which is not there; give {flag_of(name)}")
 
 
 def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
     """Cut the windows of `genes` (a frame with gene_id); uint8, (genes, columns), in its order."""
-    from lcre import inputs
+    from core.annotation import read_annotation
+    from core.genome import open_genome
+    from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
     from lcre_classifier import cut_genome
 
     notes: list[str] = []
-    annotation, _ = inputs.read_annotation(gtf, genes["gene_id"])
-    partner = inputs.join_names(
-        genes["gene_id"], annotation["gene_id"], inputs.GENE_BRIDGES, "models and GTF have no gene", notes
-    )
+    annotation, _ = read_annotation(gtf, genes["gene_id"])
+    partner = join_names(genes["gene_id"], annotation["gene_id"], GENE_BRIDGES, "models and GTF have no gene", notes)
     back = {other: name for name, other in partner.items()}
     annotation = annotation[annotation["gene_id"].isin(back)].reset_index(drop=True)
-    with inputs.open_genome(fasta) as genome:
-        names = inputs.join_names(
-            annotation["chromosome"],
-            genome.lengths,
-            inputs.CHROMOSOME_BRIDGES,
-            "GTF and FASTA have no chromosome",
-            notes,
+    with open_genome(fasta) as genome:
+        names = join_names(
+            annotation["chromosome"], genome.lengths, CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome", notes
         )
         windows, _ = cut_genome(genome, annotation, names, run.settings)
     print("".join(f"note: {note}\n" for note in notes), end="")
     row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
     missing = [name for name in genes["gene_id"] if name not in row_of]
     if missing:
-        shown = examples(map(records.show_value, missing))
+        shown = examples(map(show_value, missing))
         raise InputError(
             f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} ({shown}); give "
             "the genome and annotation that the run was trained on"
@@ -241,9 +238,8 @@ def open_results(folder: Path, genes: int, columns: int) -> Iterator[Results]:
 
 def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argparse.Namespace) -> None:
     """Explain every gene by its fold, into `results`; adds logit, reference_logit and completeness_gap to `genes`."""
+    from core.device import start_tensorflow
     from lcre.contributions import Network, integrated_gradients, mutagenesis
-    from lcre.device import start_tensorflow
-    from lcre.progress import Progress
     from lcre.shuffle import shuffle_dinucleotides
     from lcre_classifier import one_hot
 
@@ -252,7 +248,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argp
     values = np.zeros((len(genes), 3))
     for fold, rows in genes.groupby("fold", sort=False).indices.items():
         network = Network(run.models[fold])
-        watch.line(f"fold {records.show_value(fold)}: {len(rows):,} genes  {watch.time_left()}".rstrip())
+        watch.line(f"fold {show_value(fold)}: {len(rows):,} genes  {watch.time_left()}".rstrip())
         for row in rows:
             gene_id, codes = genes["gene_id"].iloc[row], windows[row]
             # a gene's references depend on the gene and the seed only, not on which others are explained
@@ -266,7 +262,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argp
             results.contributions[row] = explanation.contributions
             results.one_hot[row] = one_hot(codes)
             values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
-            watch.step(f"gene {records.show_value(gene_id)}  fold {records.show_value(fold)}")
+            watch.step(f"gene {show_value(gene_id)}  fold {show_value(fold)}")
     watch.line(f"{len(genes):,} genes explained")
     genes[["logit", "reference_logit", "completeness_gap"]] = values
 
@@ -287,7 +283,7 @@ def compare_with_run(genes) -> str:
         return ""
     return (
         f"warning: {len(off):,} of {len(genes):,} genes have another probability here than in the run's predictions "
-        f"({examples(map(records.show_value, off))}): genome or annotation are not those it was trained on"
+        f"({examples(map(show_value, off))}): genome or annotation are not those it was trained on"
     )
 
 
@@ -396,7 +392,7 @@ def clear(out: Path) -> None:
 
 def write_arrays(out: Path, genes, results: Results) -> None:
     """Write contributions.npz and the pair that `modisco motifs` reads, whose arrays are (genes, 4, columns)."""
-    with records.replacing(out / "contributions.npz") as temporary:
+    with replacing(out / "contributions.npz") as temporary:
         np.savez_compressed(
             temporary,
             gene_id=genes["gene_id"].to_numpy(str),
@@ -408,7 +404,7 @@ def write_arrays(out: Path, genes, results: Results) -> None:
             completeness_gap=genes["completeness_gap"].to_numpy(),
         )
     for name, array in (("modisco_sequences", results.one_hot), ("modisco_attributions", results.hypothetical)):
-        with records.replacing(out / f"{name}.npz") as temporary:
+        with replacing(out / f"{name}.npz") as temporary:
             np.savez_compressed(temporary, array.transpose(0, 2, 1))
 
 
@@ -438,7 +434,7 @@ def drawing() -> Iterator[object]:
 def save_figure(figure, path: Path) -> None:
     """Write a figure as .png, to look at, and .svg, for print; `path` is without suffix."""
     for suffix, more in ((".png", {"dpi": 200}), (".svg", {"metadata": {"Date": None}})):
-        with records.replacing(path.with_name(path.name + suffix)) as temporary:
+        with replacing(path.with_name(path.name + suffix)) as temporary:
             figure.savefig(temporary, bbox_inches="tight", **more)
 
 
@@ -524,7 +520,7 @@ def draw_gene(path: Path, gene, contributions: np.ndarray, settings) -> None:
             axis.set_xlabel(f"position from the {sites[name]}, bp")
             axis.set_ylabel("contribution\nto the logit")
         said = {0: "low", 1: "high", 2: "middle"}.get(gene["target"], "not measured")
-        gene_id, fold = records.show_value(gene["gene_id"], 40), records.show_value(gene["fold"], 30)
+        gene_id, fold = show_value(gene["gene_id"], 40), show_value(gene["fold"], 30)
         figure.suptitle(
             f"{gene_id}: {said}; probability of being high {gene['probability']:.3f} (fold {fold}); "
             f"logit {gene['logit']:.2f}, its shuffles {gene['reference_logit']:.2f}",
@@ -551,7 +547,6 @@ def run(argv: Sequence[str]) -> None:
     began = time.perf_counter()
     given = parse_arguments(argv)
     from lcre import motifs, trained
-    from lcre.progress import show_duration
 
     if given.motifs:
         motifs.need_extra()
@@ -570,17 +565,17 @@ def run(argv: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(f"--out: cannot write to {given.out} ({error.strerror}); name another folder") from None
 
-    settings, shown_out = trained_run.settings, records.show_value(given.out, 1000)
+    settings, shown_out = trained_run.settings, show_value(given.out, 1000)
     with open_results(given.out, *windows.shape) as results:
         explain_genes(trained_run, genes, windows, results, given)
         print(compare_with_run(genes) or "probabilities agree with the run's predictions")
         print(describe_gap(genes["completeness_gap"].to_numpy(), given.method))
         clear(given.out)
         write_arrays(given.out, genes, results)
-        records.write_csv(given.out / "genes.csv", genes.round(6))
+        write_csv(given.out / "genes.csv", genes.round(6))
         profile = make_profile(genes, windows, results, settings, given.method)
-        records.write_csv(given.out / "profile.csv", profile)
-        records.write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
+        write_csv(given.out / "profile.csv", profile)
+        write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
         if len(profile):  # genes given by name may all be middle ones
             draw_profile(given.out / "profile", profile, counts)
         else:
@@ -592,7 +587,7 @@ def run(argv: Sequence[str]) -> None:
             draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
     if given.motifs:
         found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
-        records.write_csv(given.out / "motifs.csv", motifs.tabulate(found))
+        write_csv(given.out / "motifs.csv", motifs.tabulate(found))
         for suffix in (".png", ".svg"):  # of an earlier run
             (given.out / f"motifs{suffix}").unlink(missing_ok=True)
         if found:

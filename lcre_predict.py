@@ -22,8 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lcre import InputError, records
-from lcre.command import run_script
+from core import InputError, show_value
+from core.cli import OneLineParser, run_script
+from core.files import check_file, replacing
+from core.progress import Progress
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
 
@@ -77,7 +79,7 @@ def read_genes(genome, gtf: Path, run):
     """Read an annotation and cut the windows of its coding genes as in training.
 
     Args:
-        genome: an open `lcre.inputs.Genome`.
+        genome: an open `core.genome.Genome`.
         gtf: the annotation.
         run: the `lcre.trained.Run` that says the sizes.
 
@@ -88,13 +90,14 @@ def read_genes(genome, gtf: Path, run):
     Raises:
         InputError: an annotation that cannot be read or belongs to another genome; no gene whose windows fit.
     """
-    from lcre import inputs
+    from core.annotation import read_annotation
+    from core.names import CHROMOSOME_BRIDGES, join_names
     from lcre.check import require_windows
     from lcre_classifier import cut_genome
 
-    genes, notes = inputs.read_annotation(gtf, run.roles(run.folds[0]).index)
-    bridges, what = inputs.CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
-    partner = inputs.join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
+    genes, notes = read_annotation(gtf, run.roles(run.folds[0]).index)
+    bridges, what = CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
+    partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
     genes["on_genome"], genes["in_table"] = genes["chromosome"].isin(partner), True
     codes, _ = cut_genome(genome, genes, partner, run.settings)
     sizes, coding = (run.settings.UPSTREAM, run.settings.DOWNSTREAM), int(genes["coding"].sum())
@@ -155,10 +158,8 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
         scorer: of the run.
         out: the CSV to write.
     """
-    from lcre.progress import Progress
-
     watch, done = Progress(len(ids)), 0
-    with records.replacing(out) as temporary, open_csv(temporary) as write:
+    with replacing(out) as temporary, open_csv(temporary) as write:
         write(["gene_id", "chromosome", "probability", "sd", *(f"fold_{fold}" for fold in scorer.folds)])
         for codes in batches:
             here = slice(done, done + len(codes))
@@ -169,7 +170,7 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
             means = zip(*mean_and_sd(probability), probability, strict=True)
             for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
                 write([gene, chromosome, *map(show_number, (mean, sd, *folds))])
-    watch.line(f"{records.show_value(out, 1000)}: {len(ids):,} rows")
+    watch.line(f"{show_value(out, 1000)}: {len(ids):,} rows")
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def open_csv(path: Path) -> Iterator[Callable]:
 
 def score_genome(run, asked: argparse.Namespace) -> None:
     """Score the coding genes of a genome."""
-    from lcre.inputs import open_genome
+    from core.genome import open_genome
 
     with open_genome(asked.fasta) as genome:
         genes, codes, _, notes = read_genes(genome, asked.gtf, run)
@@ -194,7 +195,7 @@ def score_genome(run, asked: argparse.Namespace) -> None:
 # ============================================================================================== ready windows
 def score_windows(run, asked: argparse.Namespace) -> None:
     """Score the sequences of a FASTA that are windows already; the gene id is the sequence's name."""
-    from lcre.inputs import check_file, open_genome
+    from core.genome import open_genome
     from lcre_classifier import real_columns
 
     hidden = np.flatnonzero(~real_columns(run.settings))
@@ -267,9 +268,8 @@ class VariantTable:
 
 def score_variants(run, asked: argparse.Namespace) -> None:
     """Score the variants of a VCF in every gene whose windows hold them, in the order of the file."""
+    from core.genome import open_genome
     from lcre import variants
-    from lcre.inputs import open_genome
-    from lcre.progress import Progress
     from lcre_classifier import real_columns
 
     rejected_file = asked.out.with_suffix(".rejected.csv")
@@ -289,7 +289,7 @@ def score_variants(run, asked: argparse.Namespace) -> None:
             np.flatnonzero(~real_columns(run.settings)),
         )
         scorer, watch = start(run, notes), Progress(lines)
-        out, rejected = (stack.enter_context(records.replacing(path)) for path in (asked.out, rejected_file))
+        out, rejected = (stack.enter_context(replacing(path)) for path in (asked.out, rejected_file))
         table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, stack.enter_context(open_csv(out)))
         reject = stack.enter_context(open_csv(rejected))
         reject(["line", "variant", "reason"])
@@ -309,14 +309,14 @@ def score_variants(run, asked: argparse.Namespace) -> None:
             table.flush()
     if not counts["rejected"]:
         rejected_file.unlink()
-    watch.line(f"{records.show_value(asked.out, 1000)}: {table.written:,} rows, one a gene and variant")
+    watch.line(f"{show_value(asked.out, 1000)}: {table.written:,} rows, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
     print(f"{scored:,} variants lie in windows and are scored")
     for reason, count in (+counts).most_common():
         print(f"{count:,} are not scored: {reason}")
     if listed:
-        where = records.show_value(rejected_file, 1000)
+        where = show_value(rejected_file, 1000)
         print(f"{where}: the {listed:,} that cannot be scored, each with its reason")
 
 
@@ -364,7 +364,7 @@ def place_variant(line, partner: dict[str, str], genome, windows, table: Variant
 # ============================================================================================== main
 def start(run, notes: list[str]) -> Scorer:
     """Say what is done, start TensorFlow and load the models of a run."""
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
 
     print("".join(f"note: {note}\n" for note in notes), end="")
     device = start_tensorflow()
@@ -373,13 +373,12 @@ def start(run, notes: list[str]) -> Scorer:
     # A GPU's short form of float32 would make the same window differ from batch to batch by more than small effects.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     scorer = Scorer(run)
-    print(f"{len(run.folds)} folds of {records.show_value(run.prefix, 1000)}; computing on {device}", flush=True)
+    print(f"{len(run.folds)} folds of {show_value(run.prefix, 1000)}; computing on {device}", flush=True)
     return scorer
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return what the command line asks for, or leave with one line and exit status 2."""
-    from lcre.settings import OneLineParser
     from lcre_classifier import __version__
 
     parser = OneLineParser(
@@ -428,7 +427,6 @@ def check_out(asked: argparse.Namespace) -> None:
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
-    from lcre.inputs import check_file
     from lcre.trained import load_run
 
     asked = parse(argv)

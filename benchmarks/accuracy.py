@@ -35,8 +35,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lcre import InputError  # noqa: E402
-from lcre.command import run_script  # noqa: E402
+from core import InputError  # noqa: E402
+from core.cli import run_script  # noqa: E402
 
 WORD = 24  # bp: two windows of a genome hardly share one by chance
 RELATED = 100  # of about 3,000
@@ -90,6 +90,7 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
 
     import pandas as pd
 
+    from core.files import replacing
     from lcre import records
 
     record, folder = json.loads(Path(f"{prefix}_run.json").read_text()), records.fold_folder(prefix, fold)
@@ -106,7 +107,7 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
         "probability": dict(zip(tested["gene_id"], tested["probability"].round(6), strict=True)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
 
 
@@ -125,9 +126,9 @@ def read_kept(path: Path, inputs: dict[str, str], flags: list[str]) -> dict:
 
 def read_all_kept(asked: argparse.Namespace) -> dict[tuple[str, int, str], dict]:
     """Return what is kept of the folds asked for, by model, seed and fold; raise InputError where one is of others."""
-    from lcre import records
+    from core.files import hash_file
 
-    inputs = {name: records.hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
+    inputs = {name: hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
     folds = itertools.product(asked.models, asked.seeds, asked.chromosomes.split(","))
     paths = {one: kept_file(asked, *one) for one in folds}
     return {one: read_kept(path, inputs, asked.flags) for one, path in paths.items() if path.exists()}
@@ -187,7 +188,8 @@ def count_shared(windows, trained, word: int = WORD):
 def load(asked: argparse.Namespace, model: str, flags: Sequence[str] = ()):
     """Return data and settings as the trainer has them; `asked` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
-    from lcre.settings import RULES, parse_settings
+    from core.cli import parse_settings
+    from lcre.settings import RULES
 
     argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
     argv += ["--chromosomes", asked.chromosomes, *flags]
@@ -251,8 +253,8 @@ def print_tables(asked: argparse.Namespace, data, settings) -> None:
     import numpy as np
     from scipy.special import logit
 
-    from lcre.device import start_tensorflow
-    from lcre.scores import auroc, auroc_interval
+    from core.device import start_tensorflow
+    from core.scores import auroc, auroc_interval
 
     names, models = asked.chromosomes.split(","), asked.models
     kept = read_all_kept(asked)

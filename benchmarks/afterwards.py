@@ -20,8 +20,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lcre import InputError  # noqa: E402
-from lcre.command import run_script  # noqa: E402
+from core import InputError  # noqa: E402
+from core.cli import run_script  # noqa: E402
 
 
 def shift(codes: np.ndarray, halves: tuple[slice, slice], by: int) -> np.ndarray:
@@ -117,9 +117,9 @@ def run(argv: Sequence[str]) -> None:
     from accuracy import load
 
     import lcre_classifier as lcre
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
+    from core.scores import auroc
     from lcre.records import fold_folder
-    from lcre.scores import auroc
 
     data, settings = load(asked, "motifs_and_words")
     target = data.with_windows["target"].to_numpy()

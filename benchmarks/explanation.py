@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     median, upper = np.quantile(gap, [0.5, 0.75])
     print(f"completeness gap: median {median:.2%}, upper quartile {upper:.2%} ({len(gap):,} genes)")
 
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
 
     print(f"computing on {start_tensorflow()}")
     codes = np.where(encoded.any(axis=1), encoded.argmax(axis=1), 4).astype(np.uint8)

@@ -35,7 +35,7 @@ def measure_throughput(repeats: int) -> None:
     import numpy as np
 
     import lcre_classifier as lcre
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
     from lcre.networks import BATCH
     from lcre_predict import Scorer, sigmoid
 
@@ -74,7 +74,7 @@ def plan_effects(truth: Path, gtf: Path) -> list[tuple[str, str, int, int]]:
     """
     import random
 
-    from lcre.inputs import read_annotation
+    from core.annotation import read_annotation
 
     draw = random.Random(1)
     genes = read_annotation(gtf)[0].set_index("gene_id")
@@ -112,8 +112,8 @@ def measure_effects(prefix: Path) -> None:
     import pandas as pd
 
     import lcre_predict
-    from lcre import scores
-    from lcre.inputs import open_genome
+    from core import scores
+    from core.genome import open_genome
 
     demo = ROOT / "data/demo"
     planned = plan_effects(demo / "truth.csv", demo / "demo.gtf.gz")
@@ -161,8 +161,9 @@ def measure_effects(prefix: Path) -> None:
 # ---------------------------------------------------------------------------------------------- variants
 def write_untrained_run(prefix: Path, network: str) -> None:
     """Write what a finished run of one fold leaves, with an untrained network."""
+    from core.device import start_tensorflow
+    from core.files import write_json
     from lcre import records
-    from lcre.device import start_tensorflow
 
     start_tensorflow()
     from keras import Sequential, layers
@@ -180,14 +181,14 @@ def write_untrained_run(prefix: Path, network: str) -> None:
     (folder / "genes.csv").write_text("gene_id,role\n")
     settings = {"UPSTREAM": 1000, "DOWNSTREAM": 500, "PADDING": 20}
     record = {"settings": settings, "inputs": {}, "folds": ["none"], "finished": "untrained"}
-    records.write_json(Path(f"{prefix}_run.json"), record)
+    write_json(Path(f"{prefix}_run.json"), record)
 
 
 def write_variants(fasta: Path, path: Path, count: int) -> None:
     """Write made-up variants, sorted: nine SNPs to one insertion or deletion of 1 to 50 bases."""
     import numpy as np
 
-    from lcre.inputs import open_genome
+    from core.genome import open_genome
 
     random = np.random.default_rng(1)
     with open_genome(fasta) as genome, gzip.open(path, "wt", compresslevel=1) as file:
@@ -215,7 +216,7 @@ def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
         command = ["--models", str(folder / "run"), *files, "--out", str(folder / "v.csv")]
         code = (
             "import json, sys, lcre_predict; from lcre import records; "
-            "status = lcre_predict.main(sys.argv[1:]); print(json.dumps([status, records.peak_memory_bytes()]))"
+            "status = lcre_predict.main(sys.argv[1:]); print(json.dumps([status, peak_memory_bytes()]))"
         )
         began = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -96,7 +96,8 @@ def prepare_plainly(fasta_file: Path, gtf: Path, tpm: Path) -> dict:
 def prepare_ours(fasta: Path, gtf: Path, tpm: Path) -> dict:
     """Prepare every fold as the trainer does."""
     import lcre_classifier as lcre
-    from lcre.settings import RULES, parse_settings
+    from core.cli import parse_settings
+    from lcre.settings import RULES
 
     argv = ["--fasta", str(fasta), "--gtf", str(gtf), "--tpm", str(tpm), "--upstream", "1000", "--downstream", "500"]
     values, space = parse_settings(Path(lcre.__file__), vars(lcre), RULES, lcre.__version__, lcre.ACTIONS, argv)

@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lcre.command import run_script  # noqa: E402
+from core.cli import run_script  # noqa: E402
 
 BASE = {
     "detectors": 2,  # of motifs
@@ -146,8 +146,8 @@ def train(data, fold, sizes: tuple[int, int], option: SimpleNamespace, steps: in
     import keras
 
     import lcre_classifier as lcre
+    from core.scores import auroc
     from lcre.networks import Workbench, fit_regression
-    from lcre.scores import auroc
 
     keras.utils.set_random_seed(seed)
     began = time.perf_counter()
@@ -192,7 +192,7 @@ def run(argv: Sequence[str]) -> None:
     from accuracy import load
 
     import lcre_classifier as lcre
-    from lcre.device import start_tensorflow
+    from core.device import start_tensorflow
 
     asked.name = "search"
     data, settings = load(asked, "motifs_and_words")

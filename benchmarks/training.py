@@ -97,7 +97,7 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
     import numpy as np
 
     import lcre_classifier as lcre
-    from lcre.device import import_tensorflow, share_cores, start_tensorflow
+    from core.device import import_tensorflow, share_cores, start_tensorflow
     from lcre.networks import fuse_lstms, make_trainer, quicken_convolutions
 
     ours, unlike = way.startswith("ours"), WAYS[way]

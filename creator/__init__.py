@@ -5,7 +5,7 @@ Li et al. 2023, Genome Biology 24:266. Importing this package costs nothing; `cr
 
 import os
 
-import lcre
+import core
 
 TOKENS = 6  # 0 pad or N, 1..4 bases, 5 CLS
 CHANNELS = (
@@ -19,7 +19,7 @@ ELEMENT_SCALES = (5,)  # bp of one step of relative position inside an element
 REGULATION_SCALES = (150, 600, 2400, 10000, 40000)  # and between elements
 
 
-class InputError(lcre.InputError, ValueError):
+class InputError(core.InputError, ValueError):
     """Something the user can put right: one line on what is wrong, what was seen and what to change."""
 
 
@@ -42,8 +42,7 @@ def shown(value: object, most: int = 100) -> str:
     if value is not None and not isinstance(value, str | bytes | int | float):
         return f"a {type(value).__name__}"
     text = repr(value[: most + 1]) if isinstance(value, bytes) else str(value)
-    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:most])
-    return "".join(escaped) + ("..." if len(text) > most else "")
+    return core.one_line(text[:most]) + ("..." if len(text) > most else "")
 
 
 def shown_path(path: str | os.PathLike) -> str:

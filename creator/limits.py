@@ -1,7 +1,7 @@
 """What an input may ask of the machine: a file of a few bytes can describe more than any memory holds."""
 
+from core import memory
 from creator import InputError
-from lcre import memory
 
 LONGEST_ELEMENT = 20_000  # bp of a cCRE; attention inside one takes memory with the square of its length
 LARGEST_SIGNAL = 1e9  # of a track at a base; the network squares sums of it in float32, which ends at 3e38

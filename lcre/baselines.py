@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lcre.scores import auroc
+from core.scores import auroc
 
 LENGTHS = (6, 5, 4)
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3)  # inverse of the ridge penalty on scaled counts

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lcre import InputError, examples
+from core import InputError, examples
 
 START_CODON = np.array([0, 3, 2], np.uint8)  # ATG as base codes
 STEPS = ("in annotation", "protein coding", "sequence known", "window fits", "in table", "low", "middle", "high")

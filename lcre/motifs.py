@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lcre import InputError, records
+from core import InputError, show_value
+from core.files import check_file, replacing
 
 MOST_SEQLETS = 5000  # of each sign; more cost time and change motifs little
 MOST_NAME = 100  # characters of a file's name; file systems take 255 bytes, of which a suffix and more are needed
@@ -65,8 +66,6 @@ def read_known(path: Path) -> dict[str, np.ndarray]:
     """
     from memelite.io import read_meme
 
-    from lcre.inputs import check_file
-
     check_file(path, "--meme")
     try:
         known = read_meme(str(path))
@@ -91,7 +90,7 @@ def find_motifs(out: Path, columns: int, regions: dict[str, tuple[slice, int]], 
         InputError: TF-MoDISco failed.
     """
     print("TF-MoDISco is looking for motifs: minutes", flush=True)
-    with records.replacing(out / "motifs.h5") as temporary:
+    with replacing(out / "motifs.h5") as temporary:
         command = [sys.executable, "-c", "from modiscolite.cli import cli; cli()", "motifs"]
         command += ["-s", str(out / "modisco_sequences.npz"), "-a", str(out / "modisco_attributions.npz")]
         command += ["-n", str(MOST_SEQLETS), "-w", str(columns), "-o", str(temporary)]
@@ -197,7 +196,7 @@ def draw_motifs(plt, motifs: list[Motif]):
             flip_below=False,
         )
         letters.set_xticks([])
-        match = f", like {records.show_value(motif.match, 24)}" if motif.match and motif.match_p_value < 0.05 else ""
+        match = f", like {show_value(motif.match, 24)}" if motif.match and motif.match_p_value < 0.05 else ""
         letters.set_title(f"{motif.name}, {motif.seqlets} seqlets{match}", fontsize=8)
         colour = "#00765a" if motif.effect == "raises" else "#a03c79"
         places.hist(motif.positions, bins=40, color=colour)

@@ -1,7 +1,6 @@
-"""Files that a run leaves behind: written whole or not at all, hashed, claimed by the process that writes them."""
+"""The record of a run, O_run.json, and who may write the run: read, checked, compared, claimed, closed."""
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
@@ -9,114 +8,17 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lcre import InputError, examples, locks, one_line
+from core import InputError, examples, locks, show_value
+from core.files import hash_file, remove_leftovers, write_json
+from core.memory import peak_memory_bytes
 
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, of the same suffix; on success it becomes `path` in one step.
-
-    A reader never sees half a file, and a full disk or a stop leaves the earlier file as it was.
-    """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~current_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path, stem: str) -> None:
-    """Remove the temporary files that killed processes left in `folder`; no other process may be writing there.
-
-    Args:
-        folder: where `replacing` was used.
-        stem: pattern of the names without suffix that it was used for.
-    """
-    leftover = re.compile(rf"\.(?:{stem})-[a-z0-9_]{{8}}\.[a-z]+")
-    for path in folder.glob(".*-*"):
-        if leftover.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def current_umask() -> int:
-    """Return the process's umask (which can only be read by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write `content` to `path` as JSON in one step."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def write_csv(path: Path, frame) -> None:
-    """Write a pandas frame to `path` in one step, without its index."""
-    with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
-
-
-def read_rows(path: Path) -> list[dict]:
-    """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8", errors="replace")  # cut in the middle of a letter
-    try:
-        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    except csv.Error:  # a cell of more letters than any of ours
-        return []
-    return [row for row in rows if None not in row and None not in row.values()]
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write `rows` (dicts of the same keys) to the CSV at `path` in one step; no rows, no file."""
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of the file at `path` in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def peak_memory_bytes() -> int | None:
-    """Return the largest resident memory of this process so far, in bytes; None where the system cannot say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-# ----------------------------------------------------------------------------------------- a run's record
 # Settings in which starts of one run may differ: files count by content, and a run may grow by other chromosomes.
 FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "CHROMOSOMES"}
 TABLES = ("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html")  # of a run, besides its folds
@@ -439,18 +341,6 @@ INPUT_FIELDS = {
     "bytes": ("a number from 0 to 1e15", is_amount),
     "sha256": ("a SHA-256 in hexadecimal", is_sha256),
 }
-
-
-def show_value(value, most: int = 60) -> str:
-    """Return a value as messages and pictures show it: on one line and at most `most` characters.
-
-    What cannot be seen (line breaks, escapes, surrogates) is written as in Python; of long text the middle is left out.
-    """
-    text = str(value)
-    if len(text) > most:
-        half = (most - 1) // 2
-        text = f"{text[:half]}…{text[len(text) - half :]}"
-    return one_line(text)
 
 
 def show_json(value) -> str:

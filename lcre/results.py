@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lcre import check, records, scores
-from lcre.checkpoints import read_log
+from core import scores
+from core.checkpoints import read_log
+from core.files import remove_leftovers, write_csv
+from lcre import check
 
 LOG_COLUMNS = [
     *("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auROC", "test_loss", "test_accuracy", "test_auROC"),
@@ -69,9 +71,9 @@ def write_roles(folder: Path, fold, gene_ids: pd.Series) -> None:
     for role, rows in (("train", fold.taught), ("validation", fold.validation), ("test", fold.test)):
         roles.loc[rows, "role"] = role
     folder.mkdir(exist_ok=True)
-    records.remove_leftovers(folder, "genes|predictions|performance_log|best_model")
-    records.remove_leftovers(folder / "epoch_models", r"model_epoch_\d+")
-    records.write_csv(folder / "genes.csv", roles)
+    remove_leftovers(folder, "genes|predictions|performance_log|best_model")
+    remove_leftovers(folder / "epoch_models", r"model_epoch_\d+")
+    write_csv(folder / "genes.csv", roles)
 
 
 def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFrame, list[dict]] | None:
@@ -156,8 +158,8 @@ def collect_results(
     for name in ("training_size", "validation_size", "test_size", "best_epoch"):
         result[name] = result[name].astype("Int64")
     result, predictions = result.round(6).round({"seconds": 1}), predictions.round(6)
-    records.write_csv(Path(f"{prefix}_predictions.csv"), predictions)
-    records.write_csv(Path(f"{prefix}_result.csv"), result)
+    write_csv(Path(f"{prefix}_predictions.csv"), predictions)
+    write_csv(Path(f"{prefix}_result.csv"), result)
     return result, predictions
 
 

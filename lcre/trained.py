@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from lcre import InputError, examples, records
+from core import InputError, examples, show_value
+from core.files import hash_file
+from lcre import records
 from lcre.networks import fuse_lstms
 
 MODEL_CLASSES = {
@@ -84,7 +86,7 @@ class Run:
                 "it is not known which folds have not seen a gene; restore it from a copy, or take --all-folds"
             )
         return all(
-            known[name]["bytes"] == Path(path).stat().st_size and known[name]["sha256"] == records.hash_file(path)
+            known[name]["bytes"] == Path(path).stat().st_size and known[name]["sha256"] == hash_file(path)
             for name, path in (("FASTA", fasta), ("GTF", gtf))
         )
 
@@ -134,11 +136,11 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
         if len(frame) > MOST_ROWS:
             raise ValueError(f"it has more than {MOST_ROWS:,} rows")
     except (ValueError, OSError) as error:
-        reason = records.show_value(str(error).strip() or type(error).__name__, 200)
+        reason = show_value(str(error).strip() or type(error).__name__, 200)
         raise InputError(f"{path} cannot be read as CSV ({reason}): {again}") from None
     missing = [name for name in [*columns, *numbers] if name not in frame]
     if missing:
-        has = ", ".join(map(records.show_value, frame.columns[:15]))
+        has = ", ".join(map(show_value, frame.columns[:15]))
         raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {again}")
     frame = frame.fillna("")  # cells that a row cut short has not
     for name in numbers:
@@ -159,7 +161,7 @@ def parse_numbers(path: Path, cells, again: str):
         belongs = f"a number from {least:g} to {most:g}"
         wrong = cells[(values < least) | (values > most)]
     if len(wrong):
-        shown = examples(map(records.show_value, wrong[:3]))
+        shown = examples(map(show_value, wrong[:3]))
         raise InputError(f"{path}: column {cells.name} holds {shown} where {belongs} belongs: {again}")
     return values
 
@@ -196,7 +198,7 @@ def load_run(prefix: Path) -> Run:
     files = {fold: records.fold_folder(prefix, fold) / "best_model.keras" for fold in record["folds"]}
     missing = [fold for fold, path in files.items() if not os.path.isfile(path)]  # a name too long is no file either
     if missing:
-        shown = examples(map(records.show_value, missing))
+        shown = examples(map(show_value, missing))
         raise InputError(f"models: {len(missing)} folds of {prefix} have no best_model.keras: {shown}")
     parts = {fold: inspect_model(path) for fold, path in files.items()}
     refuse_mixed(prefix, record, files, {fold: layers for fold, (layers, _) in parts.items()})
@@ -221,7 +223,7 @@ def refuse_mixed(prefix: Path, record: dict, files: dict[str, Path], layers: dic
     """
     known = record.get("models", {})
     first = next(iter(files))
-    wrong = [fold for fold, path in files.items() if fold in known and records.hash_file(path) != known[fold]]
+    wrong = [fold for fold, path in files.items() if fold in known and hash_file(path) != known[fold]]
     wrong = wrong or [fold for fold in files if layers[fold] != layers[first]]
     if wrong:
         raise InputError(

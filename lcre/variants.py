@@ -16,18 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lcre import InputError
-from lcre.inputs import (
-    BASE_CODES,
-    CHROMOSOME_BRIDGES,
-    FARTHEST,
-    Genome,
-    check_file,
-    join_names,
-    open_text,
-    parse_coordinate,
-    shorten,
-)
+from core import InputError, shorten
+from core.annotation import FARTHEST, parse_coordinate
+from core.files import check_file, open_text
+from core.genome import BASE_CODES, Genome
+from core.names import CHROMOSOME_BRIDGES, join_names
 
 BASES = re.compile(r"[ACGTN]+", re.IGNORECASE)
 SAMPLE = 2000  # lines of a VCF that are compared with the genome before anything is scored

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 import lcre_classifier
-from lcre.settings import RULES, parse_settings
+from core.cli import parse_settings
+from lcre.settings import RULES
 
 COMPLEMENT = {"A": "T", "C": "G", "G": "C", "T": "A"}
 LETTERS = "ACGT."  # of the base codes; '.' is anything that is not a base: unknown, padding or masked

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from genomes import Gene, read_window
 
+from core.files import hash_file
 from lcre import records
 
 UPSTREAM, DOWNSTREAM, PADDING = 60, 40, 4
@@ -53,14 +54,14 @@ def write_run(prefix: Path, folds: list[str], genes: list[Gene], inputs: dict[st
         folder = records.fold_folder(prefix, fold)
         folder.mkdir()
         save_adder(folder / "best_model.keras", weights[fold])
-        hashes[fold] = records.hash_file(folder / "best_model.keras")
+        hashes[fold] = hash_file(folder / "best_model.keras")
         roles = [(gene.gene_id, "test" if gene.chromosome in fold.split("+") else "train") for gene in genes]
         lines = ["gene_id,role", *(f"{name},{role}" for name, role in roles)]
         (folder / "genes.csv").write_text("\n".join(lines) + "\n")
     record = {
         "settings": {"UPSTREAM": UPSTREAM, "DOWNSTREAM": DOWNSTREAM, "PADDING": PADDING},
         "inputs": {
-            name: {"file": path.name, "bytes": path.stat().st_size, "sha256": records.hash_file(path)}
+            name: {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
             for name, path in inputs.items()
         },
         "folds": folds,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from builders import pack
 
-from lcre import InputError
-from lcre.scores import auroc
+from core import InputError
+from core.scores import auroc
 
 ROOT = Path(__file__).resolve().parents[1]
 

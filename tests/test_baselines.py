@@ -8,9 +8,9 @@ from genomes import random_sequence, show_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.genome import BASE_CODES
+from core.scores import auroc
 from lcre import baselines
-from lcre.inputs import BASE_CODES
-from lcre.scores import auroc
 
 HALF = 60
 HALVES = (slice(0, HALF), slice(HALF + 5, 2 * HALF + 5))

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lcre_classifier as lcre
-from lcre import InputError, check
-from lcre.inputs import BASE_CODES
+from core import InputError
+from core.genome import BASE_CODES
+from lcre import check
 
 LOW, HIGH, MIDDLE, NONE = 0, 1, 2, -1
 

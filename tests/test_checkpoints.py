@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import write
 
-from lcre.checkpoints import Checkpoints, read_log
+from core.checkpoints import Checkpoints, read_log
 
 COLUMNS = ["epoch", "loss", "val_auROC"]
 CONTENT = {"config.json": b'{"a": 1}', "model.weights.h5": bytes(range(200))}

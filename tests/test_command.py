@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from lcre import InputError
-from lcre.command import run_script
+from core import InputError
+from core.cli import run_script
 
 LEFT = "nothing was written"
 ENDINGS = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcre import InputError
+from core import InputError
 from lcre.contributions import Network, Profile, integrated_gradients, mutagenesis, one_hot
 from lcre.shuffle import TREES, WAYS, find_runs, shuffle_dinucleotides
 from lcre.words import WordCounter, spell

@@ -19,6 +19,7 @@ from creator_files import checkpoint_value, dumps, embedded, embedded_tensor, le
 from creator_plain import plain_expression, random_arrays, random_input
 
 import CREaTor
+from core import memory
 from creator import InputError
 from creator.checkpoint import (
     CreatorInput,
@@ -28,7 +29,6 @@ from creator.checkpoint import (
     read_input,
     read_published_arrays,
 )
-from lcre import memory
 
 EXAMPLE = 2.3758  # what example/run_example.sh prints; the made-up rule behind it says 2.271
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,10 +27,10 @@ TINY = ["--upstream", "20", "--downstream", "10", "--model", "published", "--epo
 def clone(tmp_path) -> Path:
     """The project without what runs left, as a newcomer has it."""
     folder = tmp_path / "clone"
-    shutil.copytree(ROOT / "lcre", folder / "lcre", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("core", "lcre"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data/demo", folder / "data/demo")
-    for name in ("lcre_classifier.py", "lcre_report.py"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "lcre_classifier.py", folder)
     return folder
 
 
@@ -119,13 +119,13 @@ def test_another_data_set_in_the_script_is_no_wish_for_the_demo(monkeypatch, cap
 
 @pytest.mark.parametrize("name", ["0", "00", "ch00", "chr00", "Chr0", "SL4.0ch00", "chr_00", "chromosome0"])
 def test_chromosome_0_is_a_pile_of_unplaced_sequences(name):
-    from lcre.inputs import SCAFFOLD
+    from core.genome import SCAFFOLD
 
     assert SCAFFOLD.search(name)
 
 
 @pytest.mark.parametrize("name", ["10", "chr10", "SL4.0ch10", "100", "ch20", "A0", "2L0"])
 def test_other_names_that_end_in_0_are_chromosomes(name):
-    from lcre.inputs import SCAFFOLD
+    from core.genome import SCAFFOLD
 
     assert not SCAFFOLD.search(name)

@@ -18,7 +18,9 @@ from genomes import Gene, random_sequence, read_window, show_codes, write_fasta,
 from runs import DAMAGE, of_older_version
 
 import lcre_explain
-from lcre import InputError, motifs, records, trained
+from core import InputError, show_value
+from core.files import replacing
+from lcre import motifs, trained
 from lcre.motifs import Motif
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,7 +205,7 @@ def test_profile_by_hand(toy, explained):
 
 
 def test_report_reads_the_profile(explained):
-    from lcre_report import PROFILE_NUMBERS, draw_profile, read_columns
+    from lcre.report import PROFILE_NUMBERS, draw_profile, read_columns
 
     profile = read_columns(explained / "profile.csv", ["region", "class"], PROFILE_NUMBERS)
     for region, site in (("promoter", "TSS"), ("terminator", "TES")):
@@ -438,8 +440,8 @@ def test_ids_are_drawn_as_they_are(tmp_path, gene_id, recwarn):
     with matplotlib.rc_context({"text.usetex": True, "axes.formatter.use_mathtext": True}):
         lcre_explain.draw_gene(tmp_path / "gene", pd.Series(gene), contributions, settings)
     told = svg_texts(tmp_path / "gene.svg")
-    assert f"{records.show_value(gene_id, 40)}: high; probability" in told
-    assert f"(fold {records.show_value(gene_id, 30)}); logit" in told
+    assert f"{show_value(gene_id, 40)}: high; probability" in told
+    assert f"(fold {show_value(gene_id, 30)}); logit" in told
     assert (tmp_path / "gene.png").stat().st_size < 200_000
     assert not recwarn.list
 
@@ -587,7 +589,7 @@ def test_no_two_genes_share_a_file(tmp_path, ids):
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)
         assert len(name) < 120
-        with records.replacing(tmp_path / f"{name}.svg") as temporary:
+        with replacing(tmp_path / f"{name}.svg") as temporary:
             temporary.write_text(name)
     assert len(list(tmp_path.iterdir())) == len(ids)
     assert names == [motifs.file_names(list(reversed(ids)))[len(ids) - 1 - place] for place in range(len(ids))]

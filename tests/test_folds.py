@@ -11,7 +11,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 import lcre_classifier as lcre
-from lcre import InputError
+from core import InputError
 
 LOW, HIGH, MIDDLE, NONE = 0, 1, 2, -1
 ORGANELLE, SCAFFOLD = "Mt", "scaffold_1"

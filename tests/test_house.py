@@ -1,10 +1,13 @@
 """The project's own promises: one list of packages, no dead words, scripts that say what they take."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +27,51 @@ def test_code_is_formatted_and_linted():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of the project that a file imports, at any depth: `core`, `lcre.check`, `lcre_classifier`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return {name for name in found if name in MODULES}
+
+
+SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
+PACKAGES = {name: sorted((ROOT / name).glob("*.py")) for name in ("core", "lcre", "creator")}
+MODULES = {*SCRIPTS, *PACKAGES} | {f"{name}.{path.stem}" for name, paths in PACKAGES.items() for path in paths}
+
+
+@pytest.mark.parametrize(("package", "below"), [("core", []), ("lcre", ["core"]), ("creator", ["core"])])
+def test_packages_import_only_what_lies_below(package, below):
+    """`core` knows neither program, `lcre` and `creator` do not know each other, and none of them knows a script."""
+    for path in PACKAGES[package]:
+        known = {name.split(".")[0] for name in imports_of(path)}
+        assert known <= {package, *below}, path.name
+
+
+def test_scripts_import_no_script_but_the_trainer():
+    for name in SCRIPTS:
+        others = imports_of(ROOT / f"{name}.py") & SCRIPTS
+        assert others <= {"lcre_classifier"} - {name}, name
+    assert not imports_of(ROOT / "CREaTor.py") & {module for module in MODULES if module.split(".")[0] == "lcre"}
+
+
+def test_no_module_imports_itself_through_others():
+    paths = {path.stem: path for path in ROOT.glob("*.py")}
+    paths |= {f"{name}.{path.stem}": path for name, found in PACKAGES.items() for path in found}
+    arrows = {name: imports_of(path) for name, path in paths.items()}
+
+    def reach(name: str, behind: tuple[str, ...]) -> None:
+        assert name not in behind, " -> ".join([*behind, name])
+        for other in arrows.get(name, ()):
+            reach(other, (*behind, name))
+
+    for name in arrows:
+        reach(name, ())
+
+
 def test_tests_are_named_alike_in_any_second():
     """Where gzip's time stands in a parameter, two workers that start in different seconds find different tests."""
     found = [path.name for path in (ROOT / "tests").glob("*.py") if "gzip.compress(" in path.read_text()]
@@ -32,7 +80,8 @@ def test_tests_are_named_alike_in_any_second():
 
 def test_help_names_every_constant():
     import lcre_classifier
-    from lcre.settings import RULES, flag_of, read_constants
+    from core.cli import flag_of, read_constants
+    from lcre.settings import RULES
 
     constants = {name: text for name, (_, text) in read_constants(ROOT / "lcre_classifier.py").items() if name in RULES}
     assert list(constants) == list(RULES)

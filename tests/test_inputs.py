@@ -13,7 +13,11 @@ from builders import PNG, REALDATA, bgzf, cut_gzip, one_line, pack, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcre import InputError, inputs
+from core import InputError
+from core.annotation import QUOTED, parse_attributes, read_annotation
+from core.genome import open_genome, sort_chromosomes
+from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, bridge_names, join_names
+from core.tables import read_expression, read_gene_list, require_row_names
 
 # ------------------------------------------------------------------------------------------------ FASTA
 GENOME = b">1 dna:chromosome first\nACGTNacgtn\nRYKMU\n>01\nTTTT\n>2\tsecond one\nGATTACA\nGATTACA\nG\n"
@@ -22,7 +26,7 @@ CODES = {"1": "012340123444443", "01": "3333", "2": "203301020330102"}
 
 def read_genome(path) -> dict[str, str]:
     """Return each chromosome's codes as a string of digits, after comparing its length."""
-    with inputs.open_genome(path) as genome:
+    with open_genome(path) as genome:
         codes = {name: genome.codes(name) for name in genome.lengths}
         assert {name: len(found) for name, found in codes.items()} == genome.lengths
     assert all(found.dtype == np.uint8 for found in codes.values())
@@ -110,14 +114,14 @@ def test_records_longer_than_the_reading_chunk(tmp_path):
     bases = "ACGT" * 13 + "ACG"
     content = "".join(f">{number} {'x' * 40}\n" + f"{bases}\n" * 5_000 for number in range(12))
     assert len(content) > 3 << 20
-    with inputs.open_genome(write(tmp_path / "g.fa", content)) as genome:
+    with open_genome(write(tmp_path / "g.fa", content)) as genome:
         assert genome.lengths == {str(number): 55 * 5_000 for number in range(12)}
         expected = np.array([*range(4)] * 13 + [0, 1, 2], np.uint8)
         assert all(np.array_equal(genome.codes(name), np.tile(expected, 5_000)) for name in genome.lengths)
 
 
 def test_header_is_kept_and_names_are_text(tmp_path):
-    with inputs.open_genome(write(tmp_path / "g.fa", GENOME)) as genome:
+    with open_genome(write(tmp_path / "g.fa", GENOME)) as genome:
         assert list(genome.lengths) == ["1", "01", "2"]
         assert genome.describe("1") == "1 dna:chromosome first"
         assert genome.describe("2") == "2\tsecond one"
@@ -171,7 +175,7 @@ def test_an_index_beside_the_genome_is_not_trusted(tmp_path, age, index):
 )
 def test_genome_that_cannot_be_used(tmp_path, content, says):
     path = write(tmp_path / "g.fa", content)
-    with pytest.raises(InputError) as error, inputs.open_genome(path):
+    with pytest.raises(InputError) as error, open_genome(path):
         pass
     assert says in one_line(error)
     assert "g.fa" in one_line(error)
@@ -191,7 +195,7 @@ def test_genome_that_cannot_be_used(tmp_path, content, says):
 )
 def test_proteins_are_no_genome(tmp_path, content, packed):
     path = write(tmp_path / "g.fa", pack(content) if packed else content)
-    with pytest.raises(InputError) as error, inputs.open_genome(path):
+    with pytest.raises(InputError) as error, open_genome(path):
         pass
     assert "g.fa is no genome" in one_line(error)
     assert "not of the proteins" in one_line(error)
@@ -203,17 +207,17 @@ def test_proteins_are_no_genome(tmp_path, content, packed):
     ids=["n", "iupac", "gaps", "masked-with-x", "marks", "nothing"],
 )
 def test_a_genome_may_have_any_nucleotide_code(tmp_path, sequence):
-    with inputs.open_genome(write(tmp_path / "g.fa", f">1\n{sequence}\n>2\nACGT\n")) as genome:
+    with open_genome(write(tmp_path / "g.fa", f">1\n{sequence}\n>2\nACGT\n")) as genome:
         assert genome.lengths == {"1": len(sequence), "2": 4}
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        lambda path: inputs.open_genome(path).__enter__(),
-        inputs.read_annotation,
-        lambda path: inputs.read_expression(path, "logMaxTPM", True),
-        lambda path: inputs.read_gene_list(path, None),
+        lambda path: open_genome(path).__enter__(),
+        read_annotation,
+        lambda path: read_expression(path, "logMaxTPM", True),
+        lambda path: read_gene_list(path, None),
     ],
 )
 def test_pipes_and_devices_are_not_regular_files(tmp_path, read):
@@ -228,10 +232,10 @@ def test_pipes_and_devices_are_not_regular_files(tmp_path, read):
 @pytest.mark.parametrize(
     "read",
     [
-        lambda path: inputs.open_genome(path).__enter__(),
-        inputs.read_annotation,
-        lambda path: inputs.read_expression(path, "logMaxTPM", True),
-        lambda path: inputs.read_gene_list(path, None),
+        lambda path: open_genome(path).__enter__(),
+        read_annotation,
+        lambda path: read_expression(path, "logMaxTPM", True),
+        lambda path: read_gene_list(path, None),
     ],
 )
 def test_missing_file_and_folder(tmp_path, read, name, says):
@@ -244,8 +248,8 @@ def test_full_disk_while_the_genome_is_laid_out(tmp_path, monkeypatch):
     def fail(path, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(inputs, "lay_out", fail)
-    with pytest.raises(InputError) as error, inputs.open_genome(write(tmp_path / "g.fa", GENOME)):
+    monkeypatch.setattr("core.genome.lay_out", fail)
+    with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa", GENOME)):
         pass
     assert "No space left on device" in one_line(error)
 
@@ -253,9 +257,9 @@ def test_full_disk_while_the_genome_is_laid_out(tmp_path, monkeypatch):
 def test_chromosomes_organelles_and_scaffolds(tmp_path):
     headers = ["1 x", "Mt", "NC_7 Homo sapiens mitochondrion", "scaffold_9", "short", "2", "NW_01.1", "Pt", "unused"]
     content = "".join(f">{header}\n{'A' * (1 if header == 'short' else 200)}\n" for header in headers)
-    with inputs.open_genome(write(tmp_path / "g.fa", content)) as genome:
+    with open_genome(write(tmp_path / "g.fa", content)) as genome:
         names = {name: f"chr{name}" for name in genome.lengths if name != "unused"}
-        nuclear, organelles, scaffolds = inputs.sort_chromosomes(genome, names)
+        nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
     assert nuclear == ["chr1", "chr2"]
     assert organelles == {"chrMt", "chrPt", "chrNC_7"}
     assert scaffolds == {"chrscaffold_9", "chrNW_01.1", "chrshort"}
@@ -267,7 +271,7 @@ def line(chromosome="1", feature="gene", start=101, end=200, strand="+", attribu
 
 
 def read_lines(tmp_path, *lines: str, known=(), name="a.gtf"):
-    return inputs.read_annotation(write(tmp_path / name, "".join(lines)), known)
+    return read_annotation(write(tmp_path / name, "".join(lines)), known)
 
 
 def gtf(gene: str, more: str = 'gene_biotype "protein_coding";', **fields) -> str:
@@ -307,7 +311,7 @@ ENSEMBL_GENES = {
     ids=["plain", "gzip", "bgzip", "crlf", "no-final-newline", "bom"],
 )
 def test_ensembl_gtf(tmp_path, pack):
-    genes, notes = inputs.read_annotation(write(tmp_path / "my genes.gtf", pack("".join(ENSEMBL_GTF))))
+    genes, notes = read_annotation(write(tmp_path / "my genes.gtf", pack("".join(ENSEMBL_GTF))))
     assert genes.to_dict("list") == ENSEMBL_GENES
     assert all(type(name) is str for name in [*genes["chromosome"], *genes["gene_id"]])
     assert genes["start"].dtype == genes["end"].dtype == np.int64
@@ -402,7 +406,7 @@ def test_ncbi_gtf(tmp_path):
     assert genes["gene_id"].tolist() == ["LOC1", "LOC2"]
     assert genes["coding"].tolist() == [True, False]
     assert notes == []
-    found = inputs.parse_attributes(attributes)
+    found = parse_attributes(attributes)
     assert found["db_xref"] == "GeneID:1"
     assert found["description"] == "a; gene_id "
     assert found["note"] == 'say \\"hi\\"; bye'
@@ -496,7 +500,7 @@ def test_gene_ids_agree_with_the_table(tmp_path):
 def test_annotation_that_cannot_be_used(tmp_path, content, says):
     path = write(tmp_path / "a.gtf", content)
     with pytest.raises(InputError) as error:
-        inputs.read_annotation(path)
+        read_annotation(path)
     assert says in one_line(error)
     assert "a.gtf" in one_line(error)
 
@@ -513,18 +517,18 @@ SLOW = ["a", "a ", " ", "; ", 'a "', 'a "x" ', "\\", 'a "\\', '\\" ', "=", "a=b;
 @pytest.mark.parametrize("begin", ["", 'gene_id "A"; b "', "ID="])
 def test_ninth_column_of_a_megabyte_takes_no_time(begin, unit):
     text = begin + unit * (1_000_000 // len(unit))
-    began = time.perf_counter()
-    inputs.parse_attributes(text)
-    inputs.parse_attributes(text + "!")
-    assert time.perf_counter() - began < 2
+    began = time.process_time()
+    parse_attributes(text)
+    parse_attributes(text + "!")
+    assert time.process_time() - began < 5
 
 
 def test_gene_line_of_one_letter_is_refused_at_once(tmp_path):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InputError) as error:
         read_lines(tmp_path, gtf("A"), line(attributes="a" * 1_000_000))
     assert "line 2: it has no attributes at all" in one_line(error)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 5
 
 
 ATTRIBUTE = st.text('ab ;"\\=.', max_size=12)
@@ -535,7 +539,7 @@ OLD_QUOTED = r'([\w.\-]+)\s+(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*(?:;|$)'
 @given(st.lists(ATTRIBUTE).map("".join))
 def test_attributes_are_found_as_by_the_plain_expression(text):
     """Without anything against slow lines the expression is easier to read; it must find the same."""
-    assert inputs.QUOTED.findall(text) == re.findall(OLD_QUOTED, text)
+    assert QUOTED.findall(text) == re.findall(OLD_QUOTED, text)
 
 
 @settings(max_examples=25, deadline=None)
@@ -551,7 +555,7 @@ def test_coordinates_become_zero_based_half_open(tmp_path_factory, places):
 
 # ------------------------------------------------------------------------------------- expression tables
 def read_table(tmp_path, content, column="logMaxTPM", computed=True):
-    return inputs.read_expression(write(tmp_path / "t.csv", content), column, computed)
+    return read_expression(write(tmp_path / "t.csv", content), column, computed)
 
 
 PLAIN_TABLE = "gene_id,s1,text,logMaxTPM\nG1,3,high,0.5\n0012,4,low,-2\nNA,5,,1e-3\n"
@@ -718,7 +722,7 @@ def test_row_names_must_be_gene_ids():
 
     def require(name: str, known: int, genes: int) -> None:
         values = pd.Series(range(10), index=pd.Index(map(str, range(10)), name=name))
-        inputs.require_row_names(values, {str(gene): str(gene) for gene in range(known)}, genes, "t.csv")
+        require_row_names(values, {str(gene): str(gene) for gene in range(known)}, genes, "t.csv")
 
     require("gene_id", 1, 10)
     require("", 5, 90)
@@ -808,13 +812,13 @@ def test_column_that_is_not_there(tmp_path, column, says):
 def test_a_table_that_pandas_wrote_reads_back(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("tpm") / "t.csv"
     pd.Series(table, name="logMaxTPM").rename_axis("gene_id").to_csv(path)
-    values, _ = inputs.read_expression(path, "logMaxTPM", True)
+    values, _ = read_expression(path, "logMaxTPM", True)
     assert values.to_dict() == pytest.approx(table, rel=1e-12)
 
 
 # ---------------------------------------------------------------------------------------- lists of genes
 def read_list(tmp_path, name, content, key=None):
-    return inputs.read_gene_list(write(tmp_path / name, content), key)
+    return read_gene_list(write(tmp_path / name, content), key)
 
 
 @pytest.mark.parametrize(
@@ -891,15 +895,15 @@ def test_gene_list_that_cannot_be_used(tmp_path, name, content, key, says):
 @pytest.mark.skipif(not (REALDATA / "formats").exists(), reason="the real validation_genes.pickle is not here")
 def test_real_validation_genes():
     path = REALDATA / "formats" / "validation_genes.pickle"
-    counts = {key: len(inputs.read_gene_list(path, key)) for key in ("ara", "zea", "sol", "sor")}
+    counts = {key: len(read_gene_list(path, key)) for key in ("ara", "zea", "sol", "sor")}
     with open(path, "rb") as file:
         expected = {key: len(set(genes)) for key, genes in pickle.load(file).items()}
     assert counts == expected
-    assert inputs.read_gene_list(path, "ara")[0].startswith("AT1G")
+    assert read_gene_list(path, "ara")[0].startswith("AT1G")
 
 
 # ------------------------------------------------------------------------------------------------ bridges
-GENES, CHROMOSOMES = inputs.GENE_BRIDGES, inputs.CHROMOSOME_BRIDGES
+GENES, CHROMOSOMES = GENE_BRIDGES, CHROMOSOME_BRIDGES
 
 
 @pytest.mark.parametrize(
@@ -934,22 +938,22 @@ GENES, CHROMOSOMES = inputs.GENE_BRIDGES, inputs.CHROMOSOME_BRIDGES
     ],
 )
 def test_bridges(names, others, bridges, expected):
-    mapping, sentence = inputs.bridge_names(names, others, bridges)
+    mapping, sentence = bridge_names(names, others, bridges)
     assert mapping == expected
     assert bool(sentence) == any(name != other for name, other in expected.items())
 
 
 def test_a_bridge_is_said():
     notes = []
-    inputs.join_names(["1", "2"], ["chr1", "chr2"], CHROMOSOMES, "GTF and FASTA have no chromosome", notes)
+    join_names(["1", "2"], ["chr1", "chr2"], CHROMOSOMES, "GTF and FASTA have no chromosome", notes)
     assert notes == ["GTF and FASTA: 2 names differ by a 'chr' prefix ('1' is 'chr1')"]
-    inputs.join_names(["A"], ["A", "B"], GENES, "GTF and TPM have no gene", notes)
+    join_names(["A"], ["A", "B"], GENES, "GTF and TPM have no gene", notes)
     assert len(notes) == 1
 
 
 def test_nothing_in_common_shows_both_sides():
     with pytest.raises(InputError) as error:
-        inputs.join_names(["A", "B", "C", "D", "A"], ["X"], GENES, "GTF and TPM have no gene", [])
+        join_names(["A", "B", "C", "D", "A"], ["X"], GENES, "GTF and TPM have no gene", [])
     assert str(error.value) == (
         "GTF and TPM have no gene in common: GTF has 'A', 'B', 'C', ..., TPM has 'X'; are both of the same "
         "species and source?"
@@ -962,10 +966,10 @@ NAME = st.from_regex(r"(gene:|chr|Chr)?[AB]0?[12](00001)?(\.[12])?", fullmatch=T
 @settings(max_examples=100, deadline=None)
 @given(st.lists(NAME), st.lists(NAME), st.sampled_from([GENES, CHROMOSOMES]))
 def test_bridges_join_one_to_one_and_leave_equal_names_alone(names, others, bridges):
-    mapping, _ = inputs.bridge_names(names, others, bridges)
+    mapping, _ = bridge_names(names, others, bridges)
     assert set(mapping) <= set(names)
     assert set(mapping.values()) <= set(others)
     assert len(set(mapping.values())) == len(mapping)
     assert all(mapping[name] == name for name in set(names) & set(others))
-    backwards, _ = inputs.bridge_names(others, names, bridges)
+    backwards, _ = bridge_names(others, names, bridges)
     assert backwards == {other: name for name, other in mapping.items()}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from builders import one_line
 
-from lcre import InputError, locks
+from core import InputError, locks
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLD = """
 import sys, time
 from pathlib import Path
-from lcre import locks
+from core import locks
 with locks.claim(Path(sys.argv[1]), "the thing"):
     print("held", flush=True)
     time.sleep(60)
@@ -23,7 +23,7 @@ with locks.claim(Path(sys.argv[1]), "the thing"):
 COUNT = """
 import sys
 from pathlib import Path
-from lcre import locks
+from core import locks
 counter = Path(sys.argv[1]) / "counter"
 for _ in range(50):
     with locks.wait_for(Path(sys.argv[1]) / ".lock"):

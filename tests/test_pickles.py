@@ -15,8 +15,8 @@ from builders import PNG, REALDATA, one_line, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcre import InputError
-from lcre.pickles import read_pickle
+from core import InputError
+from core.unpickle import read_pickle
 
 PROTOCOLS = range(6)
 IDS = ["AT1G01010", "AT1G01020", "Solyc01g005000.3"]
@@ -381,12 +381,12 @@ ENCODE = b"c_codecs\nencode\n"
     ],
 )  # fmt: skip
 def test_what_costs_more_than_its_length_is_refused_at_once(tmp_path, opcodes, says):
-    began = time.perf_counter()
+    began = time.process_time()
     if says is None:
         read_back(tmp_path, b"\x80\x04" + opcodes)
     else:
         assert says in refuse(tmp_path, b"\x80\x04" + opcodes)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_ordinary_pickles_cost_little(tmp_path):

@@ -19,8 +19,10 @@ from test_variants import HEADER, move_gene, write_in
 
 import lcre_classifier
 import lcre_predict
-from lcre import InputError, records, trained
-from lcre.inputs import open_genome
+from core import InputError
+from core.files import hash_file
+from core.genome import open_genome
+from lcre import records, trained
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDS = ["1", "2+3"]
@@ -552,7 +554,7 @@ def test_model_cut_short_inside(toy, copied, capsys):
             archive.writestr(name, content[:2000] if name.endswith(".h5") else content)
     record = Path(f"{copied}_run.json")
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"models": {"1": records.hash_file(path)}}))
+    record.write_text(json.dumps(content | {"models": {"1": hash_file(path)}}))
     assert "cannot be loaded" in refuse(toy, capsys, models=copied)
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lcre import device, progress
-from lcre.progress import Progress, show_duration
+from core import device, progress
+from core.progress import Progress, show_duration
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import DAMAGE, of_older_version
 
-from lcre import InputError, records
+from core import InputError, show_value
+from core.files import current_umask, hash_file, read_rows, replacing, write_csv, write_json, write_rows, write_text
+from core.memory import peak_memory_bytes
+from lcre import records
 
 ROW = {"epoch": "0", "loss": "0.5"}
 
@@ -27,7 +30,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 # ------------------------------------------------------------------------------------- whole or not at all
 def test_replacing_gives_a_temporary_of_the_same_suffix_in_the_same_folder(tmp_path):
     path = tmp_path / "model epoch.keras"
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         assert temporary.parent == tmp_path
         assert temporary.suffix == ".keras"
         temporary.write_text("new")
@@ -43,7 +46,7 @@ def test_replacing_leaves_the_earlier_file_on_an_error(tmp_path, old, error):
         path.write_bytes(old)
 
     def write_half():
-        with records.replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text("half of the n")
             raise error
 
@@ -61,13 +64,13 @@ def test_replacing_when_the_disk_is_full_at_the_very_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        records.write_text(path, "new")
+        write_text(path, "new")
     assert files_of(tmp_path) == {"run.json": b"old"}
 
 
 def test_replacing_when_the_writer_removes_and_makes_the_file_anew(tmp_path):
     path = write(tmp_path / "w.npz", "old")
-    with records.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.unlink()
         temporary.write_text("new")
     assert files_of(tmp_path) == {"w.npz": b"new"}
@@ -76,17 +79,17 @@ def test_replacing_when_the_writer_removes_and_makes_the_file_anew(tmp_path):
 def test_files_have_the_rights_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:
-        records.write_text(tmp_path / "a", "x")
+        write_text(tmp_path / "a", "x")
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
-        assert records.current_umask() == 0o027
+        assert current_umask() == 0o027
     finally:
         os.umask(before)
 
 
 def test_writers(tmp_path):
-    records.write_json(tmp_path / "a.json", {"name": "Ω", "n": [1, None]})
+    write_json(tmp_path / "a.json", {"name": "Ω", "n": [1, None]})
     assert (tmp_path / "a.json").read_text() == '{\n "name": "\\u03a9",\n "n": [\n  1,\n  null\n ]\n}\n'
-    records.write_csv(tmp_path / "a.csv", pd.DataFrame({"gene_id": ["01", "NA"], "x": [0.5, None]}))
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"gene_id": ["01", "NA"], "x": [0.5, None]}))
     assert (tmp_path / "a.csv").read_text() == "gene_id,x\n01,0.5\nNA,\n"
     assert len(files_of(tmp_path)) == 2
 
@@ -114,16 +117,16 @@ def test_a_last_row_cut_short_is_left_out(tmp_path, text, expected):
     path = tmp_path / "log.csv"
     if text is not None:
         path.write_text(text)
-    assert records.read_rows(path) == expected
+    assert read_rows(path) == expected
 
 
 def test_rows_are_written_again_in_one_step(tmp_path):
     path = write(tmp_path / "log.csv", "epoch,loss\n0,0.5\n1,0.")
-    records.write_rows(path, records.read_rows(path))
+    write_rows(path, read_rows(path))
     assert path.read_text() == "epoch,loss\n0,0.5\n"
-    records.write_rows(path, [])
+    write_rows(path, [])
     assert not path.exists()
-    records.write_rows(path, [])
+    write_rows(path, [])
 
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0", exclude_categories=["C", "Zl", "Zp"]))
@@ -135,12 +138,12 @@ def test_what_is_left_of_a_log_is_its_first_rows(tmp_path_factory, cells, cut):
     """Power fails at any byte: what is read back is a beginning of what was written."""
     path = tmp_path_factory.mktemp("log") / "log.csv"
     rows = [{"a": first, "b": second} for first, second in cells]
-    records.write_rows(path, rows)
-    assert records.read_rows(path) == rows
+    write_rows(path, rows)
+    assert read_rows(path) == rows
     if rows:
         content = path.read_bytes()
         path.write_bytes(content[: min(cut, len(content))])
-        left = records.read_rows(path)
+        left = read_rows(path)
         assert left == rows[: len(left)]
         whole = content[: min(cut, len(content))].count(b"\n") - 1
         assert len(left) == max(whole, 0)
@@ -149,8 +152,8 @@ def test_what_is_left_of_a_log_is_its_first_rows(tmp_path_factory, cells, cut):
 # ------------------------------------------------------------------------------------------------ the rest
 def test_hash_and_memory(tmp_path):
     content = os.urandom(3000)
-    assert records.hash_file(write(tmp_path / "x", content)) == hashlib.sha256(content).hexdigest()
-    assert records.peak_memory_bytes() > 10_000_000
+    assert hash_file(write(tmp_path / "x", content)) == hashlib.sha256(content).hexdigest()
+    assert peak_memory_bytes() > 10_000_000
 
 
 def test_folders_of_folds():
@@ -346,7 +349,7 @@ def test_a_record_that_was_edited_or_damaged(run, prefix, what):
 @pytest.mark.parametrize("name", ["settings", "inputs", "folds"])
 def test_a_record_without_what_every_version_wrote(run, tmp_path, name):
     del run[name]
-    records.write_json(tmp_path / "toy_run.json", run)
+    write_json(tmp_path / "toy_run.json", run)
     with pytest.raises(InputError, match=f"it has no {name}; restore"):
         records.read_run(tmp_path / "toy_run.json")
 
@@ -416,7 +419,7 @@ def test_differences_are_one_line_of_bounded_length(run, prefix):
     ],
 )
 def test_values_are_shown_on_one_line(value, most, shown):
-    assert records.show_value(value, most) == shown
+    assert show_value(value, most) == shown
 
 
 def test_a_folder_that_cannot_be_written(run, tmp_path):
@@ -429,6 +432,6 @@ def test_a_folder_that_cannot_be_written(run, tmp_path):
 
 def test_logs_are_read_by_others_as_csv(tmp_path):
     path = tmp_path / "log.csv"
-    records.write_rows(path, [{"name": 'a "b", c', "value": ""}])
+    write_rows(path, [{"name": 'a "b", c', "value": ""}])
     with open(path, newline="") as file:
         assert list(csv.DictReader(file)) == [{"name": 'a "b", c', "value": ""}]

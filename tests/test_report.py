@@ -16,7 +16,7 @@ from runs import DAMAGE, of_older_version
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import lcre_report
-from lcre import records
+from lcre import records, report
 
 RESULT = ["chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"]
 RESULT += ["best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"]
@@ -222,7 +222,7 @@ def check_page(path: Path) -> tuple[str, str]:
     return page, text
 
 
-def report(prefix: Path) -> tuple[str, str]:
+def write_page(prefix: Path) -> tuple[str, str]:
     """Write and check the page of a run."""
     assert lcre_report.main([str(prefix)]) == 0
     return check_page(Path(f"{prefix}_report.html"))
@@ -240,7 +240,7 @@ FOUR = pd.DataFrame(
 
 
 def test_numbers_of_four_genes_are_those_counted_by_hand(tmp_path):
-    page, text = report(make_run(tmp_path, genes=FOUR))
+    page, text = write_page(make_run(tmp_path, genes=FOUR))
     assert "75.0 times out of 100 (pooled auROC 0.750" in text
     # false and true positive rates (0,0) (0,.5) (.5,.5) (.5,1) (1,1) in an area of 324 x 300 from (40, 26)
     assert 'd="M40,326 40,176 202,176 202,26 364,26"' in page
@@ -255,18 +255,18 @@ def test_numbers_of_four_genes_are_those_counted_by_hand(tmp_path):
 
 
 def test_roc_and_precision_recall_points():
-    false_rate, true_rate = lcre_report.roc_points(FOUR[:4])
+    false_rate, true_rate = report.roc_points(FOUR[:4])
     assert false_rate.tolist() == [0, 0, 0.5, 0.5, 1]
     assert true_rate.tolist() == [0, 0.5, 0.5, 1, 1]
-    recall, precision = lcre_report.precision_recall_points(FOUR[:4])
+    recall, precision = report.precision_recall_points(FOUR[:4])
     area = float(np.sum(np.diff(recall) * precision[1:]))
     assert area == pytest.approx(5 / 6)
-    assert len(lcre_report.roc_points(FOUR[:2])[0]) == 0
-    assert math.isnan(lcre_report.auroc(FOUR[:2]))
+    assert len(report.roc_points(FOUR[:2])[0]) == 0
+    assert math.isnan(report.auroc(FOUR[:2]))
 
 
 def test_calibration_of_a_hand_made_case():
-    bins, brier, error = lcre_report.calibration([0, 1, 1, 1], [0.15, 0.15, 0.95, 1.0])
+    bins, brier, error = report.calibration([0, 1, 1, 1], [0.15, 0.15, 0.95, 1.0])
     assert bins["bin"].tolist() == [1, 9]
     assert bins["genes"].tolist() == [2, 2]
     assert bins["share_high"].tolist() == [0.5, 1]
@@ -276,19 +276,19 @@ def test_calibration_of_a_hand_made_case():
 
 
 def test_calibration_bins_begin_at_their_tenth():
-    bins, _, _ = lcre_report.calibration([0] * 11, [i / 10 for i in range(11)])
+    bins, _, _ = report.calibration([0] * 11, [i / 10 for i in range(11)])
     assert bins["genes"].tolist() == [1] * 9 + [2]
 
 
 def test_wilson_interval():
-    low, high = lcre_report.wilson_interval(pd.Series([0.5]), pd.Series([10.0]))
+    low, high = report.wilson_interval(pd.Series([0.5]), pd.Series([10.0]))
     assert (round(low[0], 4), round(high[0], 4)) == (0.2366, 0.7634)
 
 
 def test_a_probability_of_one_half_is_called_low():
     genes = pd.DataFrame({"target": [0, 1, 1], "probability": [0.5, 0.5, 0.51]})
-    assert lcre_report.confusion(genes).loc["high"].tolist() == [1, 1]
-    assert lcre_report.confusion(genes).loc["low"].tolist() == [1, 0]
+    assert report.confusion(genes).loc["high"].tolist() == [1, 1]
+    assert report.confusion(genes).loc["low"].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -302,25 +302,25 @@ def test_a_probability_of_one_half_is_called_low():
     ],
 )
 def test_ticks_are_round(low, high, expected):
-    assert lcre_report.round_ticks(low, high) == expected
+    assert report.round_ticks(low, high) == expected
 
 
 def test_labels_are_moved_apart_in_order_and_inside():
-    places = lcre_report.spread([50, 48, 90], [20, 20, 20], 0, 100)
+    places = report.spread([50, 48, 90], [20, 20, 20], 0, 100)
     assert places == [70, 50, 90] or places == [68, 48, 90]
-    assert lcre_report.spread([5, 5], [10, 10], 0, 100) == [5, 15]
-    assert lcre_report.spread([99, 98], [10, 10], 0, 100) == [95, 85]
-    assert lcre_report.spread([], [], 0, 100) == []
+    assert report.spread([5, 5], [10, 10], 0, 100) == [5, 15]
+    assert report.spread([99, 98], [10, 10], 0, 100) == [95, 85]
+    assert report.spread([], [], 0, 100) == []
 
 
 def test_paths_break_at_gaps_and_lone_points_are_dots():
-    panel = lcre_report.Panel(0, 0, 10, 10, (0, 10), (0, 10))
-    assert lcre_report.path_data(panel, [0, 1, 2, 3, 4], [0, 1, math.nan, 3, math.nan]) == "M0,10 1,9M3,7h0"
+    panel = report.Panel(0, 0, 10, 10, (0, 10), (0, 10))
+    assert report.path_data(panel, [0, 1, 2, 3, 4], [0, 1, math.nan, 3, math.nan]) == "M0,10 1,9M3,7h0"
 
 
 def test_thinned_curves_keep_ends_and_only_original_points():
     xs = np.linspace(0, 1, 5000)
-    thin_x, thin_y = lcre_report.thin(xs, xs**2, 100)
+    thin_x, thin_y = report.thin(xs, xs**2, 100)
     assert len(thin_x) <= 101
     assert (thin_x[0], thin_x[-1]) == (0, 1)
     assert np.isin(thin_x, xs).all()
@@ -344,11 +344,11 @@ def test_the_verdict_is_honest(tmp_path, value, low, high, kmer, expected):
     table = pd.read_csv(f"{prefix}_result.csv", dtype=str)
     table.loc[2, ["auROC", "auROC_low", "auROC_high", "kmer_auROC"]] = [str(x) for x in (value, low, high, kmer)]
     table.to_csv(f"{prefix}_result.csv", index=False)
-    assert expected in report(prefix)[1]
+    assert expected in write_page(prefix)[1]
 
 
 def test_a_run_that_chose_its_epoch_on_the_test_genes_is_marked_wherever_it_is_scored(tmp_path):
-    page, text = report(make_run(tmp_path, validation=False, epochs=3))
+    page, text = write_page(make_run(tmp_path, validation=False, epochs=3))
     assert "Optimistic: the epoch was chosen on the very genes that are scored" in text
     assert "SELECT_ON=test" in text
     assert "SELECT_ON test (default validation)" in text
@@ -366,7 +366,7 @@ def learning_picture(page: str) -> str:
 
 
 def test_the_optimistic_column_is_named_so_in_any_run(tmp_path):
-    page, text = report(make_run(tmp_path, epochs=3))
+    page, text = write_page(make_run(tmp_path, epochs=3))
     assert "best test epoch (optimistic)" in text
     assert "auROC (optimistic)" not in text
     assert not re.search(r'class="[^"]*hollow', page)
@@ -376,10 +376,10 @@ def test_learning_curves_mark_the_chosen_epoch(tmp_path):
     prefix = make_run(tmp_path, folds={"IV": 300}, epochs=5)
     log = pd.read_csv(tmp_path / "yeast_model_IV" / "performance_log.csv")
     chosen = int(log["val_auROC"].idxmax())
-    picture = ElementTree.fromstring(learning_picture(report(prefix)[0]))
+    picture = ElementTree.fromstring(learning_picture(write_page(prefix)[0]))
     assert f"epoch {chosen} chosen, held-out auROC {log['test_auROC'][chosen]:.3f} there" in picture.get("aria-label")
     marks = [element.get("d") for element in picture.iter() if element.get("class") == "chosen"]
-    x = lcre_report.number(34 + 138 * chosen / 4)
+    x = report.number(34 + 138 * chosen / 4)
     assert len(marks) == 2
     assert all(mark.startswith(f"M{x},") for mark in marks)
     words = [element.text for element in picture.iter() if element.tag == "text"]
@@ -392,7 +392,7 @@ def test_a_loss_on_ranks_is_explained(tmp_path, model, told):
     record = json.loads(Path(f"{prefix}_run.json").read_text())
     record["settings"]["MODEL"] = model
     Path(f"{prefix}_run.json").write_text(json.dumps(record))
-    assert ("on the rank of every gene" in report(prefix)[0]) == told
+    assert ("on the rank of every gene" in write_page(prefix)[0]) == told
 
 
 def test_names_from_files_are_text_and_nothing_else(tmp_path):
@@ -411,7 +411,7 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path):
     }
     record["lcre_version"] = "\ud800"
     Path(f"{prefix}_run.json").write_text(json.dumps(record))
-    page, text = report(prefix)
+    page, text = write_page(prefix)
     assert page.count("&lt;script&gt;") >= 5
     assert "</style><img src=x onerror=alert(1)>" in text
     assert "<i>&1" in text
@@ -420,7 +420,7 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path):
 def test_all_numeric_chromosomes_and_genes_called_na(tmp_path):
     genes = pd.concat([FOUR.assign(gene_id=FOUR["gene_id"] + "1"), FOUR.assign(chromosome="NA")])
     genes.iloc[-2, 0] = "NA"
-    _, text = report(make_run(tmp_path, genes=genes))
+    _, text = write_page(make_run(tmp_path, genes=genes))
     assert "8 scored genes" in text
 
 
@@ -428,7 +428,7 @@ def test_groups_of_chromosomes_count_each_chromosome(tmp_path):
     prefix = make_run(tmp_path, epochs=2)
     scored = pd.read_csv(f"{prefix}_predictions.csv", dtype={"chromosome": str})
     scored = scored[scored["target"].isin([0, 1]) & scored["probability"].notna()]
-    _, text = report(prefix)
+    _, text = write_page(prefix)
     genes = text[text.index("Left out, by reason") :]
     for chromosome, count in scored["chromosome"].value_counts().items():
         assert re.search(rf" {chromosome} [\d, ]+ {count} ", genes), chromosome
@@ -436,7 +436,7 @@ def test_groups_of_chromosomes_count_each_chromosome(tmp_path):
 
 
 def test_funnel_and_reasons(tmp_path):
-    _, text = report(make_run(tmp_path, folds={"1": 400}, epochs=2))
+    _, text = write_page(make_run(tmp_path, folds={"1": 400}, epochs=2))
     assert "window leaves the chromosome: 3" in text
     assert "protein coding 409 \N{MINUS SIGN}51" in text
     assert "6,590 of 6,600 coding genes (99.8 %) start with ATG." in text
@@ -446,15 +446,15 @@ def test_funnel_and_reasons(tmp_path):
 def test_only_settings_that_differ_are_said_to_differ(tmp_path):
     settings = {"UPSTREAM": 500, "DOWNSTREAM": 500, "LOW_PERCENTILE": 25.0, "CHROMOSOMES": "", "SEED": 7, "EPOCHS": 2}
     settings |= {"MODEL": "motifs_and_words", "BATCH_SIZE": None}
-    _, text = report(make_run(tmp_path / "a", genes=FOUR, settings=settings))
+    _, text = write_page(make_run(tmp_path / "a", genes=FOUR, settings=settings))
     assert "Not the default UPSTREAM 500 (default 1000); EPOCHS 2 (default that of the model) All settings" in text
-    _, text = report(make_run(tmp_path / "b", genes=FOUR, settings={"UPSTREAM": 1000}))
+    _, text = write_page(make_run(tmp_path / "b", genes=FOUR, settings={"UPSTREAM": 1000}))
     assert "Not the default nothing, apart from the data All settings" in text
 
 
 def test_a_scaffold_rich_genome_has_a_short_table(tmp_path):
     rows = [{"chromosome": name, "in annotation": 2, "in table": 1} for name in ["all", *map(str, range(5000))]]
-    page, text = report(make_run(tmp_path, genes=FOUR, funnel=rows))
+    page, text = write_page(make_run(tmp_path, genes=FOUR, funnel=rows))
     assert "4,940 others 9,880 4,940" in text
     assert len(page) < 100_000
 
@@ -462,7 +462,7 @@ def test_a_scaffold_rich_genome_has_a_short_table(tmp_path):
 def test_a_record_with_nothing_in_it(tmp_path):
     prefix = make_run(tmp_path, folds={"1": 80, "2": 80}, epochs=2)
     Path(f"{prefix}_run.json").write_text("{}")
-    _, text = report(prefix)
+    _, text = write_page(prefix)
     assert "in annotation 160" in text
     assert "used 155" in text
     assert "Run it again" not in text
@@ -472,9 +472,9 @@ def test_a_fold_of_one_class_and_a_run_of_one_class(tmp_path):
     other = pd.DataFrame(
         {"gene_id": ["x", "y"], "chromosome": "2", "target": 1, "logMaxTPM": 2.0, "probability": [0.6, 0.7]}
     )
-    _, text = report(make_run(tmp_path / "a", genes=pd.concat([FOUR, other])))
+    _, text = write_page(make_run(tmp_path / "a", genes=pd.concat([FOUR, other])))
     assert "2 – –" in text
-    _, text = report(make_run(tmp_path / "b", genes=other))
+    _, text = write_page(make_run(tmp_path / "b", genes=other))
     assert "No auROC: the scored genes are all of one class." in text
     assert "no curves" in text
 
@@ -484,33 +484,33 @@ def test_genes_without_probability_are_counted(tmp_path):
     table = pd.read_csv(f"{prefix}_predictions.csv")
     table.loc[0, "probability"] = np.nan
     table.to_csv(f"{prefix}_predictions.csv", index=False)
-    _, text = report(prefix)
+    _, text = write_page(prefix)
     assert "1 test genes have no probability" in text
     assert "The result table gives a pooled auROC of 0.750, the predictions 0.500" in text
 
 
 def test_a_held_out_gene_in_training_is_shouted_about(tmp_path):
     prefix = make_run(tmp_path, epochs=2)
-    assert "LEAK" not in report(prefix)[1]
+    assert "LEAK" not in write_page(prefix)[1]
     roles = tmp_path / "yeast_model_IV" / "genes.csv"
     predictions = pd.read_csv(f"{prefix}_predictions.csv")
     middle = predictions[(predictions["chromosome"] == "IV") & (predictions["target"] == 2)]["gene_id"].iloc[0]
     roles.write_text(roles.read_text() + f"{middle},train\n")
-    assert "LEAK: 1 genes of held-out IV took part in its training." in report(prefix)[1]
+    assert "LEAK: 1 genes of held-out IV took part in its training." in write_page(prefix)[1]
 
 
 def test_the_contribution_profile_is_shown_when_it_is_there(tmp_path):
-    _, text = report(make_run(tmp_path / "with", epochs=2, profile=True))
+    _, text = write_page(make_run(tmp_path / "with", epochs=2, profile=True))
     assert "Where the network looks" in text
     assert "position from the TES, bp" in text
     assert "means of 5 bp" in text
-    _, text = report(make_run(tmp_path / "without", epochs=2))
+    _, text = write_page(make_run(tmp_path / "without", epochs=2))
     assert "Where the network looks" not in text
 
 
 def test_fifty_thousand_genes_and_twelve_folds_stay_under_three_megabytes(tmp_path):
     prefix = make_run(tmp_path, folds={str(i): 4200 for i in range(1, 13)}, epochs=60, profile=True)
-    page, text = report(prefix)
+    page, text = write_page(prefix)
     assert len(page.encode()) < 1_000_000
     assert "12 folds of held-out chromosomes" in text
 
@@ -556,7 +556,7 @@ def test_nothing_from_a_file_becomes_markup(tmp_path):
             fates = pd.read_csv(f"{prefix}_genes.csv", keep_default_na=False)
             fates.loc[:2, "status"] = mark("status")
             fates.to_csv(f"{prefix}_genes.csv", index=False)
-        page, text = report(prefix)
+        page, text = write_page(prefix)
         found = Collector()
         found.feed(page)
         tags.append((found.tags, found.attributes))
@@ -598,7 +598,7 @@ def test_a_run_of_an_older_version(tmp_path):
         table.assign(codon_auROC="", note="a,b").to_csv(path, index=False)
     for path in tmp_path.glob("*_model_*/performance_log.csv"):  # columns that the page does not draw
         pd.read_csv(path).drop(columns=["accuracy", "seconds", "learning_rate"]).to_csv(path, index=False)
-    _, text = report(prefix)
+    _, text = write_page(prefix)
     assert "GONE 1,a" in text
     assert "ALSO 2.5" in text
     assert "Where the network looks" in text
@@ -608,12 +608,12 @@ def test_a_run_of_an_older_version(tmp_path):
 
 def test_a_package_without_a_version_is_left_out(tmp_path):
     """TensorFlow may be installed as tensorflow-cpu."""
-    _, text = report(make_run(tmp_path, genes=FOUR, versions={"python": "3.11", "tensorflow": None}))
+    _, text = write_page(make_run(tmp_path, genes=FOUR, versions={"python": "3.11", "tensorflow": None}))
     assert "Versions python 3.11" in text
 
 
 def test_folds_whose_names_are_no_names_of_folders(tmp_path):
-    _, text = report(make_run(tmp_path, folds={"chr/1": 80, "2|..": 80}, epochs=2))
+    _, text = write_page(make_run(tmp_path, folds={"chr/1": 80, "2|..": 80}, epochs=2))
     assert "chr/1" in text
 
 
@@ -645,7 +645,7 @@ POINTS = "".join(f"{at},promoter,{name},0.{at % 7}\n" for name in ("low", "high"
 def test_a_profile_is_drawn_from_what_is_finite(tmp_path, content, drawn):
     prefix = make_run(tmp_path, genes=FOUR, profile=True)
     Path(f"{prefix}_explain/profile.csv").write_text(content)
-    assert ("Where the network looks" in report(prefix)[1]) == drawn
+    assert ("Where the network looks" in write_page(prefix)[1]) == drawn
 
 
 @pytest.mark.parametrize(
@@ -704,7 +704,7 @@ def test_learning_curves_of_odd_logs(tmp_path, change):
     prefix = make_run(tmp_path, genes=FOUR, epochs=4)
     path = tmp_path / "yeast_model_1/performance_log.csv"
     change(pd.read_csv(path)).to_csv(path, index=False)
-    report(prefix)
+    write_page(prefix)
 
 
 @pytest.mark.parametrize(
@@ -718,7 +718,7 @@ def test_learning_curves_of_odd_logs(tmp_path, change):
     ],
 )
 def test_measured_values_of_any_size_are_drawn(tmp_path, values):
-    report(make_run(tmp_path, genes=FOUR.assign(logMaxTPM=values)))
+    write_page(make_run(tmp_path, genes=FOUR.assign(logMaxTPM=values)))
 
 
 @pytest.mark.parametrize(
@@ -726,7 +726,7 @@ def test_measured_values_of_any_size_are_drawn(tmp_path, values):
     [(1, 3, (1, 3)), (2, 2, (1.5, 2.5)), (0, 0, (-0.5, 0.5)), (1e12, 1e12 + 1, (1e12 - 1e6, 1e12 + 1 + 1e6))],
 )
 def test_ranges_of_axes(low, high, expected):
-    assert lcre_report.fit_range(low, high, 0.5) == expected
+    assert report.fit_range(low, high, 0.5) == expected
 
 
 def test_a_page_beside_a_path_of_odd_letters(tmp_path, capsys):
@@ -806,10 +806,10 @@ def test_a_prefix_without_a_run_names_the_runs_that_are_there(tmp_path, capsys):
 def test_the_page_is_written_whole_and_alone(tmp_path):
     prefix = make_run(tmp_path, genes=FOUR)
     before = set(tmp_path.iterdir())
-    path = lcre_report.write_report(prefix)
+    path = report.write_report(prefix)
     assert path == tmp_path / "yeast_report.html"
     assert set(tmp_path.iterdir()) - before == {path}
-    assert lcre_report.write_report(prefix).read_bytes() == path.read_bytes()
+    assert report.write_report(prefix).read_bytes() == path.read_bytes()
 
 
 def test_importing_loads_neither_tensorflow_nor_scikit_learn():

@@ -16,7 +16,8 @@ import pytest
 from genomes import Gene, random_sequence, write_files
 
 import lcre_classifier
-from lcre import locks, records
+from core import locks
+from lcre import records
 
 EPOCHS = 4
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lcre.scores import auroc_error
+from core.scores import auroc_error
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--upstream", "30", "--downstream", "10", "--chromosomes", "2,4", "--epochs", "3"]

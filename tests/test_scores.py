@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from lcre import records, results, scores
+from core import scores
+from core.files import write_rows
+from lcre import results
 
 NAN = float("nan")
 both_classes = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
@@ -212,7 +214,7 @@ def finished_run(folder, diverged: bool = False):
             frame["probability"] = NAN
         if name != "III":
             frame.assign(gc=0.5).to_csv(folders[-1] / "predictions.csv", index=False)
-            records.write_rows(folders[-1] / "performance_log.csv", log_rows([0.5, 0.6], [0.9, 0.8]))
+            write_rows(folders[-1] / "performance_log.csv", log_rows([0.5, 0.6], [0.9, 0.8]))
     return folder / "toy", folders, folds, genes
 
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lcre_classifier
-from lcre import InputError
-from lcre.settings import RULES, Rule, flag_of, parse_settings, read_constants, resolve_settings
+from core import InputError
+from core.cli import Rule, flag_of, parse_settings, read_constants
+from lcre.settings import RULES, resolve_settings
 
 CLASSIFIER = Path(lcre_classifier.__file__)
 
@@ -322,7 +323,7 @@ def run_edited(tmp_path: Path, old: str, new: str, *argv: str) -> subprocess.Com
     """Run a copy of the trainer in which a line was edited, beside its own modules and data."""
     assert TEXT.count(old) == 1
     write(tmp_path / "lcre_classifier.py", TEXT.replace(old, new))
-    for name in ("lcre", "data", "lcre_report.py"):
+    for name in ("core", "lcre", "data"):
         (tmp_path / name).symlink_to(CLASSIFIER.parent / name)
     command = [sys.executable, tmp_path / "lcre_classifier.py", *argv]
     return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lcre_classifier
-from lcre import InputError, variants
-from lcre.inputs import BASE_CODES, open_genome
+from core import InputError
+from core.genome import BASE_CODES, open_genome
+from lcre import variants
 
 UPSTREAM, DOWNSTREAM, PADDING = 14, 9, 4
 SETTINGS = SimpleNamespace(UPSTREAM=UPSTREAM, DOWNSTREAM=DOWNSTREAM, PADDING=PADDING)

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lcre_classifier as lcre
-from lcre import InputError
-from lcre.inputs import BASE_CODES
+from core import InputError
+from core.genome import BASE_CODES
 
 #           0         10        20        30
 SEQUENCE = "ACGTTGCATTACGGATCCATAGCTTGACCA"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lcre import InputError
+from core import InputError
 
 
 class Record:

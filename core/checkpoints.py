@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lcre import records
+from core.files import read_rows, replacing, write_rows
 
 HASH = 64  # letters of a SHA-256
 END = b"PK\5\6"  # how the last part of a zip file begins, of 22 bytes where there is no comment
@@ -65,7 +65,7 @@ class Checkpoints:
 
     def write_model(self, path: Path, epoch: int, model) -> None:
         """Write a Keras model with its hash as zip comment, in one step."""
-        with records.replacing(path) as temporary:
+        with replacing(path) as temporary:
             model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.comment = bytes(HASH)
@@ -97,7 +97,7 @@ class Checkpoints:
 
     def write_log(self, log: dict[int, dict[str, str]]) -> None:
         """Write the log."""
-        records.write_rows(self.log_file, list(log.values()))
+        write_rows(self.log_file, list(log.values()))
         self.log = log
 
     def keep_best(self, epoch: int, convert: Callable | None = None) -> None:
@@ -110,14 +110,14 @@ class Checkpoints:
         if convert is not None:
             self.write_model(self.best_file, epoch, convert(self.file(epoch)))
             return
-        with records.replacing(self.best_file) as temporary:
+        with replacing(self.best_file) as temporary:
             temporary.write_bytes(self.file(epoch).read_bytes())
 
 
 def read_log(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
     """Return the rows of a performance log by epoch, with these columns; damaged rows are left out."""
     found = {}
-    for row in records.read_rows(path):
+    for row in read_rows(path):
         if all(is_number(row.get(name)) or (row.get(name) == "" and name.startswith("val_")) for name in columns):
             epoch = float(row["epoch"])
             if epoch.is_integer() and 0 <= epoch < 1e9:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lcre import InputError
+from core import InputError
 
 try:
     import fcntl

@@ -1,9 +1,10 @@
 """How much memory this process may still take, and a refusal of what does not fit before it is tried."""
 
 import os
+import sys
 from pathlib import Path
 
-from lcre import InputError
+from core import InputError
 
 try:
     import resource
@@ -76,3 +77,13 @@ def require_memory(needed: int, what: str, advice: str, error: type[InputError] 
     free = free_memory()
     if needed > free:
         raise error(f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; {advice}")
+
+
+def peak_memory_bytes() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes; None where the system cannot say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,140 @@
+"""Files: checked and opened for reading, written whole or not at all, hashed."""
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from core import InputError
+
+
+# ------------------------------------------------------------------------------------------------- reading
+def check_file(path: Path, what: str) -> Path:
+    """Return `path` if it is a file with something in it; raise InputError that names `what` otherwise."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{what}: {path} is a folder; give the file itself")
+    if not path.exists():
+        raise InputError(f"{what}: no file {path}; check the name and the folder you start from")
+    if not path.is_file():  # inputs are opened more than once, and a pipe can be read only once
+        raise InputError(f"{what}: {path} is not a regular file but a pipe or a device; write it to a file first")
+    if not path.stat().st_size:
+        raise InputError(f"{what}: {path} is empty; copy or download it again")
+    return path
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell by its first bytes whether the file is gzip (bgzip is a kind of gzip)."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def open_text(path: Path, what: str) -> Iterator[TextIO]:
+    """Open a plain or gzip text file; damage shows as InputError."""
+    opener = gzip.open if is_gzip(path) else open
+    with open(path, "rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):  # what a spreadsheet calls Unicode text
+            raise InputError(f"{what}: {path} is text in UTF-16; save it as UTF-8, or as CSV")
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{what}: {path} is a damaged gzip file ({error}); download it again") from None
+    except OSError as error:
+        raise InputError(f"{what}: {path} cannot be read ({error.strerror or error})") from None
+
+
+# ------------------------------------------------------------------------------------------------- writing
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, of the same suffix; on success it becomes `path` in one step.
+
+    A reader never sees half a file, and a full disk or a stop leaves the earlier file as it was.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~current_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, stem: str) -> None:
+    """Remove the temporary files that killed processes left in `folder`; no other process may be writing there.
+
+    Args:
+        folder: where `replacing` was used.
+        stem: pattern of the names without suffix that it was used for.
+    """
+    leftover = re.compile(rf"\.(?:{stem})-[a-z0-9_]{{8}}\.[a-z]+")
+    for path in folder.glob(".*-*"):
+        if leftover.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def current_umask() -> int:
+    """Return the process's umask (which can only be read by setting it)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write `content` to `path` as JSON in one step."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: Path, frame) -> None:
+    """Write a pandas frame to `path` in one step, without its index."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")  # cut in the middle of a letter
+    try:
+        rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    except csv.Error:  # a cell of more letters than any of ours
+        return []
+    return [row for row in rows if None not in row and None not in row.values()]
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write `rows` (dicts of the same keys) to the CSV at `path` in one step; no rows, no file."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file at `path` in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
