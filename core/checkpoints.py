@@ -52,6 +52,8 @@ class Checkpoints:
 
     def is_whole(self, path: Path, epoch: int) -> bool:
         """Tell whether `path` is this epoch's model, undamaged; models of older versions have no hash."""
+        if not path.is_file():  # a pipe would be waited for
+            return False
         try:
             content = path.read_bytes()
             if content[-HASH:] == self.hash_content(content[:-HASH], epoch):

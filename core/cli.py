@@ -55,7 +55,7 @@ class Rule:
             return None
         try:
             found = self.convert(value)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # whatever an object of the user's own does
             shown = "None" if value is None else f"{show_setting(value)} ({type(value).__name__})"
             raise InputError(f"{name}: {shown} is not allowed; give {self.describe()}") from None
         if self.least is not None and found < self.least:
@@ -67,7 +67,10 @@ class Rule:
     def convert(self, value):
         """Return `value` as `kind`; raise TypeError, ValueError or OverflowError where it is of another type."""
         if self.kind is Path:
-            return os.path.expanduser(require(str, os.fspath(value)))
+            path = os.path.expanduser(require(str, os.fspath(value)))
+            if not path or b"\0" in os.fsencode(path):
+                raise ValueError
+            return path
         if self.kind is str:
             return str(require(str, value))
         if isinstance(value, bool):
@@ -86,8 +89,8 @@ def show_setting(value) -> str:
     """Return a value as messages show it, cut to 60 characters."""
     try:
         shown = one_line(repr(value))
-    except ValueError:  # an integer of more digits than Python prints
-        shown = "a number of thousands of digits"
+    except Exception:  # an integer of more digits than Python prints, or an object whose __repr__ fails
+        shown = f"a value of type {type(value).__name__}"
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
@@ -283,15 +286,49 @@ def describe_constant(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno} of {Path(error.filename or 'a script').name} is not Python: {error.msg}"
     for frame in traceback.extract_tb(error.__traceback__):
-        name = constant_at(frame.filename, frame.lineno) if frame.name == "<module>" else ""
-        if name:
-            reason = f"{type(error).__name__}: {error}"
-            return f"{name}: line {frame.lineno} of {Path(frame.filename).name} cannot be evaluated ({reason}); mend it"
+        names = constants_at(frame.filename, frame.lineno) if frame.name == "<module>" else None
+        if names is not None:
+            place = f"line {frame.lineno} of {Path(frame.filename).name}"
+            reason = f"{type(error).__name__}: {show_error(error)}"
+            return f"{': '.join([*names[:1], place])} cannot be evaluated ({reason}); mend it"
     return ""
 
 
-def constant_at(filename: str, line: int) -> str:
-    """Return the UPPER_CASE name that a top-level statement of a file assigns at this line, or ""."""
-    tree = ast.parse("".join(linecache.getlines(filename)))
-    here = [node for node in tree.body if node.lineno <= line <= node.end_lineno]
-    return next((name for node in here for name in assigned_names(node)), "")
+def show_error(error: Exception) -> str:
+    """Return the message of an error as one line."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # an error of the user's own
+        return "without a message"
+
+
+def constants_at(filename: str, line: int) -> list[str] | None:
+    """Return the UPPER_CASE names that a line among a script's constants binds; None for any other line.
+
+    The constants reach from the first to the last top-level statement that binds such a name.
+    """
+    try:
+        body = ast.parse("".join(linecache.getlines(filename))).body
+    except SyntaxError:
+        return None
+    lines = [number for node in body if bound_names(node) for number in (node.lineno, node.end_lineno)]
+    here = next((node for node in body if node.lineno <= line <= node.end_lineno), None)
+    if here is None or not lines or not min(lines) <= line <= max(lines):
+        return None
+    if isinstance(here, (ast.ClassDef, ast.FunctionDef)) or is_entry(here):
+        return None
+    inside = [part for part in ast.walk(here) if isinstance(part, ast.stmt) and part.lineno <= line <= part.end_lineno]
+    return bound_names(inside[-1]) or bound_names(here)
+
+
+def bound_names(node: ast.AST) -> list[str]:
+    """Return the UPPER_CASE names that a statement assigns, deletes or loops over, at any depth but in functions."""
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        return []
+    parts = [part for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)]
+    return [part.id for part in parts if part.id.isupper()]
+
+
+def is_entry(node: ast.stmt) -> bool:
+    """Tell whether a statement is the `if __name__ == "__main__":` of a script."""
+    return isinstance(node, ast.If) and "__name__" in ast.dump(node.test)

@@ -113,7 +113,7 @@ def write_csv(path: Path, frame) -> None:
 
 def read_rows(path: Path) -> list[dict]:
     """Return the whole rows of the CSV at `path` as dicts of strings; a last row cut short is left out."""
-    if not path.exists():
+    if not path.is_file():  # a pipe would be waited for
         return []
     text = path.read_text(encoding="utf-8", errors="replace")  # cut in the middle of a letter
     try:

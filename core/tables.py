@@ -74,6 +74,7 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
 
 
 DECIMAL_COMMA = r"\s*[-+]?[\d.]*,\d+(?:[eE][-+]?\d+)?\s*"
+MOST_COLUMNS = 20_000  # of samples; a table turned on its side has as many columns as genes
 NO_SAMPLE = re.compile(
     r"length|start|end|width|strand|chr\w*|entrez\w*|p(adj|value)|log2?fc|.*foldchange", re.IGNORECASE
 )
@@ -122,6 +123,10 @@ def read_table(path: Path, column: str) -> pd.DataFrame:
             "such as gene_id,sample1 in front"
         )
     width = max(len(names), len(cells)) + 1
+    if width > MOST_COLUMNS:
+        raise InputError(
+            f"TPM: {path} has {width - 1:,} columns; give a table with genes in rows and samples in columns"
+        )
     try:
         table = parse_cells(text, delimiter, width)
     except (ValueError, pd.errors.ParserError) as error:
@@ -170,7 +175,7 @@ def name_columns(table: pd.DataFrame, names: list[str], column: str, path: Path,
     if not fits or names[0] == column:
         rows = measure_rows(path, delimiter)
         if all(cells > beyond for _, cells, _ in rows) and all(map(is_empty, range(beyond + 1, table.shape[1]))):
-            if is_name_of_ids(names[0], table):
+            if is_name_of_ids(names[0], table) or may_be_decimal_commas(table, beyond, delimiter):
                 shown = examples((shorten(cell) for cell in table.iloc[0, : beyond + 1]), 4)
                 raise InputError(
                     f"TPM: the rows of {path} have one cell more than its header (the first: {shown}), whose first "
@@ -202,6 +207,14 @@ def is_name_of_ids(name: str, table: pd.DataFrame) -> bool:
     return name in NAME_COLUMNS and is_numeric(table[1])
 
 
+def may_be_decimal_commas(table: pd.DataFrame, beyond: int, delimiter: str) -> bool:
+    """Tell whether rows of one cell more than a header of two names may be an id and one number such as 12,5."""
+    digits = (
+        [table[number].str.strip().str.fullmatch(r"[-+]?\d+").all() for number in (1, 2)] if beyond == 2 else [False]
+    )
+    return delimiter == "," and all(digits)
+
+
 def measure_rows(path: Path, delimiter: str) -> list[tuple[int, int, int]]:
     """Return of each row below the header its last line, its cells, and how many they are to the last with content.
 
@@ -229,7 +242,8 @@ def clean_header(names: list[str]) -> list[str]:
     """Return column names stripped and made unique; an empty first one is allowed, as R and pandas write it."""
     names = [name.strip() for name in names]
     names[0] = names[0] or "gene_id"
-    return [name if names.index(name) == i else f"{name}.{i}" for i, name in enumerate(names)]
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    return [name if first[name] == place else f"{name}.{place}" for place, name in enumerate(names)]
 
 
 def is_numeric(column: pd.Series) -> bool:

@@ -89,7 +89,7 @@ def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFram
         None where the fold is not finished or one of the two files is damaged.
     """
     path, numbers = folder / "predictions.csv", ["probability", "kmer", "gc"]
-    if not path.exists() or not path.read_bytes().endswith(b"\n"):
+    if not path.is_file() or not path.read_bytes().endswith(b"\n"):
         return None
     missing = dict.fromkeys(numbers, [""])  # a gene may be called NA
     try:

@@ -144,6 +144,9 @@ OTHER_DAMAGE = {
     "predictions of random bytes": ("predictions.csv", write_bytes(b"\xff\x00\x80,,\n" * 9)),
     "predictions of another fold": ("predictions.csv", replace_by("../toy_model_II/predictions.csv")),
     "roles removed": ("genes.csv", Path.unlink),
+    "log a pipe": ("performance_log.csv", lambda path: (path.unlink(), os.mkfifo(path))),
+    "predictions a link to nowhere": ("predictions.csv", lambda path: (path.unlink(), path.symlink_to("nowhere"))),
+    "best model a pipe": ("best_model.keras", lambda path: (path.unlink(), os.mkfifo(path))),
 }
 
 

@@ -351,9 +351,9 @@ WRONG = {
     "SEED": ["None", "-1", "'1'"],
     "MODEL": ["None", "'big'", "1"],
     "CHROMOSOMES": ["4", "['1', '2']", "None"],
-    "FASTA": ["5", "b'x.fa'"],
+    "FASTA": ["5", "b'x.fa'", "''"],
     "ORGANISM": ["1", "'.'", "'..'", "'-x'", "'a' * 101", "'a\\nb'"],
-    "SAVED_MODELS": ["None"],
+    "SAVED_MODELS": ["None", "''", "'a\\0b'", "'a\\ud800b'"],
     "LEARNING_RATE": ["'fast'", "1j"],
     "DATASET": ["['tomato']", "'potato'"],
 }
@@ -374,15 +374,23 @@ def test_a_wrong_value_is_one_line_that_names_the_constant(name, value):
         ("EPOCHS", "fifty", "(NameError: name 'fifty' is not defined)"),
         ("EPOCHS", "(\n    1 / 0\n)", "(ZeroDivisionError: division by zero)"),
         ("UPSTREAM", "'2000' + 1", "TypeError"),
+        ("SEED", "1\nSEED += '4'", "TypeError"),
+        ("SEED", "1\nif True:\n    SEED = int('four')", "ValueError"),
+        ("SEED", "1\nfor SEED in 5:\n    pass", "TypeError"),
+        ("SEED", "1\nprint(SEED := int('x'))", "ValueError"),
+        ("SEED", "1\ndel SEED, SEED", "NameError"),
+        ("line ", "1\nimport no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("line ", "1\nassert SEED == 2, 'two'", "AssertionError: two"),
         ("EPOCHS", "[5]", "[5] (list) is not allowed; give a whole number or None"),
     ],
 )
 def test_a_constant_that_python_cannot_evaluate(tmp_path, name, value, says):
-    done = run_edited(tmp_path, line_of(name), f"{name} = {value}", "--check")
+    constant = "SEED" if name == "line " else name
+    done = run_edited(tmp_path, line_of(constant), f"{constant} = {value}", "--check")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"lcre_classifier.py: {name}: ")
+    assert done.stderr.startswith(f"lcre_classifier.py: {name}")
     assert says in done.stderr
 
 
