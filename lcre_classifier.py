@@ -137,6 +137,11 @@ class Dataset:
         """The genes that have a row in `windows`, in its order."""
         return self.genes[self.genes["window_fits"]].reset_index(drop=True)
 
+    @property
+    def order(self) -> list[str]:
+        """Chromosomes in the order of the genome, those that are not held out by themselves last."""
+        return list(dict.fromkeys([*self.chromosomes, *self.genes["chromosome"]]))
+
 
 def load_data(settings: SimpleNamespace) -> Dataset:
     """Read TPM, GTF, FASTA and the validation genes, label the genes and cut their windows.
@@ -387,6 +392,10 @@ def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]]
     folds = []
     for group in groups or name_groups(settings.CHROMOSOMES, ring, chromosome):
         name, held_out = "+".join(group), np.isin(chromosome, group)
+        if name == "pooled":
+            raise InputError(
+                "a chromosome is called 'pooled', as a row of the result table is; rename it in the inputs"
+            )
         test = held_out & labelled & scorable & genes["in_table"].to_numpy()
         if not both_classes(test):
             raise InputError(
@@ -715,14 +724,13 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
 
 # ============================================================================================== leave one out
 def leave_one_chromosome_out(
-    data: Dataset, folds: list[Fold], every: list[Fold], settings: SimpleNamespace, prefix: Path, run: dict
+    data: Dataset, folds: list[Fold], settings: SimpleNamespace, prefix: Path, run: dict
 ) -> str:
     """Train every fold that is not finished, writing results as they come.
 
     Args:
         data: genes and windows.
         folds: to train.
-        every: these, and those that other starts of the same run train: the tables have all that are finished.
         settings: of the run.
         prefix: saved_models/O.
         run: the record of the run.
@@ -736,6 +744,7 @@ def leave_one_chromosome_out(
 
     genes, recipe = data.with_windows, choose_recipe(settings)
     target, waiting = genes["target"].to_numpy(), []
+    known = {fold.name: fold for fold in folds}
     for fold in folds:
         folder = records.fold_folder(prefix, fold.name)
         write_roles(folder, fold, genes["gene_id"])
@@ -759,7 +768,7 @@ def leave_one_chromosome_out(
         )
         train_fold(fold, data, bench, settings, checkpoints, watch)
         finish_fold(fold, data, target, settings, folder)
-        watch.line(show_fold(write_tables(prefix, every, data, settings), fold.name))
+        watch.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
     return device
 
 
@@ -786,18 +795,33 @@ def is_finished(
         chosen = best_epoch(found[1], settings.SELECT_ON, fold.leeway)
         if checkpoints.is_whole(checkpoints.best_file, chosen):
             return True
+    names = [predictions.name, checkpoints.log_file.name] if found is None else [checkpoints.best_file.name]
+    print(f"fold {fold.name}: {' or '.join(names)} is damaged or missing, and is made again", flush=True)
     predictions.unlink()
-    names = f"{checkpoints.log_file.name}, {predictions.name} or {checkpoints.best_file.name}"
-    print(f"fold {fold.name}: {names} is damaged; what is damaged is done again", flush=True)
     return False
 
 
-def write_tables(prefix: Path, folds: list[Fold], data: Dataset, settings: SimpleNamespace):
-    """Write O_result.csv and O_predictions.csv of the folds that are finished; return the result table (a frame)."""
+def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: SimpleNamespace):
+    """Write O_result.csv and O_predictions.csv of all folds of the run that are finished, whoever trained them.
+
+    Args:
+        prefix: saved_models/O.
+        known: name -> fold; those that other starts have added to the run meanwhile are put in.
+        data: genes and windows.
+        settings: of the run.
+
+    Returns:
+        The result table, a pandas frame.
+    """
     from lcre.results import collect_results
 
-    folders = [records.fold_folder(prefix, fold.name) for fold in folds]
     with records.lock_tables(prefix):
+        run = records.read_run(Path(f"{prefix}_run.json"))
+        for name, chromosomes in records.held_out_chromosomes(run).items():
+            if name not in known:
+                known[name] = make_folds(data, settings, [chromosomes])[0]
+        folds = [known[name] for name in run["folds"]]
+        folders = [records.fold_folder(prefix, fold.name) for fold in folds]
         result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)
     return result
 
@@ -875,27 +899,24 @@ def run(argv: Sequence[str]) -> None:
     prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
     record = records.describe_run(vars(settings), __version__, argv, check.describe_data(data, folds))
     with contextlib.ExitStack() as held:
-        record = records.open_run(prefix, record, asked.overwrite, held)
-        others = [record["held_out"][name] for name in record["folds"][len(folds) :]]
-        every = folds + (make_folds(data, settings, others) if others else [])
+        record = records.open_run(prefix, record, asked.overwrite, held, data.order)
         device = ""
         try:
             with records.lock_tables(prefix):
                 columns = ["gene_id", "chromosome", "start", "end", "strand", "status"]
                 write_csv(Path(f"{prefix}_genes.csv"), data.genes[columns])
-            device = leave_one_chromosome_out(data, folds, every, settings, prefix, record)
+            device = leave_one_chromosome_out(data, folds, settings, prefix, record)
         finally:
-            finished = records.close_run(prefix, time.perf_counter() - began, device)
-        result = write_tables(prefix, every, data, settings)
+            records.close_run(prefix, time.perf_counter() - began, device)
+        known = {fold.name: fold for fold in folds}
+        result = write_tables(prefix, known, data, settings)
+        left = len(known) - int((result["chromosome"] != "pooled").sum())
         print()
-        if finished:
+        if not left:
             with records.lock_tables(prefix):
                 print(f"{write_report(prefix)} shows the run as a page")
         else:
-            count = len(every) - int((result["chromosome"] != "pooled").sum())
-            print(
-                f"{count} of {len(every)} folds of the run are left to other starts; the page comes with the last one"
-            )
+            print(f"{left} of {len(known)} folds of the run are left to other starts; the page comes with the last one")
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
     print(show_results(result, settings.SELECT_ON), flush=True)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from core import InputError, examples
+from lcre import records
 
 START_CODON = np.array([0, 3, 2], np.uint8)  # ATG as base codes
 STEPS = ("in annotation", "protein coding", "sequence known", "window fits", "in table", "low", "middle", "high")
@@ -198,7 +199,7 @@ def describe_data(data, folds: list) -> dict:
         "audit": data.audit,
         "notes": [data.labels, *data.notes],
         "warnings": data.warnings,
-        "folds": [fold.name for fold in folds],
+        "folds": records.sort_folds({fold.name: fold.chromosomes for fold in folds}, data.order),
         "held_out": {fold.name: fold.chromosomes for fold in folds},
     }
 

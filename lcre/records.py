@@ -67,7 +67,7 @@ def lock_tables(prefix: Path) -> contextlib.AbstractContextManager:
     return locks.wait_for(prefix.parent / f".{prefix.name}.lock")
 
 
-def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack) -> dict:
+def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack, order: Sequence[str] = ()) -> dict:
     """Make the folder of a run ready, claim its folds and return its record: the earlier one where a run goes on.
 
     Folds that earlier starts trained and this one does not hold out stay part of the run.
@@ -77,6 +77,7 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         run: as `describe_run` gives it, with the names of the folds and the chromosomes that each holds out.
         overwrite: delete an earlier run of this prefix.
         held: keeps the claims on the folds until it is closed.
+        order: the chromosomes in the order of the genome, which the folds of the run take.
 
     Raises:
         InputError: a run of other settings or inputs is there, or files of no run; a fold is being trained by another
@@ -94,7 +95,10 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         earlier = read_run(record) if record.exists() else None
         folds = dict.fromkeys([*run["folds"], *(earlier or {"folds": []})["folds"]])
         if earlier is None and not overwrite and any(fold_folder(prefix, name).exists() for name in folds):
-            raise InputError(f"{prefix}_model_* is there without {record.name}; give --overwrite, or another ORGANISM")
+            raise InputError(
+                f"{prefix}_model_* is there without {record.name}; restore that from a copy, give another ORGANISM, or "
+                "--overwrite, which deletes these folds"
+            )
         if earlier is not None and not overwrite:
             refuse_other_run(record, earlier, run)
         for name in folds if overwrite else run["folds"]:
@@ -107,13 +111,13 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
             for name in TABLES:
                 Path(f"{prefix}_{name}").unlink(missing_ok=True)
         elif earlier is not None:
-            run = join_runs(record, earlier, run)
+            run = join_runs(record, earlier, run, order)
         write_json(record, run)
     return run
 
 
-def join_runs(record: Path, earlier: dict, run: dict) -> dict:
-    """Return the record of a run that goes on: the earlier one, with the folds of this start in front.
+def join_runs(record: Path, earlier: dict, run: dict, order: Sequence[str]) -> dict:
+    """Return the record of a run that goes on: the earlier one, with the folds of this start; others as in `open_run`.
 
     Raises:
         InputError: a fold of this start holds out a chromosome that another fold of the run holds out already.
@@ -127,11 +131,18 @@ def join_runs(record: Path, earlier: dict, run: dict) -> dict:
                     f"{name} would again; give another ORGANISM"
                 )
     more = {name: chromosomes for name, chromosomes in before.items() if name not in run["held_out"]}
-    joined = {"folds": [*run["folds"], *more], "held_out": run["held_out"] | more}
+    held_out = run["held_out"] | more
+    joined = {"folds": sort_folds(held_out, order), "held_out": held_out}
     if set(run["folds"]) <= set(before):
         return earlier | joined
     chromosomes = ",".join(joined["folds"]) if more else run["settings"]["CHROMOSOMES"]
     return earlier | joined | {"settings": earlier["settings"] | {"CHROMOSOMES": chromosomes}, "finished": None}
+
+
+def sort_folds(held_out: dict[str, list[str]], order: Sequence[str]) -> list[str]:
+    """Return the names of folds by where in `order` the first chromosome that each holds out stands."""
+    places = {name: place for place, name in enumerate(order)}
+    return sorted(held_out, key=lambda name: places.get(held_out[name][0], len(places)))
 
 
 def held_out_chromosomes(run: dict) -> dict[str, list[str]]:

@@ -236,6 +236,23 @@ def test_starts_that_hold_out_different_chromosomes_make_one_run(whole, species,
     assert record["finished"]
 
 
+def test_a_fold_that_another_start_has_finished_meanwhile_is_in_the_tables(whole, species, tmp_path, monkeypatch):
+    finish, seen = lcre_classifier.finish_fold, []
+
+    def finish_beside_another(fold, *rest):
+        finish(fold, *rest)
+        if not seen:
+            seen.append(fold.name)
+            assert train(tmp_path, species, "--chromosomes", "I") == 0
+
+    monkeypatch.setattr(lcre_classifier, "finish_fold", finish_beside_another)
+    assert train(tmp_path, species, "--chromosomes", "II") == 0
+    assert seen == ["II"]
+    assert numbers(tmp_path) == numbers(whole)
+    assert json.loads((tmp_path / "toy_run.json").read_text())["folds"] == ["I", "II"]
+    assert (tmp_path / "toy_report.html").exists()
+
+
 def test_a_start_beside_a_process_that_trains_other_folds(species, tmp_path, capsys):
     """What the other process has not finished yet is left open: no page, no finished run; its folds stay."""
     assert train(tmp_path, species, "--chromosomes", "I,II") == 0
