@@ -755,6 +755,7 @@ def leave_one_chromosome_out(
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
+    records.forget_models(prefix)
     device = start_tensorflow(recipe.branches)
     print(f"computing on {device}")
     bench = Workbench(recipe, data.windows, settings.UPSTREAM, settings.DOWNSTREAM)

@@ -26,6 +26,7 @@ from core import InputError, show_value
 from core.cli import OneLineParser, run_script
 from core.files import check_file, replacing
 from core.progress import Progress
+from lcre.records import TABLES
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
 
@@ -415,6 +416,13 @@ def check_out(asked: argparse.Namespace) -> None:
     """Raise InputError where the output cannot be written or would take the place of an input."""
     if asked.out.is_dir() or not asked.out.absolute().parent.is_dir():
         raise InputError(f"out: {asked.out} is not a file in a folder that exists")
+    beside = asked.out.resolve().parent == asked.models.resolve().parent
+    of_run = [f"{asked.models.name}_{name}" for name in TABLES]
+    inside = any(folder.name.startswith(f"{asked.models.name}_model_") for folder in asked.out.resolve().parents)
+    if inside or (beside and asked.out.name in of_run):
+        raise InputError(
+            f"out: {show_value(asked.out, 1000)} would take the place of a file of the run; give another name"
+        )
     for name in ("fasta", "gtf", "vcf", "windows"):
         path = getattr(asked, name)
         if (

@@ -5,10 +5,11 @@ is damaged, or lies where another belongs, is found before it is loaded, and its
 """
 
 import hashlib
+import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core.files import read_rows, replacing, write_rows
@@ -30,15 +31,15 @@ class Checkpoints:
         best_file: the model that the training ends with.
     """
 
-    def __init__(self, folder: Path, label: str, columns: Sequence[str]):
+    def __init__(self, folder: Path, label: str, columns: Mapping[str, tuple[float, float]]):
         """Name the files of a training; nothing is read.
 
         Args:
             folder: of the training.
             label: tells this training from every other one.
-            columns: of its log, `epoch` among them.
+            columns: of its log, `epoch` among them -> least and largest number that may stand there.
         """
-        self.folder, self.label, self.columns = folder / "epoch_models", label, list(columns)
+        self.folder, self.label, self.columns = folder / "epoch_models", label, columns
         self.log_file, self.best_file = folder / "performance_log.csv", folder / "best_model.keras"
         self.log: dict[int, dict[str, str]] = {}
 
@@ -116,21 +117,24 @@ class Checkpoints:
             temporary.write_bytes(self.file(epoch).read_bytes())
 
 
-def read_log(path: Path, columns: Sequence[str]) -> dict[int, dict[str, str]]:
+def read_log(path: Path, columns: Mapping[str, tuple[float, float]]) -> dict[int, dict[str, str]]:
     """Return the rows of a performance log by epoch, with these columns; damaged rows are left out."""
     found = {}
     for row in read_rows(path):
-        if all(is_number(row.get(name)) or (row.get(name) == "" and name.startswith("val_")) for name in columns):
+        cells = {name: row.get(name) for name in columns}
+        if all(
+            is_number(cell, *columns[name]) or (cell == "" and name.startswith("val_")) for name, cell in cells.items()
+        ):
             epoch = float(row["epoch"])
             if epoch.is_integer() and 0 <= epoch < 1e9:
                 found[int(epoch)] = {name: row[name] for name in columns}
     return found
 
 
-def is_number(text: str | None) -> bool:
-    """Tell whether a cell holds a number; nan and inf are numbers, because training can diverge."""
+def is_number(text: str | None, least: float, most: float) -> bool:
+    """Tell whether a cell holds a number in this range, or nan or inf: training can diverge."""
     try:
-        float(text or "")
+        value = float(text or "")
     except ValueError:
         return False
-    return True
+    return not math.isfinite(value) or least <= value <= most

@@ -72,7 +72,7 @@ class Rule:
                 raise ValueError
             return path
         if self.kind is str:
-            return str(require(str, value))
+            return str.__str__(require(str, value))  # of a member of an Enum its value
         if isinstance(value, bool):
             raise TypeError
         return operator.index(value) if self.kind is int else float(require(numbers.Real, value))
@@ -260,8 +260,11 @@ def run_script(name: str, run: Callable[[list[str]], None], argv: Sequence[str] 
             raise
     else:
         return 0
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    print(f"{name}: {one_line(message[:MOST_LETTERS])}", file=sys.stderr)
     return status
+
+
+MOST_LETTERS = 4000  # of a message: a name from a file or a command line can have millions
 
 
 def explain_constants(script: str) -> None:
@@ -275,7 +278,7 @@ def explain_constants(script: str) -> None:
         if not message:
             sys.__excepthook__(kind, error, trace)
             return
-        print(f"{Path(script).name}: {one_line(message)}", file=sys.stderr)
+        print(f"{Path(script).name}: {one_line(message[:MOST_LETTERS])}", file=sys.stderr)
         sys.exit(2)
 
     sys.excepthook = explain

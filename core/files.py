@@ -61,6 +61,8 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader never sees half a file, and a full disk or a stop leaves the earlier file as it was.
     """
     path = Path(path)
+    if not path.is_symlink() and (path.is_dir() or path.is_char_device() or path.is_block_device()):
+        raise InputError(f"{path} is a folder or a device where a file is to be written; give another name, or move it")
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

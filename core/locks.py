@@ -30,7 +30,7 @@ def try_lock(path: Path) -> int | None:
         A file descriptor that holds the lock, or None where another process holds it.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if fcntl:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,8 +42,9 @@ def try_lock(path: Path) -> int | None:
                 os.close(handle)
                 raise
         if is_same_file(handle, path):
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            if os.fstat(handle).st_nlink == 1:  # else it is a file of the user's as well
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             return handle
         os.close(handle)  # its holder removed the file after we had opened it
 

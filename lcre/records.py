@@ -107,7 +107,10 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:run|result|predictions|genes|report)")
         if overwrite:
             for name in folds:
-                shutil.rmtree(fold_folder(prefix, name), ignore_errors=True)
+                folder = fold_folder(prefix, name)
+                if folder.is_symlink():
+                    folder.unlink()
+                shutil.rmtree(folder, ignore_errors=True)
             for name in TABLES:
                 Path(f"{prefix}_{name}").unlink(missing_ok=True)
         elif earlier is not None:
@@ -233,6 +236,11 @@ def check_record(run, required: Sequence[str]) -> None:
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}")
     check_fields("", run, RECORD_FIELDS)
+    for name, chromosomes in run.get("held_out", {}).items():
+        if "+".join(chromosomes) != name or name not in run.get("folds", []):
+            raise ValueError(
+                f"held_out: {show_value(name)} is {show_json(chromosomes)} where a fold and its chromosomes belong"
+            )
     check_fields("settings: ", run.get("settings", {}), SETTINGS_FIELDS)
     for name, file in run.get("inputs", {}).items():
         check_fields(f"inputs: {show_value(name)}: ", file, INPUT_FIELDS)
@@ -399,6 +407,15 @@ def close_run(prefix: Path, seconds: float, device: str) -> bool:
             run["models"] = {name: hash_file(path) for name, path in files.items() if path.exists()}
         write_json(record, run)
     return finished
+
+
+def forget_models(prefix: Path) -> None:
+    """Take the hashes of the models out of O_run.json: one of them is about to be made again."""
+    record = Path(f"{prefix}_run.json")
+    with lock_tables(prefix):
+        run = read_run(record)
+        if run.pop("models", None) is not None:
+            write_json(record, run)
 
 
 def identify_run(run: dict) -> str:

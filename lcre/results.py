@@ -10,10 +10,19 @@ from core.checkpoints import read_log
 from core.files import remove_leftovers, write_csv
 from lcre import check
 
-LOG_COLUMNS = [
-    *("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_auROC", "test_loss", "test_accuracy", "test_auROC"),
-    *("learning_rate", "seconds"),
-]
+LOG_COLUMNS = {  # -> least and largest number
+    "epoch": (0, 1e9),
+    "loss": (0, 1e300),
+    "accuracy": (0, 1),
+    "val_loss": (0, 1e300),
+    "val_accuracy": (0, 1),
+    "val_auROC": (0, 1),
+    "test_loss": (0, 1e300),
+    "test_accuracy": (0, 1),
+    "test_auROC": (0, 1),
+    "learning_rate": (0, 10),
+    "seconds": (0, 1e12),
+}
 RESULT_COLUMNS = [
     *("chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"),
     *("best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"),
@@ -98,10 +107,14 @@ def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFram
         found = found.set_index(fold.held_out)[numbers].astype(float) if same else None
     except (KeyError, OSError, OverflowError, ValueError):
         return None
-    log = read_log(folder / "performance_log.csv", LOG_COLUMNS)
     if found is None or found.loc[fold.test, ["kmer", "gc"]].isna().any(axis=None):
         return None
-    if ((found < 0) | (found > 1)).any(axis=None) or not log or list(log) != list(range(len(log))):
+    missing = found["probability"].isna()  # a network that diverged has none for any gene
+    if ((found < 0) | (found > 1)).any(axis=None) or (missing.any() and not missing.all()):
+        return None
+    log_file = folder / "performance_log.csv"
+    log = read_log(log_file, LOG_COLUMNS)
+    if not log or list(log) != list(range(len(log))) or log_file.read_bytes().count(b"\n") != len(log) + 1:
         return None
     return found, list(log.values())
 

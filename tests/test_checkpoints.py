@@ -9,7 +9,7 @@ from builders import write
 
 from core.checkpoints import Checkpoints, read_log
 
-COLUMNS = ["epoch", "loss", "val_auROC"]
+COLUMNS = {"epoch": (0, 1e9), "loss": (0, 1e300), "val_auROC": (0, 1)}
 CONTENT = {"config.json": b'{"a": 1}', "model.weights.h5": bytes(range(200))}
 
 
@@ -127,10 +127,11 @@ def test_the_best_model_is_a_copy_or_what_it_is_converted_to(training):
         ("epoch,loss,val_auROC\nx,0.5,0.5\n1,0.5,0.5\n", [1]),
         ("epoch,loss,val_auROC\n0,,0.5\n1,inf,0.5\n2,0.5,\n", [1, 2]),
         ("epoch,loss,val_auROC\n-1,0.5,0.5\n0.5,0.5,0.5\n1e300,0.5,0.5\nnan,1,1\n", []),
+        ("epoch,loss,val_auROC\n0,0.5,7.5\n1,-1,0.5\n2,0.5,1\n", [2]),
         ("\x00\xff,,\n\n\n,", []),
     ],
 )
 def test_damaged_rows_of_a_log_are_left_out(tmp_path, text, epochs):
     found = read_log(write(tmp_path / "log.csv", text), COLUMNS)
     assert list(found) == epochs
-    assert all(list(cells) == COLUMNS for cells in found.values())
+    assert all(list(cells) == list(COLUMNS) for cells in found.values())

@@ -700,6 +700,8 @@ def test_cells_beyond_the_header_shift_no_column(tmp_path, content):
         ("gene_id,logMaxTPM\n\n\nG1,1,5,7,8\nG2,2,5,9,8\n", "line 4 has 5 cells, line 5 has 5 cells"),
         ('gene_id,logMaxTPM,a\nG1,1,"x\ny",4,5,6,7\nG2,2,5,9,8\n', "line 3 has 7 cells"),
         ("gene_id,a,\nG1,35,2\nG2,1,8\n", "column 3 of"),
+        ("Bezeichnung,logMaxTPM\nG1,-1,6109\nG2,4,957\n", "write decimal points instead of commas"),
+        ("gene_id," + "," * 20_000 + "\nG1,1\n", "give a table with genes in rows and samples in columns"),
         ("gene_id,name,a,b\nG1,1,2\nG2,1,8\n", "as many cells as its header has names (4)"),
         ("gene_id,logMaxTPM\nG1,1\n" + "x" * 200_000 + ",2,3\n", "is not a table (field larger than field limit"),
         ("gene_id,logMaxTPM\nG1,1\nG2,1," + "x" * 200_000 + "\n", "is not a table (field larger than field limit"),

@@ -558,6 +558,19 @@ def test_model_cut_short_inside(toy, copied, capsys):
     assert "cannot be loaded" in refuse(toy, capsys, models=copied)
 
 
+@pytest.mark.parametrize("name", ["toy_run.json", "toy_predictions.csv", "toy_model_1/genes.csv"])
+def test_the_run_is_not_overwritten(toy, copied, capsys, name):
+    path = copied.parent / name
+    before = path.read_bytes() if path.exists() else None
+    assert lcre_predict.main([*flags_of(toy, copied), "--out", str(path)]) == 2
+    assert "would take the place of a file of the run; give another name" in capsys.readouterr().err
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def flags_of(toy, models: Path) -> list[str]:
+    return ["--models", str(models), "--fasta", str(toy.fasta), "--gtf", str(toy.gtf)]
+
+
 # --------------------------------------------------------------------------------------------- the run
 def test_opened_run(toy):
     run = trained.load_run(toy.run.prefix)

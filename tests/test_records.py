@@ -346,6 +346,26 @@ def test_a_record_that_was_edited_or_damaged(run, prefix, what):
     assert record.read_bytes() == content
 
 
+@pytest.mark.parametrize("held_out", [{"1": ["2"], "2": ["1"]}, {"1": ["1"], "9": ["9"]}, {"1": [], "2": ["2"]}])
+def test_a_record_whose_folds_hold_out_other_chromosomes(run, tmp_path, held_out):
+    write_json(tmp_path / "toy_run.json", run | {"held_out": held_out})
+    with pytest.raises(InputError, match="where a fold and its chromosomes belong"):
+        records.read_run(tmp_path / "toy_run.json")
+
+
+def test_a_repaired_model_is_vouched_for_again(run, prefix):
+    """A start that makes a model again takes the old hashes out first, so that the next one writes those of today."""
+    open_run(prefix, run)
+    finish(prefix, "1", "2")
+    (records.fold_folder(prefix, "1") / "best_model.keras").write_text("old")
+    records.close_run(prefix, 1.0, "a CPU")
+    (records.fold_folder(prefix, "1") / "best_model.keras").write_text("new")
+    records.forget_models(prefix)
+    assert "models" not in open_run(prefix, run)
+    assert records.close_run(prefix, 1.0, "")
+    assert open_run(prefix, run)["models"] == {"1": hashlib.sha256(b"new").hexdigest()}
+
+
 @pytest.mark.parametrize("name", ["settings", "inputs", "folds"])
 def test_a_record_without_what_every_version_wrote(run, tmp_path, name):
     del run[name]

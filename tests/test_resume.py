@@ -6,6 +6,7 @@ The script's own `main` trains a small network on a small genome, in this proces
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -144,6 +145,12 @@ OTHER_DAMAGE = {
     "predictions of random bytes": ("predictions.csv", write_bytes(b"\xff\x00\x80,,\n" * 9)),
     "predictions of another fold": ("predictions.csv", replace_by("../toy_model_II/predictions.csv")),
     "roles removed": ("genes.csv", Path.unlink),
+    "log with a line too many": ("performance_log.csv", lambda path: path.write_text(path.read_text() + "junk,x\n")),
+    "log doubled": ("performance_log.csv", lambda path: path.write_text(2 * path.read_text())),
+    "a probability emptied": (
+        "predictions.csv",
+        lambda path: path.write_text(re.sub(r"(?m)^(0g3,)[\d.]+", r"\1", path.read_text())),
+    ),
     "log a pipe": ("performance_log.csv", lambda path: (path.unlink(), os.mkfifo(path))),
     "predictions a link to nowhere": ("predictions.csv", lambda path: (path.unlink(), path.symlink_to("nowhere"))),
     "best model a pipe": ("best_model.keras", lambda path: (path.unlink(), os.mkfifo(path))),
@@ -154,6 +161,7 @@ QUICK = {  # in every run of the tests; the others with LCRE_LONG=1
     *("last cut in the middle", "last removed", "last is another epoch's", "last is another fold's", "first cut"),
     *("bit flipped at 0.6", "best model cut", "best model of another fold", "log of random bytes", "log lacks a row"),
     *("predictions cut in a number", "predictions of random bytes", "roles removed"),
+    *("log doubled", "a probability emptied"),
 }
 
 

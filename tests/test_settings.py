@@ -1,5 +1,6 @@
 """Constants of a script as its command line, and what may stand in them."""
 
+import enum
 import importlib.util
 import os
 import re
@@ -317,6 +318,11 @@ def test_a_legal_edit_means_what_python_says(tmp_path, seed):
         expected = os.path.expanduser(value) if RULES[name].kind is Path and value else value
         assert checked == expected
         assert checked is None or type(checked) is (str if RULES[name].kind is Path else RULES[name].kind)
+
+
+def test_a_member_of_an_enum_is_its_value():
+    member = enum.Enum("Network", {"A": "published"}, type=str).A
+    assert RULES["MODEL"].check("MODEL", member) == "published"
 
 
 def run_edited(tmp_path: Path, old: str, new: str, *argv: str) -> subprocess.CompletedProcess:
