@@ -515,8 +515,8 @@ SLOW = ["a", "a ", " ", "; ", 'a "', 'a "x" ', "\\", 'a "\\', '\\" ', "=", "a=b;
 
 @pytest.mark.parametrize("unit", SLOW)
 @pytest.mark.parametrize("begin", ["", 'gene_id "A"; b "', "ID="])
-def test_ninth_column_of_a_megabyte_takes_no_time(begin, unit):
-    text = begin + unit * (1_000_000 // len(unit))
+def test_a_long_ninth_column_takes_no_time(begin, unit):
+    text = begin + unit * (200_000 // len(unit))
     began = time.process_time()
     parse_attributes(text)
     parse_attributes(text + "!")
