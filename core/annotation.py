@@ -157,7 +157,7 @@ PLAIN_QUOTED = re.compile(r'(?:[\w.\-]+ "[^"\\]*"; ?)+')
 
 
 def parse_attributes(text: str) -> dict[str, str]:
-    """Return the ninth column as a dict, in GTF style (key "value";) or GFF3 style (key=value;); of twins the first."""
+    """Return the ninth column, in GTF style (key "value";) or GFF3 style (key=value;); the first of equal keys."""
     if PLAIN_QUOTED.fullmatch(text):  # nearly every GTF: all values quoted, nothing escaped
         parts = text.split('"')
         return {key.strip("; "): value for key, value in zip(parts[-3::-2], parts[-2::-2], strict=True)}

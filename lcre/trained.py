@@ -83,7 +83,7 @@ class Run:
         if unknown:
             raise InputError(
                 f"models: {self.prefix}_run.json does not say which {' and '.join(unknown)} the run was trained on, so "
-                "it is not known which folds have not seen a gene; restore it from a copy, or take --all-folds"
+                "it is not known which folds did not train on a gene; restore it from a copy, or take --all-folds"
             )
         return all(
             known[name]["bytes"] == Path(path).stat().st_size and known[name]["sha256"] == hash_file(path)
@@ -142,7 +142,7 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
     if missing:
         has = ", ".join(map(show_value, frame.columns[:15]))
         raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {again}")
-    frame = frame.fillna("")  # cells that a row cut short has not
+    frame = frame.fillna("")  # cells that a row cut short lacks
     for name in numbers:
         frame[name] = parse_numbers(path, frame[name], again)
     return frame
