@@ -27,7 +27,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from core import InputError, examples, one_line
 from core.checkpoints import Checkpoints
 from core.cli import explain_constants, parse_settings, run_script
 from core.files import replacing, write_csv
+from core.genome import one_hot
 from core.memory import require_memory
 from core.progress import Progress, interrupt_on_sigterm, show_duration
 from core.scores import auroc_error
@@ -70,10 +71,10 @@ CHROMOSOMES = "all"  # to hold out in turn, comma-separated; IV+VII are held out
 SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
 
 # ------------------------------------------------------------------------------------------ training
-MODEL = "motifs_and_words"  # motifs_and_words, or published: the network of the LCRE description, layer by layer
+MODEL = "cnn_lstm_kmer"  # cnn_lstm_kmer, or published: the network of the LCRE description, layer by layer
 EPOCHS: int | None = None  # None: of the demo 7, else of the model: for 700 steps, 6 to 40; published: 35
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
-LEARNING_RATE: float | None = None  # None: of the model (motifs_and_words: 2e-3 at its peak; published: 1e-4)
+LEARNING_RATE: float | None = None  # None: of the model (cnn_lstm_kmer: 2e-3 at its peak; published: 1e-4)
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
 SAVED_MODELS = "saved_models"  # folder where everything is written
 
@@ -114,7 +115,7 @@ DATASETS = {
 }
 FALLBACKS = {"UPSTREAM": 1000, "DOWNSTREAM": 500}
 COMPUTED_COLUMN = "logMaxTPM"  # the one that is computed where a table lacks it
-RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, is taught to be high with log-odds of 6 (r - 1/2)
+RANK_SLOPE = 6  # a gene of rank r, from 0 to 1, gets the log-odds of being high 6 (r - 1/2)
 CHOOSE_ON = 500  # low and high genes, at most, that choose the epoch
 MASKED = 3  # columns of start and stop codon set to zero: without UTRs they would give the reading frame away
 
@@ -155,7 +156,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from core.tables import read_expression, read_gene_list, require_row_names
     from lcre import check
 
-    column = settings.TARGET_COLUMN
+    column, layout = settings.TARGET_COLUMN, WindowLayout.of(settings)
     expression, notes = read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
     genes, more = read_annotation(settings.GTF, expression.index)
     notes += more
@@ -186,92 +187,123 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         what, bridges = "GTF and FASTA have no chromosome", CHROMOSOME_BRIDGES
         partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
-        windows, atg = cut_genome(genome, genes, partner, settings)
+        windows, atg = cut_genome(genome, genes, partner, layout)
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
-    check.require_windows(genes, (settings.UPSTREAM, settings.DOWNSTREAM), longest, "make UPSTREAM smaller")
+    check.require_windows(genes, layout, longest, "make UPSTREAM smaller")
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
     notes += check.describe_chromosomes(organelles, scaffolds)
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
-    audit = check.audit_genes(genes, atg, settings.DOWNSTREAM) | check.audit_windows(windows, real_columns(settings))
+    audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
     return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
 
 
 # ============================================================================================== windows
-def window_halves(settings: SimpleNamespace) -> tuple[slice, slice]:
-    """Return the columns of promoter and terminator: [promoter][padding][terminator]."""
-    half = settings.UPSTREAM + settings.DOWNSTREAM
-    return slice(0, half), slice(half + settings.PADDING, 2 * half + settings.PADDING)
+@dataclass(frozen=True)
+class WindowLayout:
+    """Which base of a gene stands in which column of its window: [promoter][padding][terminator].
 
+    The promoter has `upstream` bases before the TSS and `downstream` from it on; the terminator the last `downstream`
+    bases of the gene and `upstream` behind it. Both are read on the gene's strand, promoter first. Genes shorter than
+    `downstream` are legal: their two regions overlap.
+    """
 
-def window_parts(columns: int, upstream: int, downstream: int) -> list[tuple[int, int]]:
-    """Return first and last column + 1 of the window's parts: before and behind the TSS, before and behind the TES."""
-    half = upstream + downstream
-    cuts = (0, upstream, half), (columns - half, columns - upstream, columns)
-    return [pair for three in cuts for pair in itertools.pairwise(three)]
+    upstream: int  # bp before the TSS and behind the TES
+    downstream: int  # bp from the TSS on and before the TES
+    padding: int  # columns of zeros between promoter and terminator
 
+    @classmethod
+    def of(cls, settings: SimpleNamespace) -> "WindowLayout":
+        """Return the layout that the constants say."""
+        return cls(settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING)
 
-def real_columns(settings: SimpleNamespace) -> np.ndarray:
-    """Return which columns hold sequence: all but the padding and the masked codons; booleans, (columns,)."""
-    promoter, terminator = window_halves(settings)
-    real = np.ones(terminator.stop, bool)
-    real[promoter.stop : terminator.start] = False
-    masked = min(MASKED, settings.DOWNSTREAM)
-    real[settings.UPSTREAM : settings.UPSTREAM + masked] = False  # from the TSS inwards
-    tes = terminator.start + settings.DOWNSTREAM
-    real[tes - masked : tes] = False  # the last bases before the TES
-    return real
+    @property
+    def region_size(self) -> int:
+        """Columns of the promoter, and of the terminator."""
+        return self.upstream + self.downstream
 
+    @property
+    def columns(self) -> int:
+        """Columns of a window."""
+        return 2 * self.region_size + self.padding
 
-def windows_fit(start: np.ndarray, end: np.ndarray, length, upstream: int, downstream: int) -> np.ndarray:
-    """Tell which genes have both windows inside their chromosome of `length` bp, its first and last base included."""
-    return (np.minimum(start - upstream, end - downstream) >= 0) & (
-        np.maximum(start + downstream, end + upstream) <= length
-    )
+    @property
+    def regions(self) -> dict[str, slice]:
+        """The columns of promoter and terminator."""
+        size = self.region_size
+        return {"promoter": slice(0, size), "terminator": slice(self.columns - size, self.columns)}
+
+    @property
+    def sites(self) -> dict[str, int]:
+        """The column of position 0 of each region: of the TSS, and of the first base behind the TES."""
+        return {"promoter": self.upstream, "terminator": self.columns - self.upstream}
+
+    @property
+    def parts(self) -> list[slice]:
+        """The columns before and behind the TSS, before and behind the TES; the two in the middle are in the gene."""
+        promoter, terminator = self.regions.values()
+        tss, tes = self.sites.values()
+        cuts = [promoter.start, tss, promoter.stop], [terminator.start, tes, terminator.stop]
+        return [slice(begin, end) for three in cuts for begin, end in itertools.pairwise(three)]
+
+    @property
+    def visible(self) -> np.ndarray:
+        """Which columns show their base: all but the padding and the masked codons; booleans, (columns,)."""
+        promoter, terminator = self.regions.values()
+        tss, tes = self.sites.values()
+        visible = np.ones(self.columns, bool)
+        visible[promoter.stop : terminator.start] = False
+        masked = min(MASKED, self.downstream)
+        visible[tss : tss + masked] = False  # from the TSS inwards
+        visible[tes - masked : tes] = False  # the last bases before the TES
+        return visible
+
+    def hide(self, windows: np.ndarray) -> None:
+        """Set the columns that are not visible to code 4, in place."""
+        for column in np.flatnonzero(~self.visible):
+            windows[..., column] = 4
+
+    def locate(self, start, end) -> tuple:
+        """Return where the two regions of genes [start, end) begin on the chromosome, the left one first, 0-based."""
+        return start - self.upstream, end - self.downstream
+
+    def fits(self, start: np.ndarray, end: np.ndarray, length) -> np.ndarray:
+        """Tell which genes have both regions inside their chromosome of `length` bp, first and last base included."""
+        left, right = self.locate(start, end)
+        return (np.minimum(left, right) >= 0) & (np.maximum(left, right) + self.region_size <= length)
 
 
 def cut_windows(
-    codes: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    strand: np.ndarray,
-    upstream: int,
-    downstream: int,
-    padding: int,
+    codes: np.ndarray, start: np.ndarray, end: np.ndarray, strand: np.ndarray, layout: WindowLayout
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the windows of genes of one chromosome.
-
-    Promoter: `upstream` bases before the TSS and `downstream` from it on; terminator: the last `downstream`
-    bases of the gene and `upstream` after it; both read on the gene's strand, promoter first, `padding`
-    columns between. Genes shorter than `downstream` are legal: their halves overlap.
+    """Cut the windows of genes of one chromosome; nothing is masked.
 
     Args:
         codes: base codes of the chromosome, uint8, (bp,).
         start, end: 0-based half-open, (genes,). strand: '+' or '-', (genes,).
+        layout: of the windows.
 
     Returns:
-        Which genes fit, booleans, (genes,): both windows lie inside the chromosome, its first and last base
-        included; and the base codes of those, uint8, (fitting genes, 2 * (upstream + downstream) + padding).
+        Which genes have a window, booleans, (genes,): it lies inside the chromosome and the strand is known; and the
+        base codes of those, uint8, (genes with a window, columns), 4 in the padding.
     """
-    half = upstream + downstream
-    left, right = start - upstream, end - downstream
-    fits = windows_fit(start, end, len(codes), upstream, downstream) & np.isin(strand, ["+", "-"])
-    minus = (strand == "-")[fits]
-    windows = np.full((int(fits.sum()), 2 * half + padding), 4, np.uint8)
+    fits = layout.fits(start, end, len(codes)) & np.isin(strand, ["+", "-"])
+    windows = np.full((int(fits.sum()), layout.columns), 4, np.uint8)
     if not len(windows):
         return fits, windows
-    pieces = np.lib.stride_tricks.sliding_window_view(codes, half)
-    windows[:, :half] = pieces[left[fits]]
-    windows[:, half + padding :] = pieces[right[fits]]
+    pieces = np.lib.stride_tricks.sliding_window_view(codes, layout.region_size)
+    for columns, begin in zip(layout.regions.values(), layout.locate(start[fits], end[fits]), strict=True):
+        windows[:, columns] = pieces[begin]
+    minus = (strand == "-")[fits]
     complement = np.array([3, 2, 1, 0, 4], np.uint8)
-    windows[minus] = complement[windows[minus, ::-1]]  # reversing the whole row also swaps the halves
+    windows[minus] = complement[windows[minus, ::-1]]  # reversing the whole row also swaps the regions
     return fits, windows
 
 
-def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+def cut_genome(genome, genes, partner: dict[str, str], layout: WindowLayout) -> tuple[np.ndarray, np.ndarray]:
     """Cut the windows of all coding genes, chromosome by chromosome, and mask start and stop codons.
 
     Adds to `genes`: sequence_known and window_fits (booleans).
@@ -280,6 +312,7 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
         genome: an open `core.genome.Genome`.
         genes: as `core.annotation.read_annotation` gives them.
         partner: the annotation's name of a chromosome -> the genome's.
+        layout: of the windows.
 
     Returns:
         Base codes in the order of `genes`, uint8, (genes with windows, columns); and which genes start with ATG.
@@ -289,39 +322,31 @@ def cut_genome(genome, genes, partner: dict[str, str], settings: SimpleNamespace
     start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
     length = genes["chromosome"].map(partner).map(genome.lengths).fillna(0).to_numpy(np.int64)
     known = genes["coding"].to_numpy(bool) & (end <= length)
-    sizes = settings.UPSTREAM, settings.DOWNSTREAM
-    fits = known & np.isin(strand, ["+", "-"]) & windows_fit(start, end, length, *sizes)
+    fits = known & np.isin(strand, ["+", "-"]) & layout.fits(start, end, length)
     genes["sequence_known"], genes["window_fits"] = known, fits
-    columns = window_halves(settings)[1].stop
-    advice = "make UPSTREAM and DOWNSTREAM smaller"
-    require_memory(int(fits.sum()) * columns, f"windows of {fits.sum():,} genes with {columns:,} columns take", advice)
+    count, advice = int(fits.sum()), "make UPSTREAM and DOWNSTREAM smaller"
+    require_memory(count * layout.columns, f"windows of {count:,} genes with {layout.columns:,} columns take", advice)
     atg, place = np.zeros(len(genes), bool), np.cumsum(fits) - 1
-    windows = np.empty((int(fits.sum()), columns), np.uint8)
+    windows = np.empty((count, layout.columns), np.uint8)
     for name, here in genes[known].groupby("chromosome", sort=False).groups.items():
         here = here.to_numpy()
         codes = genome.codes(partner[name])
         atg[here] = starts_with_atg(codes, start[here], end[here], strand[here])
         for some in np.array_split(here[fits[here]], len(here) // 1000 + 1):  # few at a time: less memory
-            windows[place[some]] = cut_windows(codes, start[some], end[some], strand[some], *sizes, settings.PADDING)[1]
-    for column in np.flatnonzero(~real_columns(settings)):
-        windows[:, column] = 4
+            windows[place[some]] = cut_windows(codes, start[some], end[some], strand[some], layout)[1]
+    layout.hide(windows)
     return windows, atg
-
-
-def one_hot(codes: np.ndarray) -> np.ndarray:
-    """Return base codes as one-hot columns in the order of ACGT, uint8, shape (..., 4); code 4 is all zeros."""
-    return np.eye(5, 4, dtype=np.uint8)[codes]
 
 
 # ============================================================================================== labels
 def find_thresholds(expression, settings: SimpleNamespace) -> tuple[float, float]:
     """Return the values at the low and the high percentile over all genes of the table."""
-    asked = [settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE]
-    low, high = (float(value) for value in np.percentile(expression, asked))
+    percentiles = [settings.LOW_PERCENTILE, settings.HIGH_PERCENTILE]
+    low, high = (float(value) for value in np.percentile(expression, percentiles))
     if low == high:
         raise InputError(
-            f"a single class: the {asked[0]:g}th and the {asked[1]:g}th percentile of {settings.TARGET_COLUMN} are "
-            f"both {low:g}; too many genes have that very value"
+            f"a single class: the {percentiles[0]:g}th and the {percentiles[1]:g}th percentile of "
+            f"{settings.TARGET_COLUMN} are both {low:g}; too many genes have that very value"
         )
     return low, high
 
@@ -329,11 +354,6 @@ def find_thresholds(expression, settings: SimpleNamespace) -> tuple[float, float
 def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return 0 for values <= low, 1 for values >= high, 2 between, -1 for nan; int8, (genes,)."""
     return np.select([np.isnan(values), values <= low, values >= high], [-1, 0, 1], 2).astype(np.int8)
-
-
-def rank_log_odds(rank: np.ndarray) -> np.ndarray:
-    """Return the log-odds of being high that a gene of each rank of expression, 0 to 1, is taught to have."""
-    return RANK_SLOPE * (rank - 0.5)
 
 
 # ============================================================================================== folds
@@ -344,28 +364,71 @@ class Fold:
     name: str
     chromosomes: list[str]  # held out
     validation_chromosome: str | None
-    train: np.ndarray  # low and high genes, balanced
-    middle: np.ndarray  # the genes between them on the same chromosomes, for a network that is taught ranks; else none
+    balanced: np.ndarray  # low and high genes that train, as many of each
+    middle: np.ndarray  # the genes between them on the same chromosomes, for a model that trains on them; else none
     validation: np.ndarray  # low and high genes that may be scored, of the chromosome that chooses the epoch
     test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
     held_out: np.ndarray  # every gene with a window on the held-out chromosomes
-    leeway: float  # differences in auROC on the validation genes that are taken for chance
+    tolerance: float  # differences in auROC on the validation genes that are taken for chance
 
     @property
-    def taught(self) -> np.ndarray:
+    def training(self) -> np.ndarray:
         """The rows of every gene that trains."""
-        return np.concatenate([self.train, self.middle])
+        return np.concatenate([self.balanced, self.middle])
 
     def entropy(self, seed: int) -> list[int]:
         """Return the entropy of this fold's random draws: it depends on its name, not on the other folds."""
         return [seed, zlib.crc32(self.name.encode())]
 
 
+@dataclass
+class Candidates:
+    """What decides which genes may train, choose the epoch and test; arrays over the genes with windows, (genes,)."""
+
+    target: np.ndarray  # 0 low, 1 high, 2 middle, -1 none
+    chromosome: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    used: np.ndarray  # may train: status `used`
+    scorable: np.ndarray  # low and high genes that may be scored, also those of organelles
+    window: np.ndarray  # a number that is the same for identical windows
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Candidates":
+        """Return those of a data set."""
+        from lcre.check import fingerprint_windows
+
+        genes = data.with_windows
+        target = genes["target"].to_numpy()
+        return cls(
+            target=target,
+            chromosome=genes["chromosome"].to_numpy(str),
+            start=genes["start"].to_numpy(),
+            end=genes["end"].to_numpy(),
+            used=(genes["status"] == "used").to_numpy(),
+            scorable=np.isin(target, [0, 1]) & (genes["scorable"] & genes["in_table"]).to_numpy(bool),
+            window=fingerprint_windows(data.windows),
+        )
+
+    def have_both_classes(self, rows: np.ndarray) -> bool:
+        """Tell whether there are low and high genes among `rows`."""
+        return {0, 1} <= set(self.target[rows].tolist())
+
+    def count_classes(self, rows: np.ndarray) -> tuple[int, int]:
+        """Return the numbers of low and of high genes among `rows`."""
+        return int((self.target[rows] == 0).sum()), int((self.target[rows] == 1).sum())
+
+    def on(self, *chromosomes: str) -> np.ndarray:
+        """Tell which genes lie on one of these chromosomes."""
+        return np.isin(self.chromosome, chromosomes)
+
+    def identical_to(self, rows: np.ndarray) -> np.ndarray:
+        """Tell which genes have a window that is identical to one of `rows`, those included."""
+        return np.isin(self.window, self.window[rows])
+
+
 def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]] | None = None) -> list[Fold]:
     """Split the genes for leaving chromosomes out in turn.
-
-    The epoch is chosen on the next chromosome of the genome behind the held-out ones that has genes to score: on all
-    of it, or, of a large one, on the low and high genes of one end; the genes of the other train.
 
     Args:
         data: the genes, labelled.
@@ -375,89 +438,119 @@ def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]]
     Raises:
         InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
     """
-    from lcre.check import fingerprint_windows
-
-    genes = data.with_windows
-    target, chromosome = genes["target"].to_numpy(), genes["chromosome"].to_numpy(str)
-    used, scorable = (genes["status"] == "used").to_numpy(), genes["scorable"].to_numpy()
-    start, end = genes["start"].to_numpy(), genes["end"].to_numpy()
-    labelled = (target == 0) | (target == 1)
-    twins = fingerprint_windows(data.windows)
-
-    def both_classes(rows: np.ndarray) -> bool:
-        return {0, 1} <= set(target[rows].tolist())
-
-    candidates = labelled & used & scorable
-    ring = [name for name in data.chromosomes if both_classes(candidates & (chromosome == name))]
-    folds = []
-    for group in groups or name_groups(settings.CHROMOSOMES, ring, chromosome):
-        name, held_out = "+".join(group), np.isin(chromosome, group)
-        if name == "pooled":
-            raise InputError(
-                "a chromosome is called 'pooled', as a row of the result table is; rename it in the inputs"
-            )
-        test = held_out & labelled & scorable & genes["in_table"].to_numpy()
-        if not both_classes(test):
-            raise InputError(
-                f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({(target[test] == 0).sum()} low, "
-                f"{(target[test] == 1).sum()} high); hold out another chromosome, or several together"
-            )
-        # the sequence of a held-out gene, standing elsewhere as well, would give it away
-        train = used & ~np.isin(twins, twins[held_out])
-        validation, chosen = np.zeros(len(genes), bool), None
-        if settings.SELECT_ON == "validation":
-            after = max((ring.index(part) for part in group if part in ring), default=-1) + 1
-            able, order = train & labelled & scorable, ring[after:] + ring[:after]
-            chosen = next((part for part in order if both_classes(able & (chromosome == part))), None)
-            if chosen is None:
-                ways = "hold out fewer, or try SELECT_ON test"
-                raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; {ways}")
-            validation, aside = able & (chromosome == chosen), chromosome == chosen
-            few = validation & (start <= np.sort(start[validation])[:CHOOSE_ON][-1])
-            if few.sum() < validation.sum() and both_classes(few):  # the others train, unless windows overlap
-                reach = max(settings.UPSTREAM, settings.DOWNSTREAM)  # of a window, beyond its gene
-                validation, aside = few, aside & (start < end[few].max() + 2 * reach)
-            train &= ~aside & ~np.isin(twins, twins[validation])
-        if not both_classes(train):
-            raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
-        middle = train & (target == 2) & RECIPES[settings.MODEL].ranks
-        parts = train & labelled, middle, validation, test, held_out
-        low, high = ((validation & (target == label)).sum() for label in (0, 1))
-        leeway = auroc_error(low, high) if chosen and RECIPES[settings.MODEL].one_cycle else 0.0
-        fold = Fold(name, group, chosen, *(np.flatnonzero(rows) for rows in parts), leeway)
-        fold.train = balance(fold.train, target, np.random.default_rng(fold.entropy(settings.SEED)))
-        folds.append(fold)
-    if not folds:
+    genes = Candidates.of(data)
+    able = genes.scorable & genes.used
+    order = [name for name in data.chromosomes if genes.have_both_classes(able & genes.on(name))]
+    groups = groups or name_groups(settings.CHROMOSOMES, order, genes.chromosome)
+    if not groups:
+        low, high = genes.count_classes(able)
         raise InputError(
-            "no chromosome has both low and high genes that may be scored (in all "
-            f"{(target[candidates] == 0).sum():,} low and {(target[candidates] == 1).sum():,} high; scaffolds and "
-            "organelles are not held out); CHROMOSOMES can hold out several together, as in I+II"
+            f"no chromosome has both low and high genes that may be scored (in all {low:,} low and {high:,} high; "
+            "scaffolds and organelles are not held out); CHROMOSOMES can hold out several together, as in I+II"
         )
-    return folds
+    return [make_fold(genes, group, order, settings) for group in groups]
 
 
-def name_groups(chromosomes: str, ring: list[str], present: np.ndarray) -> list[list[str]]:
+def name_groups(chromosomes: str, order: list[str], present: np.ndarray) -> list[list[str]]:
     """Return the chromosomes to hold out together, fold by fold: 'IV+VII,X' gives [[IV, VII], [X]].
 
     Args:
-        chromosomes: the setting; 'all' holds out each of `ring`.
+        chromosomes: the setting; 'all' holds out each of `order`.
+        order: the chromosomes that can be held out by themselves, in the order of the genome.
         present: chromosome of every gene with a window.
     """
     from core.names import CHROMOSOME_BRIDGES, bridge_names
 
     if chromosomes == "all":
-        return [[name] for name in ring]
-    names = set(present.tolist())
-    groups = [[group.strip()] if group.strip() in names else group.split("+") for group in chromosomes.split(",")]
+        return [[name] for name in order]
+    known = list(dict.fromkeys(present.tolist()))
+    groups = [[group.strip()] if group.strip() in known else group.split("+") for group in chromosomes.split(",")]
     groups = [[part.strip() for part in group] for group in groups]
-    asked, known = [part for group in groups for part in group], list(dict.fromkeys(present.tolist()))
-    meant, _ = bridge_names(asked, known, CHROMOSOME_BRIDGES)
-    wrong = [name for name in asked if name not in meant]
+    wanted = [part for group in groups for part in group]
+    meant, _ = bridge_names(wanted, known, CHROMOSOME_BRIDGES)
+    wrong = [name for name in wanted if name not in meant]
     if wrong:
         raise InputError(f"CHROMOSOMES: no gene has a window on {examples(wrong)}; there are {examples(known, 12)}")
-    if len({meant[name] for name in asked}) < len(asked):
+    if len({meant[name] for name in wanted}) < len(wanted):
         raise InputError(f"CHROMOSOMES: {chromosomes!r} names a chromosome twice")
     return [[meant[part] for part in group] for group in groups]
+
+
+def make_fold(genes: Candidates, group: list[str], order: list[str], settings: SimpleNamespace) -> Fold:
+    """Return the fold that holds out the chromosomes of `group`.
+
+    Args:
+        genes: all of them.
+        group: chromosomes to hold out.
+        order: the chromosomes that can choose the epoch, in the order of the genome.
+        settings: MODEL, SELECT_ON, SEED and the sizes of the windows.
+
+    Raises:
+        InputError: nothing to test on, to choose the epoch on, or to train on.
+    """
+    name, model = "+".join(group), MODELS[settings.MODEL]
+    if name == "pooled":
+        raise InputError("a chromosome is called 'pooled', as a row of the result table is; rename it in the inputs")
+    held_out = genes.on(*group)
+    test = held_out & genes.scorable
+    if not genes.have_both_classes(test):
+        low, high = genes.count_classes(test)
+        raise InputError(
+            f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({low} low, {high} high); hold out "
+            "another chromosome, or several together"
+        )
+    train = genes.used & ~genes.identical_to(held_out)  # a held-out window that stands elsewhere too is given away
+    validation, chosen, tolerance = np.zeros(len(train), bool), None, 0.0
+    if settings.SELECT_ON == "validation":
+        last = max((order.index(part) for part in group if part in order), default=-1)
+        chosen = choose_chromosome(genes, train, order[last + 1 :] + order[: last + 1])
+        if chosen is None:
+            ways = "hold out fewer, or try SELECT_ON test"
+            raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; {ways}")
+        validation, aside = split_chromosome(genes, train, chosen, max(settings.UPSTREAM, settings.DOWNSTREAM))
+        train &= ~aside & ~genes.identical_to(validation)
+        tolerance = auroc_error(*genes.count_classes(validation)) if model.prefers_last_epoch else 0.0
+    if not genes.have_both_classes(train):
+        raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
+    middle = train & (genes.target == 2) & model.trains_on_middle_genes
+    low_and_high = np.flatnonzero(train & np.isin(genes.target, [0, 1]))
+    parts = (np.flatnonzero(rows) for rows in (middle, validation, test, held_out))
+    fold = Fold(name, group, chosen, low_and_high, *parts, tolerance)
+    fold.balanced = balance(low_and_high, genes.target, np.random.default_rng(fold.entropy(settings.SEED)))
+    return fold
+
+
+def choose_chromosome(genes: Candidates, train: np.ndarray, order: list[str]) -> str | None:
+    """Return the first chromosome of `order` that has low and high genes to choose the epoch on; None if none has.
+
+    Args:
+        genes: all of them.
+        train: which of them may train, booleans, (genes,): none that is held out.
+        order: behind the held-out ones, round the genome.
+    """
+    able = train & genes.scorable
+    return next((name for name in order if genes.have_both_classes(able & genes.on(name))), None)
+
+
+def split_chromosome(genes: Candidates, train: np.ndarray, name: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split the chromosome that chooses the epoch: all of it, or, of a large one, the genes of its first end.
+
+    Args:
+        genes: all of them.
+        train: which of them may train, booleans, (genes,).
+        name: of the chromosome.
+        reach: bp of a window beyond its gene.
+
+    Returns:
+        The low and high genes that choose the epoch, and the genes that therefore do not train: those up to there,
+        and those behind whose windows overlap theirs; booleans, (genes,).
+    """
+    aside = genes.on(name)
+    validation = train & genes.scorable & aside
+    first = validation & (genes.start <= np.sort(genes.start[validation])[:CHOOSE_ON][-1])
+    if first.sum() == validation.sum() or not genes.have_both_classes(first):
+        return validation, aside
+    return first, aside & (genes.start < genes.end[first].max() + 2 * reach)
 
 
 def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -468,16 +561,29 @@ def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -
 
 
 # ============================================================================================== models
-def build_published(columns: int, upstream: int, downstream: int):
-    """Build the network of the LCRE description.
+@dataclass
+class Network:
+    """A network as it is trained. `model` is what is saved; the other parts share its layers.
 
-    Args:
-        columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        upstream, downstream: as in `build_motifs_and_words`; of no use to this network.
-
-    Returns:
-        A keras.Model whose output is the probability of being high, (genes, 1).
+    Attributes:
+        model: keras.Model from one-hot windows, float32, (genes, columns, 4), to the probability of being high,
+            (genes, 1).
+        trained: keras.Model from the same windows to what the training step fits to the targets, (genes, outputs).
+        kmer_counts: keras.Model from the same windows to k-mer counts, (genes, features); None without a regression.
+        regression: Dense layer on these counts, fitted before the first step.
     """
+
+    model: object
+    trained: object = None
+    kmer_counts: object = None
+    regression: object = None
+
+    def __post_init__(self):
+        self.trained = self.trained or self.model
+
+
+def build_published(layout: WindowLayout) -> Network:
+    """Build the network of the LCRE description; all of it is trained."""
     from keras import Sequential, layers
 
     def convolutions(filters: int) -> list:
@@ -486,9 +592,9 @@ def build_published(columns: int, upstream: int, downstream: int):
     def pooling() -> list:
         return [layers.MaxPooling1D(8, padding="same"), layers.Dropout(0.25)]
 
-    return Sequential(
+    model = Sequential(
         [
-            layers.Input((columns, 4)),
+            layers.Input((layout.columns, 4)),
             *convolutions(64),
             *pooling(),
             layers.LayerNormalization(),
@@ -506,73 +612,139 @@ def build_published(columns: int, upstream: int, downstream: int):
         ],
         name="published",
     )
+    return Network(model)
 
 
-def build_motifs_and_words(columns: int, upstream: int, downstream: int, detectors: int = 2):
-    """Build a network of two kinds of evidence, detectors of motifs and counts of words, whose log-odds are added.
+def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
+    """Build a network that adds the logits of CNN-BiLSTM branches and of a regression on k-mer counts.
 
-    Detectors, alike but for their random weights, have two stems each. One looks for motifs anywhere; the other moves
-    by codons: it sees where the reading frame is, which is the same in every window. Both pool at once, so that
-    nearly everything runs on short sequences. They are taught apart, and the mean of their answers counts. Words: a
-    linear regression on how often every 3-mer stands in each 100 bp (of half windows of 1,500; else in proportion)
-    and every 4-mer in each 500 bp before and behind TSS and TES, and inside the gene every codon of each of the
-    three frames in each 180 bp; `lcre.networks.fit_regression` solves it before the detectors are taught.
+    Branches are alike but for their random weights. Each has two stems: one looks for motifs anywhere, the other moves
+    by codons and sees where the reading frame is, which is the same in every window. Both pool at once, so that
+    nearly everything runs on short sequences. Each branch is trained by itself, and the mean of their logits counts:
+    trained together they would lean on the one that overfits.
+
+    The regression is linear in how often every 3-mer stands in each 100 bp (of regions of 1,500 bp; else in proportion)
+    and every 4-mer in each 500 bp before and behind TSS and TES, and inside the gene every codon of each of the three
+    frames in each 180 bp. It is fitted before the branches are trained (`fit_kmer_regression`).
 
     Args:
-        columns: of the input, which is one-hot, float32, (genes, columns, 4).
-        upstream, downstream: how many of them lie outside and inside the gene, at either end.
-        detectors: how many.
-
-    Returns:
-        A keras.Model whose output is the probability of being high, (genes, 1). Its layer `taught` has the log-odds
-        of the detectors, (genes, detectors), its layer `regression` those of the words, (genes, 1), of `words`.
+        layout: of the windows.
+        branches: how many CNN-BiLSTM branches.
     """
-    from keras import Model, layers
+    import keras
+    from keras import layers
 
-    from lcre.networks import count_words
+    from lcre.kmers import count_in_bins
 
-    def settle(sequence):  # behind pooling, where few columns are left to normalise
+    def normalise(sequence):  # behind pooling, where few columns are left
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
 
-    def detect(windows):
+    def branch(windows):
         anywhere = layers.Conv1D(96, 12, padding="same", use_bias=False)(windows)
         in_frame = layers.Conv1D(96, 15, strides=3, padding="same", use_bias=False)(windows)
         stems = [layers.MaxPooling1D(9, padding="same")(anywhere), layers.MaxPooling1D(3, padding="same")(in_frame)]
-        sequence = settle(layers.Concatenate()(stems))
+        sequence = normalise(layers.Concatenate()(stems))
         sequence = layers.Conv1D(128, 6, padding="same", use_bias=False)(sequence)
-        sequence = settle(layers.MaxPooling1D(4, padding="same")(sequence))
+        sequence = normalise(layers.MaxPooling1D(4, padding="same")(sequence))
         sequence = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(sequence)
         sequence = layers.Conv1D(32, 1, activation="relu")(layers.Dropout(0.25)(sequence))
-        stretches = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
-        return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(stretches)))
+        bins = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
+        return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(bins)))
 
-    windows = layers.Input((columns, 4))
-    taught = layers.Concatenate(name="taught", dtype="float32")([detect(windows) for _ in range(detectors)])
-    parts, half = window_parts(columns, upstream, downstream), upstream + downstream
-    asked = [(*part, *word) for part in parts for word in ((3, 1, half // 15), (4, 1, half // 3))]
-    asked += [(begin + frame, end, 3, 3, half // 25) for begin, end in parts[1:3] for frame in range(3)]
-    counts = [count_words(windows, *one) for one in asked if one[1] - one[0] >= one[2]]
-    words = layers.Concatenate(name="words", dtype="float32")(counts)
-    regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, name="regression", dtype="float32")
-    evidence = layers.Concatenate(dtype="float32")([taught, regression(words)])
+    windows, size = layers.Input((layout.columns, 4)), layout.region_size
+    branch_logits = layers.Concatenate(dtype="float32")([branch(windows) for _ in range(branches)])
+    counted = [(part, k, 1, bin_size) for part in layout.parts for k, bin_size in ((3, size // 15), (4, size // 3))]
+    for part in layout.parts[1:3]:  # inside the gene
+        counted += [(slice(part.start + frame, part.stop), 3, 3, size // 25) for frame in range(3)]
+    counts = [count_in_bins(windows, part, k, *places) for part, k, *places in counted if part.stop - part.start >= k]
+    kmer_counts = layers.Concatenate(dtype="float32")(counts)
+    regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, dtype="float32")
+    logits = layers.Concatenate(dtype="float32")([branch_logits, regression(kmer_counts)])
     total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False, dtype="float32")
-    model = Model(windows, total(evidence), name="motifs_and_words")
-    total.set_weights([np.array([[1 / detectors]] * detectors + [[1]])])
-    return model
+    model = keras.Model(windows, total(logits), name="cnn_lstm_kmer")
+    total.set_weights([np.array([[1 / branches]] * branches + [[1]])])
+    return Network(model, keras.Model(windows, branch_logits), keras.Model(windows, kmer_counts), regression)
+
+
+def class_targets(labels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return 0 for low and 1 for high genes, float32, (genes,); see `Model.targets`."""
+    return labels.astype(np.float32)
+
+
+def rank_targets(labels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return the probability of being high by the rank of each gene's expression; see `Model.targets`."""
+    return (1 / (1 + np.exp(-rank_log_odds(ranks)))).astype(np.float32)
+
+
+def rank_log_odds(ranks: np.ndarray) -> np.ndarray:
+    """Return the log-odds of being high that a gene of each rank of expression, 0 to 1, gets as its target."""
+    return RANK_SLOPE * (ranks - 0.5)
+
+
+def fit_kmer_regression(network: Network, codes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> str:
+    """Fit the regression on k-mer counts to the log-odds by rank; see `Model.fit_first`."""
+    from lcre.kmers import fit_ridge
+
+    fit_ridge(network.regression, network.kmer_counts, codes, rank_log_odds(ranks))
+    return f"regression on {network.kmer_counts.output_shape[1]:,} k-mer counts fitted"
+
+
+def crossentropy(targets, outputs, from_logits: bool = False):
+    """Return the mean binary cross-entropy of every output, (genes, outputs), against its gene's target, (genes,)."""
+    import keras
+    import tensorflow as tf
+
+    loss = keras.losses.BinaryCrossentropy(from_logits=from_logits)
+    return loss(tf.broadcast_to(targets[:, None], tf.shape(outputs)), outputs)
+
+
+def adam(learning_rate: float):
+    """Return Keras' Adam."""
+    import keras
+
+    return keras.optimizers.Adam(learning_rate)
+
+
+def adamw(learning_rate: float):
+    """Return Keras' AdamW with a weight decay of 0.01."""
+    import keras
+
+    return keras.optimizers.AdamW(learning_rate, weight_decay=0.01)
+
+
+def constant_rate(peak: float, step: int, steps: int) -> float:
+    """Return the same learning rate for every step; see `Model.schedule`."""
+    return peak
+
+
+def one_cycle(peak: float, step: int, steps: int) -> float:
+    """Return a rate that goes up in a straight line over a fifth of the steps and down a half cosine over the rest."""
+    warmup = max(steps // 5, 1)
+    if step < warmup:
+        return peak * (1 + 24 * step / warmup) / 25
+    down = (step - warmup) / max(steps - warmup, 1)
+    return peak * (0.001 + 0.999 * (1 + math.cos(math.pi * down)) / 2)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained. `epochs` None: as many as make about `steps` steps."""
+class Model:
+    """All that makes a model: how it is built, what it is trained on, and how. A new one is an entry of `MODELS`."""
 
-    build: Callable
-    learning_rate: float
+    build: Callable[[WindowLayout], Network]
+    learning_rate: float  # at its peak
+    targets: Callable = class_targets  # labels (0 low, 1 high, 2 middle) and ranks (0 to 1) -> targets, float32
+    trains_on_middle_genes: bool = False
+    fit_first: Callable | None = None  # network, codes, labels, ranks of the training genes; returns what it did
+    loss: Callable = crossentropy  # targets (genes,) and outputs (genes, outputs) -> a number
+    called_high_above: float = 0.5  # by the mean of the outputs that are trained; 0 for logits
+    optimizer: Callable = adam  # peak of the learning rate -> keras.Optimizer
+    schedule: Callable = constant_rate  # peak, step from 0, steps of the whole training -> learning rate
+    prefers_last_epoch: bool = False  # unless another is better by more than chance: where the rate ends at zero
     batch_size: int = 64
-    epochs: int | None = None
+    epochs: int | None = None  # None: as many as make about `steps` steps
     steps: int = 700
-    one_cycle: bool = False
-    ranks: bool = False  # taught each gene's rank of expression, middle genes too, instead of low and high
-    branches: int = 1  # of the network, alike in work, to be computed side by side
+    branches: int = 1  # alike in work, to be computed side by side
+    loss_note: str = ""  # what the page has to say of the loss in training
 
     def count_steps(self, genes: int) -> int:
         """Return the steps of an epoch over this many genes."""
@@ -582,42 +754,108 @@ class Recipe:
         """Return the epochs for this many steps in each: short of data, more of them, within 6 to 40."""
         return self.epochs or min(max(round(self.steps / steps_per_epoch), 6), 40)
 
-    def make_optimizer(self):
-        """Return the optimizer, whose learning rate `find_rate` gives step by step."""
-        import keras
 
-        if self.one_cycle:
-            return keras.optimizers.AdamW(self.learning_rate, weight_decay=0.01)
-        return keras.optimizers.Adam(self.learning_rate)
-
-    def find_rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step, from 0, of a training of so many.
-
-        One cycle: up in a straight line over a fifth of the steps, down a half cosine over the rest.
-        """
-        if not self.one_cycle:
-            return self.learning_rate
-        warmup = max(steps // 5, 1)
-        if step < warmup:
-            return self.learning_rate * (1 + 24 * step / warmup) / 25
-        down = (step - warmup) / max(steps - warmup, 1)
-        return self.learning_rate * (0.001 + 0.999 * (1 + math.cos(math.pi * down)) / 2)
-
-
-RECIPES = {
-    "published": Recipe(build_published, learning_rate=1e-4, epochs=35),
-    "motifs_and_words": Recipe(build_motifs_and_words, learning_rate=2e-3, one_cycle=True, ranks=True, branches=2),
+MODELS = {
+    "published": Model(build_published, learning_rate=1e-4, epochs=35),
+    "cnn_lstm_kmer": Model(
+        build_cnn_lstm_kmer,
+        learning_rate=2e-3,
+        targets=rank_targets,
+        trains_on_middle_genes=True,
+        fit_first=fit_kmer_regression,
+        loss=partial(crossentropy, from_logits=True),
+        called_high_above=0.0,
+        optimizer=adamw,
+        schedule=one_cycle,
+        prefers_last_epoch=True,
+        branches=2,
+        loss_note="This network's loss in training is that of its branches on the rank of every gene, middle ones too: "
+        "it stays above .47 even for a perfect network, and does not compare with the other two.",
+    ),
 }
 
 
-def choose_recipe(settings: SimpleNamespace) -> Recipe:
-    """Return the model's recipe with what the settings say in place of its own."""
-    given = {"epochs": settings.EPOCHS, "batch_size": settings.BATCH_SIZE, "learning_rate": settings.LEARNING_RATE}
-    return replace(RECIPES[settings.MODEL], **{name: value for name, value in given.items() if value is not None})
+def choose_model(settings: SimpleNamespace) -> Model:
+    """Return the entry of `MODELS` with what the settings say in place of its own."""
+    said = {"epochs": settings.EPOCHS, "batch_size": settings.BATCH_SIZE, "learning_rate": settings.LEARNING_RATE}
+    return replace(MODELS[settings.MODEL], **{name: value for name, value in said.items() if value is not None})
 
 
 # ============================================================================================== training
-def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, checkpoints: Checkpoints, watch) -> None:
+class Trainer:
+    """A network with its training step and its predictor, which serve one fold after another.
+
+    Building their graphs anew takes as long as many steps. What one fold leaves behind no other sees: it begins with
+    `begin`, or with the `load_weights` of the model, which brings the state of the optimizer too.
+
+    Args:
+        model: what is trained, and how.
+        codes: base codes of all windows, uint8, (genes, columns).
+        layout: of the windows.
+    """
+
+    def __init__(self, model: Model, codes: np.ndarray, layout: WindowLayout):
+        from lcre.speed import speed_up
+        from lcre.trained import make_predictor
+
+        self.model, self.layout = model, layout
+        self.network = model.build(layout)
+        self.optimizer = model.optimizer(model.learning_rate)
+        self.network.model.compile(self.optimizer)  # so that it is saved with the model
+        speed_up(self.network.model)
+        self.step = self.make_step(codes)
+        self.predict = make_predictor(self.network.model)
+        self.unused = [variable.numpy() for variable in self.optimizer.variables]
+
+    def begin(self) -> None:
+        """Take the weights of a network built anew, and bring the optimizer back to where it was before any step."""
+        self.network.model.set_weights(self.model.build(self.layout).model.get_weights())
+        for variable, value in zip(self.optimizer.variables, self.unused, strict=True):
+            variable.assign(value)
+
+    def make_step(self, codes: np.ndarray) -> Callable:
+        """Return the training step, a tf.function.
+
+        It takes rows of `codes`, int64, (batch,), the target of each, float32, (batch,), and the learning rate; it
+        returns loss and accuracy before the step.
+        """
+        import tensorflow as tf
+
+        trained, optimizer = self.network.trained, self.optimizer
+        weights = self.network.model.trainable_variables
+        if not optimizer.built:
+            optimizer.build(weights)
+        with tf.device("CPU:0"):  # windows are held and encoded there, also for a GPU
+            held = tf.constant(codes)
+
+        # XLA is left off: on CPUs it made every network here slower.
+        arguments = ((None,), tf.int64), ((None,), tf.float32), ((), tf.float32)
+
+        @tf.function(input_signature=[tf.TensorSpec(*one) for one in arguments])
+        def step(rows, targets, rate):
+            with tf.device("CPU:0"):
+                windows = tf.one_hot(tf.gather(held, rows), 4)
+            with tf.GradientTape() as tape:
+                outputs = trained(windows, training=True)
+                loss = self.model.loss(targets, outputs)
+                scaled = optimizer.scale_loss(loss)
+            optimizer.learning_rate = rate
+            optimizer.apply(tape.gradient(scaled, weights), weights)
+            high = tf.reduce_mean(outputs, axis=1) > self.model.called_high_above
+            return loss, tf.reduce_mean(tf.cast(high == (targets > 0.5), tf.float32))
+
+        return step
+
+    def seed_dropout(self, random: np.random.Generator) -> None:
+        """Draw the random state of every Dropout layer anew; Keras leaves it out of checkpoints."""
+        for variable in self.network.model.variables:
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign([random.integers(2**31), 0])
+
+
+def train_fold(
+    fold: Fold, data: Dataset, trainer: Trainer, settings: SimpleNamespace, checkpoints: Checkpoints, progress: Progress
+) -> None:
     """Train the epochs of one fold that are not on disk yet, and keep the best model.
 
     After each epoch its checkpoint (weights and optimizer) is written and then its row of the log; an epoch of which
@@ -627,64 +865,64 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, chec
     Args:
         fold: its rows of the windows.
         data: windows, labels and ranks.
-        bench: the `lcre.networks.Workbench` of the run.
-        checkpoints: the `core.checkpoints.Checkpoints` of the fold.
-        watch: the `core.progress.Progress` of the run.
+        trainer: of the run.
+        settings: SELECT_ON and SEED.
+        checkpoints: of the fold.
+        progress: of the run.
     """
     import keras
 
-    from lcre.networks import fit_regression, seed_layers
     from lcre.results import best_epoch, score_cells
     from lcre.trained import load_model
 
-    genes, windows, recipe, model = data.with_windows, data.windows, bench.recipe, bench.model
-    target = genes["target"].to_numpy()
-    log_odds = rank_log_odds(genes["rank"].to_numpy())
-    taught = (1 / (1 + np.exp(-log_odds)) if recipe.ranks else target).astype(np.float32)
-    steps = recipe.count_steps(len(fold.taught))
-    epochs = recipe.count_epochs(steps)
+    genes, windows, model, network = data.with_windows, data.windows, trainer.model, trainer.network.model
+    labels, ranks = genes["target"].to_numpy(), genes["rank"].to_numpy()
+    targets, training = model.targets(labels, ranks), fold.training
+    steps = model.count_steps(len(training))
+    epochs = model.count_epochs(steps)
     for sentence in checkpoints.read(epochs):
-        watch.line(f"fold {fold.name}: {sentence}")
-    watch.skip(steps * len(checkpoints.log))
+        progress.line(f"fold {fold.name}: {sentence}")
+    progress.skip(steps * len(checkpoints.log))
     waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
     if waiting and waiting[0]:
-        watch.line(f"fold {fold.name} goes on after epoch {waiting[0] - 1}")
+        progress.line(f"fold {fold.name} goes on after epoch {waiting[0] - 1}")
     # in mixed precision the best model is written as float32, so that it gives the same numbers on any machine
-    mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
+    mixed = any(layer.compute_dtype != "float32" for layer in network.layers)
     convert = partial(load_model, columns=windows.shape[1]) if mixed else None
     best, reached = None, None  # the epoch that was written as the best one; the epoch behind which the network is
     entropy = fold.entropy(settings.SEED)
     keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
-    began = time.perf_counter()  # the regression belongs to the first epoch
+    began = time.perf_counter()  # what is fitted first belongs to the first epoch
     for epoch in waiting:
         if epoch == 0:
-            bench.begin()
-            if counts := fit_regression(model, windows[fold.taught], log_odds[fold.taught]):
-                watch.line(f"fold {fold.name}  regression on {counts:,} word counts solved")
+            trainer.begin()
+            if model.fit_first:
+                said = model.fit_first(trainer.network, windows[training], labels[training], ranks[training])
+                progress.line(f"fold {fold.name}  {said}")
         elif reached != epoch - 1:
-            model.load_weights(checkpoints.file(epoch - 1))
+            network.load_weights(checkpoints.file(epoch - 1))
         random = np.random.default_rng([*entropy, epoch])
-        order = random.permutation(fold.taught)
-        seed_layers(model, random)
+        order = random.permutation(training)
+        trainer.seed_dropout(random)
         sums = np.zeros(3)  # of genes, and of their loss and accuracy
-        with watch.whole_steps():
+        with progress.whole_steps():
             for step, rows in enumerate(np.array_split(order, steps), 1):  # even: a few genes upset normalisation
-                rate = recipe.find_rate(epoch * steps + step - 1, epochs * steps)
-                sums += np.multiply([1, *bench.train(rows, taught[rows], rate)], len(rows))
+                rate = model.schedule(model.learning_rate, epoch * steps + step - 1, epochs * steps)
+                sums += np.multiply([1, *trainer.step(rows, targets[rows], rate)], len(rows))
                 _, loss, accuracy = sums / sums[0]
-                watch.step(f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {step}/{steps}  loss {loss:.3f}")
+                progress.step(f"fold {fold.name}  epoch {epoch}/{epochs - 1}  step {step}/{steps}  loss {loss:.3f}")
         row = {
             "epoch": str(epoch),
             "loss": f"{loss:.6f}",
             "accuracy": f"{accuracy:.6f}",
-            **score_cells("val", target[fold.validation], bench.predict(windows[fold.validation])),
-            **score_cells("test", target[fold.test], bench.predict(windows[fold.test])),
+            **score_cells("val", labels[fold.validation], trainer.predict(windows[fold.validation])),
+            **score_cells("test", labels[fold.test], trainer.predict(windows[fold.test])),
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        checkpoints.save(epoch, model)
+        checkpoints.save(epoch, network)
         log = checkpoints.log_with(epoch, row)
-        chosen = list(log)[best_epoch(list(log.values()), settings.SELECT_ON, fold.leeway)]
+        chosen = list(log)[best_epoch(list(log.values()), settings.SELECT_ON, fold.tolerance)]
         if chosen != best:
             checkpoints.keep_best(chosen, convert)
             best = chosen
@@ -692,16 +930,16 @@ def train_fold(fold: Fold, data: Dataset, bench, settings: SimpleNamespace, chec
         reached = epoch
         measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
-        watch.line(
-            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {watch.time_left()}"
+        progress.line(
+            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
-    chosen = best_epoch(list(checkpoints.log.values()), settings.SELECT_ON, fold.leeway)
+    chosen = best_epoch(list(checkpoints.log.values()), settings.SELECT_ON, fold.tolerance)
     if chosen != best:
         checkpoints.keep_best(chosen, convert)
 
 
-def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleNamespace, folder: Path) -> None:
+def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Path) -> None:
     """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
 
     The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
@@ -709,16 +947,16 @@ def finish_fold(fold: Fold, data: Dataset, target: np.ndarray, settings: SimpleN
     import pandas as pd
 
     from lcre.baselines import predict_baselines
-    from lcre.networks import make_predictor
-    from lcre.trained import load_model
+    from lcre.trained import load_model, make_predictor
 
-    predict = make_predictor(load_model(folder / "best_model.keras", data.windows.shape[1]))
+    genes, layout = data.with_windows, WindowLayout.of(settings)
+    predict = make_predictor(load_model(folder / "best_model.keras", layout.columns))
     random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
-    frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
+    frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
     frame["probability"] = predict(data.windows[fold.held_out])
-    halves = window_halves(settings)
-    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, halves, target, fold, random)
+    regions, target = list(layout.regions.values()), genes["target"].to_numpy()
+    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, regions, target, fold, random)
     write_csv(folder / "predictions.csv", frame.round(8))
 
 
@@ -739,37 +977,35 @@ def leave_one_chromosome_out(
         What it was computed on, in words; "" where every fold was finished.
     """
     from core.device import start_tensorflow
-    from lcre.networks import Workbench
     from lcre.results import LOG_COLUMNS, show_fold, write_roles
 
-    genes, recipe = data.with_windows, choose_recipe(settings)
-    target, waiting = genes["target"].to_numpy(), []
+    genes, model, waiting = data.with_windows, choose_model(settings), []
     known = {fold.name: fold for fold in folds}
     for fold in folds:
         folder = records.fold_folder(prefix, fold.name)
         write_roles(folder, fold, genes["gene_id"])
         checkpoints = Checkpoints(folder, f"{records.identify_run(run)} {fold.name}", LOG_COLUMNS)
-        epochs = recipe.count_epochs(recipe.count_steps(len(fold.taught)))
+        epochs = model.count_epochs(model.count_steps(len(fold.training)))
         if not is_finished(fold, epochs, genes["gene_id"].to_numpy(), checkpoints, settings):
             waiting.append((fold, folder, checkpoints))
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
     records.forget_models(prefix)
-    device = start_tensorflow(recipe.branches)
+    device = start_tensorflow(model.branches)
     print(f"computing on {device}")
-    bench = Workbench(recipe, data.windows, settings.UPSTREAM, settings.DOWNSTREAM)
-    steps = [recipe.count_steps(len(fold.taught)) for fold, *_ in waiting]
-    watch = Progress(sum(count * recipe.count_epochs(count) for count in steps))
+    trainer = Trainer(model, data.windows, WindowLayout.of(settings))
+    steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
+    progress = Progress(sum(count * model.count_epochs(count) for count in steps))
     for number, (fold, folder, checkpoints) in enumerate(waiting, 1):
-        watch.line(
-            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.taught):,} genes train, "
+        progress.line(
+            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.training):,} genes train, "
             f"{len(fold.validation):,} on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, "
             f"{len(fold.test):,} test"
         )
-        train_fold(fold, data, bench, settings, checkpoints, watch)
-        finish_fold(fold, data, target, settings, folder)
-        watch.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
+        train_fold(fold, data, trainer, settings, checkpoints, progress)
+        finish_fold(fold, data, settings, folder)
+        progress.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
     return device
 
 
@@ -793,7 +1029,7 @@ def is_finished(
         return False
     found = read_finished(folder, fold, gene_ids)
     if found is not None and len(found[1]) == epochs:
-        chosen = best_epoch(found[1], settings.SELECT_ON, fold.leeway)
+        chosen = best_epoch(found[1], settings.SELECT_ON, fold.tolerance)
         if checkpoints.is_whole(checkpoints.best_file, chosen):
             return True
     names = [predictions.name, checkpoints.log_file.name] if found is None else [checkpoints.best_file.name]
@@ -843,23 +1079,23 @@ ACTIONS = {
 }
 
 
-def choose_settings(values: dict, given: Container[str] = ()) -> SimpleNamespace:
+def choose_settings(values: dict, overrides: Collection[str] = ()) -> SimpleNamespace:
     """Return the settings in force; a plain run trains the demo, and says so, where the first species is not here.
 
     Args:
         values: constant -> value from the command line or the script.
-        given: the constants that the command line gives.
+        overrides: the constants that the command line gives.
 
     Raises:
         InputError: as `lcre.settings.resolve_settings`.
     """
     from lcre.settings import missing_files, resolve_settings
 
-    plain = values["DATASET"] == FIRST_SPECIES and "DATASET" not in given
+    plain = values["DATASET"] == FIRST_SPECIES and "DATASET" not in overrides
     missing = missing_files(values, DATASETS[FIRST_SPECIES], FOLDERS) if plain else []
     if missing:
         values = values | {"DATASET": "demo"}
-    settings = resolve_settings(values, DATASETS, FALLBACKS, tuple(RECIPES), FOLDERS)
+    settings = resolve_settings(values, DATASETS, FALLBACKS, tuple(MODELS), FOLDERS)
     if missing:
         print(
             f"{FIRST_SPECIES} is not here ({missing[0]} is missing; 'python data/fetch.py {FIRST_SPECIES}' gets it, or "
@@ -874,16 +1110,16 @@ def run(argv: Sequence[str]) -> None:
 
     began = time.perf_counter()
     interrupt_on_sigterm()
-    values, asked = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
-    settings = choose_settings(values, asked.given)
-    export = asked.export_windows
+    values, arguments = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
+    settings = choose_settings(values, arguments.overrides)
+    export = arguments.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
     from lcre import check
     from lcre.report import write_report
     from lcre.results import show_results
 
-    for name, value in asked.given.items():
+    for name, value in arguments.overrides.items():
         if value != globals().get(name):
             print(one_line(f"{name} = {value}  (in the script: {globals().get(name)})"))
     data = load_data(settings)
@@ -891,16 +1127,17 @@ def run(argv: Sequence[str]) -> None:
     if export:
         return export_windows(data, export)
     check.print_remarks(data.notes, data.warnings)
-    if asked.check:
+    if arguments.check:
         check.print_check(data.genes, data.labels, data.audit)
     folds = make_folds(data, settings)
-    if asked.check:
+    if arguments.check:
         return check.print_folds(folds)
 
     prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
-    record = records.describe_run(vars(settings), __version__, argv, check.describe_data(data, folds))
+    more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
+    record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:
-        record = records.open_run(prefix, record, asked.overwrite, held, data.order)
+        record = records.open_run(prefix, record, arguments.overwrite, held, data.order)
         device = ""
         try:
             with records.lock_tables(prefix):

@@ -1,9 +1,9 @@
-"""Shows which bases a trained network reads: contributions, profiles around TSS and TES, logos, words, motifs.
+"""Shows which bases a trained network reads: contribution scores, profiles around TSS and TES, logos, k-mers, motifs.
 
 `python lcre_explain.py --models saved_models/demo` explains the genes of a finished run that were predicted correctly,
 each by the fold that held its chromosome out, and writes to saved_models/demo_explain. The script reads top to bottom:
-it chooses genes, cuts their windows, computes contributions gene by gene, and writes tables, figures and the files that
-TF-MoDISco reads.
+it chooses genes, cuts their windows, computes contribution scores gene by gene, and writes tables, figures and the
+files that TF-MoDISco reads.
 """
 
 import argparse
@@ -23,12 +23,13 @@ import numpy as np
 from core import InputError, examples, show_value
 from core.cli import OneLineParser, flag_of, run_script
 from core.files import check_file, replacing, write_csv
+from core.genome import one_hot
 from core.progress import Progress, show_duration
 
 METHODS = ("integrated-gradients", "mutagenesis")
 CLASSES = ("low", "high")
 COLOURS = {"low": "#a03c79", "high": "#00765a"}  # those of the report
-TOP_WORDS = 100  # of each region
+TOP_KMERS = 100  # of each region
 LOGO_WIDTH = 60  # bp that are readable in one row
 MOST_ID = 10_000  # characters of a gene id: in contributions.npz every id takes four bytes for each of the longest
 OFF_BY = 0.02  # probabilities that differ by more are not those of this run's files
@@ -75,29 +76,29 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="folder [MODELS_explain, where the report looks for it; genes given by name: MODELS_explain_named]",
     )
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
-    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the words in words.csv, 3 to 7 [6]")
+    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
     out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     for name, least, most in (
         *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 7), ("seed", 0, 2**31)),
     ):
-        if not least <= getattr(given, name) <= most:
-            raise InputError(f"--{name} {getattr(given, name)} is out of range; give {least} to {most}")
-    given.motifs = given.motifs or given.meme is not None
-    given.out = given.out or Path(f"{given.models}_explain{'_named' if read_ids(given.genes) else ''}")
-    return given
+        if not least <= getattr(arguments, name) <= most:
+            raise InputError(f"--{name} {getattr(arguments, name)} is out of range; give {least} to {most}")
+    arguments.motifs = arguments.motifs or arguments.meme is not None
+    arguments.out = arguments.out or Path(f"{arguments.models}_explain{'_named' if read_ids(arguments.genes) else ''}")
+    return arguments
 
 
 # ============================================================================================== genes and windows
-def choose_genes(run, asked: str, seed: int):
+def choose_genes(run, wanted: str, seed: int):
     """Choose the genes to explain, and the fold that explains each.
 
     Args:
         run: the `lcre.trained.Run`.
-        asked: all, a number, ids, or a file of ids, as `--genes` says.
-        seed: of the draw where a number is asked for.
+        wanted: all, a number, ids, or a file of ids, as `--genes` says.
+        seed: of the draw where `wanted` is a number.
 
     Returns:
         A frame in the order of the run's predictions: gene_id, chromosome, fold, target (0 low, 1 high, 2 middle,
@@ -119,15 +120,15 @@ def choose_genes(run, asked: str, seed: int):
     folds = {name: run.held_out_by(name) for name in genes["chromosome"].unique()}
     genes.insert(2, "fold", genes["chromosome"].map(lambda name: folds[name][0] if folds[name] else ""))
     genes = genes[(genes["fold"] != "") & genes["probability"].notna()]
-    wanted = read_ids(asked)
-    if wanted:
-        missing = [name for name in wanted if name not in set(genes["gene_id"])]
+    ids = read_ids(wanted)
+    if ids:
+        missing = [name for name in ids if name not in set(genes["gene_id"])]
         if missing:
             raise InputError(
-                f"--genes: {len(missing)} of {len(wanted)} genes have no prediction of a held-out chromosome in "
+                f"--genes: {len(missing)} of {len(ids)} genes have no prediction of a held-out chromosome in "
                 f"{path.name}: {examples(map(show_value, missing))}"
             )
-        return genes[genes["gene_id"].isin(set(wanted))].reset_index(drop=True)
+        return genes[genes["gene_id"].isin(set(ids))].reset_index(drop=True)
     tested = set()
     for fold in run.folds:
         roles = run.roles(fold)
@@ -136,23 +137,23 @@ def choose_genes(run, asked: str, seed: int):
     genes = genes[correct & genes["target"].isin([0, 1]) & genes["gene_id"].isin(tested)].reset_index(drop=True)
     if genes.empty:
         raise InputError(f"no held-out gene of {run.prefix} is predicted correctly; name some with --genes")
-    return genes if asked == "all" else genes.loc[draw_evenly(genes["target"].to_numpy(), int(asked), seed)]
+    return genes if wanted == "all" else genes.loc[draw_evenly(genes["target"].to_numpy(), int(wanted), seed)]
 
 
-def read_ids(asked: str) -> list[str]:
+def read_ids(wanted: str) -> list[str]:
     """Return the gene ids that `--genes` names; none where it asks for all or for a number."""
     from core.tables import read_gene_list
 
-    if asked == "all":
+    if wanted == "all":
         return []
-    if asked.isdecimal():
-        if len(asked) > 9 or not int(asked):
-            raise InputError(f"--genes {show_value(asked)} is out of range; give 1 to 999999999, ids, or all")
+    if wanted.isdecimal():
+        if len(wanted) > 9 or not int(wanted):
+            raise InputError(f"--genes {show_value(wanted)} is out of range; give 1 to 999999999, ids, or all")
         return []
-    if asked.endswith((".txt", ".csv", ".tsv")):
-        check_file(Path(asked), "--genes")
-        return read_gene_list(Path(asked), None)
-    ids = [name.strip() for name in asked.split(",") if name.strip()]
+    if wanted.endswith((".txt", ".csv", ".tsv")):
+        check_file(Path(wanted), "--genes")
+        return read_gene_list(Path(wanted), None)
+    ids = [name.strip() for name in wanted.split(",") if name.strip()]
     if not ids:
         raise InputError("--genes names no gene; give ids, a number, or all")
     return ids
@@ -201,7 +202,7 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
         names = join_names(
             annotation["chromosome"], genome.lengths, CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome", notes
         )
-        windows, _ = cut_genome(genome, annotation, names, run.settings)
+        windows, _ = cut_genome(genome, annotation, names, run.layout)
     print("".join(f"note: {note}\n" for note in notes), end="")
     row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
     missing = [name for name in genes["gene_id"] if name not in row_of]
@@ -236,43 +237,42 @@ def open_results(folder: Path, genes: int, columns: int) -> Iterator[Results]:
         yield Results(array("hypothetical", np.float32), array("contributions", np.float32), array("codes", np.uint8))
 
 
-def explain_genes(run, genes, windows: np.ndarray, results: Results, given: argparse.Namespace) -> None:
+def explain_genes(run, genes, windows: np.ndarray, results: Results, arguments: argparse.Namespace) -> None:
     """Explain every gene by its fold, into `results`; adds logit, reference_logit and completeness_gap to `genes`."""
     from core.device import start_tensorflow
-    from lcre.contributions import Network, integrated_gradients, mutagenesis
+    from lcre.attribution import Network, integrated_gradients, mutagenesis
     from lcre.shuffle import shuffle_dinucleotides
-    from lcre_classifier import one_hot
 
     print(f"computing on {start_tensorflow()}")
-    watch = Progress(len(genes))
+    progress = Progress(len(genes))
     values = np.zeros((len(genes), 3))
     for fold, rows in genes.groupby("fold", sort=False).indices.items():
         network = Network(run.models[fold])
-        watch.line(f"fold {show_value(fold)}: {len(rows):,} genes  {watch.time_left()}".rstrip())
+        progress.line(f"fold {show_value(fold)}: {len(rows):,} genes  {progress.time_left()}".rstrip())
         for row in rows:
             gene_id, codes = genes["gene_id"].iloc[row], windows[row]
             # a gene's references depend on the gene and the seed only, not on which others are explained
-            random = np.random.default_rng([given.seed, zlib.crc32(gene_id.encode())])
-            references = shuffle_dinucleotides(codes, given.references, random, find_pieces(codes, run.settings))
-            if given.method == "mutagenesis":
+            random = np.random.default_rng([arguments.seed, zlib.crc32(gene_id.encode())])
+            references = shuffle_dinucleotides(codes, arguments.references, random, find_pieces(codes, run.layout))
+            if arguments.method == "mutagenesis":
                 explanation = mutagenesis(network, codes, references)
             else:
-                explanation = integrated_gradients(network, codes, references, given.steps)
+                explanation = integrated_gradients(network, codes, references, arguments.steps)
             results.hypothetical[row] = explanation.hypothetical
             results.contributions[row] = explanation.contributions
             results.one_hot[row] = one_hot(codes)
             values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
-            watch.step(f"gene {show_value(gene_id)}  fold {show_value(fold)}")
-    watch.line(f"{len(genes):,} genes explained")
+            progress.step(f"gene {show_value(gene_id)}  fold {show_value(fold)}")
+    progress.line(f"{len(genes):,} genes explained")
     genes[["logit", "reference_logit", "completeness_gap"]] = values
 
 
-def find_pieces(codes: np.ndarray, settings) -> list[np.ndarray]:
+def find_pieces(codes: np.ndarray, layout) -> list[np.ndarray]:
     """Return the columns of promoter and of terminator that have a base: each is shuffled as one sequence.
 
-    So the bases next to the masked codons move too; only the first and the last of each half stay where they are.
+    So the bases next to the masked codons move too; only the first and the last of each region stay where they are.
     """
-    return [columns.start + np.flatnonzero(codes[columns] != 4) for columns, _ in find_zeros(settings).values()]
+    return [columns.start + np.flatnonzero(codes[columns] != 4) for columns in layout.regions.values()]
 
 
 def compare_with_run(genes) -> str:
@@ -293,49 +293,32 @@ def describe_gap(gap: np.ndarray, method: str) -> str:
         f"completeness gap: median {np.median(gap):.2%} of the difference in logit, {np.mean(gap > 0.05):.0%} of the "
     )
     if method == "mutagenesis":
-        return said + "genes above 5 %; contributions by mutagenesis need not add up"
+        return said + "genes above 5 %; contributions by in-silico mutagenesis need not add up"
     return said + "genes above 5 %" + ("; more --steps bring it down" if np.median(gap) > 0.05 else "")
 
 
 # ============================================================================================== tables
-def name_columns(settings):
-    """Return what each column of a window is, but for padding and masked ones: a frame of column, region, position.
+def name_columns(layout):
+    """Return what each visible column of a window is: a frame of column, region, position.
 
     The position is in bp from the TSS (promoter) or the TES (terminator), on the gene's strand; negative: before it.
     """
     import pandas as pd
 
-    from lcre_classifier import real_columns
-
-    column = np.flatnonzero(real_columns(settings))
-    zero = find_zeros(settings)
-    region = np.where(column < zero["promoter"][0].stop, "promoter", "terminator")
-    position = column - np.array([zero[name][1] for name in region])
+    column = np.flatnonzero(layout.visible)
+    region = np.where(column < layout.regions["promoter"].stop, "promoter", "terminator")
+    position = column - np.array([layout.sites[name] for name in region])
     return pd.DataFrame({"column": column, "region": region, "position": position})
 
 
-def find_zeros(settings) -> dict[str, tuple[slice, int]]:
-    """Return the columns of each region, and which of its own columns is position 0: the TSS, or the first after TES.
-
-    The second number counts from the window's begin.
-    """
-    from lcre_classifier import window_halves
-
-    promoter, terminator = window_halves(settings)
-    return {
-        "promoter": (promoter, promoter.start + settings.UPSTREAM),
-        "terminator": (terminator, terminator.start + settings.DOWNSTREAM),
-    }
-
-
-def make_profile(genes, windows: np.ndarray, results: Results, settings, method: str):
+def make_profile(genes, windows: np.ndarray, results: Results, layout, method: str):
     """Return the mean absolute contribution by position, as profile.csv has it: a frame.
 
-    Without the outermost bases of each half where references were shuffled: those have their base in every shuffle.
+    Without the outermost bases of each region where references were shuffled: those have their base in every shuffle.
     """
     import pandas as pd
 
-    from lcre.contributions import Profile
+    from lcre.attribution import Profile
 
     profile = Profile(windows.shape[1])
     for row, target in enumerate(genes["target"]):
@@ -343,10 +326,10 @@ def make_profile(genes, windows: np.ndarray, results: Results, settings, method:
             continue
         compared = windows[row] != 4
         if method != "mutagenesis":
-            for piece in find_pieces(windows[row], settings):
+            for piece in find_pieces(windows[row], layout):
                 compared[piece[[0, -1]] if len(piece) else piece] = False
         profile.add(results.contributions[row], compared, target)
-    columns = name_columns(settings)
+    columns = name_columns(layout)
     frames = []
     for target, name in enumerate(CLASSES):
         means = profile.means[target][columns["column"]]
@@ -358,21 +341,20 @@ def make_profile(genes, windows: np.ndarray, results: Results, settings, method:
     )
 
 
-def find_words(windows: np.ndarray, results: Results, settings, size: int):
-    """Return the words that are enriched where contributions are high, as words.csv has them: a frame."""
-    from lcre.words import WordCounter
+def find_kmers(windows: np.ndarray, results: Results, layout, k: int):
+    """Return the k-mers that are enriched where contributions are high, as words.csv has them: a frame."""
+    from lcre.enrichment import KmerEnrichment
 
-    regions = {name: (columns, zero - columns.start) for name, (columns, zero) in find_zeros(settings).items()}
-    largest = max((float(np.abs(one.sum(axis=1)).max()) for one in results.contributions), default=0.0) * size
-    counter = WordCounter(regions, size, largest)
+    largest = max((float(np.abs(one.sum(axis=1)).max()) for one in results.contributions), default=0.0) * k
+    enrichment = KmerEnrichment(layout, k, largest)
     for codes, values in zip(windows, results.contributions, strict=True):
-        counter.measure(codes, values.sum(axis=1))
-    threshold = counter.threshold
+        enrichment.measure(codes, values.sum(axis=1))
+    threshold = enrichment.threshold
     for codes, values in zip(windows, results.contributions, strict=True):
-        counter.count(codes, values.sum(axis=1), threshold)
-    words = counter.top_words(TOP_WORDS)
-    words["p_value"] = words["p_value"].map(lambda value: f"{value:.3g}")
-    return words.round({"enrichment": 3, "mean_contribution": 6})
+        enrichment.count(codes, values.sum(axis=1), threshold)
+    kmers = enrichment.top_kmers(TOP_KMERS)
+    kmers["p_value"] = kmers["p_value"].map(lambda value: f"{value:.3g}")
+    return kmers.round({"enrichment": 3, "mean_contribution": 6})
 
 
 def clear(out: Path) -> None:
@@ -479,24 +461,26 @@ def find_peak(values: np.ndarray, columns: slice, width: int) -> slice:
     return slice(begin, begin + width)
 
 
-def draw_gene(path: Path, gene, contributions: np.ndarray, settings) -> None:
-    """Draw one gene: contributions along the whole window, and its strongest stretch of each region as letters.
+def draw_gene(path: Path, gene, contributions: np.ndarray, layout) -> None:
+    """Draw one gene: contributions along the whole window, and its strongest bases of each region as letters.
 
     Args:
         gene: a row of the genes' frame.
         contributions: of the gene, (columns, 4).
+        layout: of the windows.
     """
     import logomaker
     import pandas as pd
 
     values = contributions.sum(axis=1)
-    regions, sites = find_zeros(settings), {"promoter": "TSS", "terminator": "TES"}
-    peaks = {name: find_peak(values, columns, LOGO_WIDTH) for name, (columns, _) in regions.items()}
+    sites = {"promoter": "TSS", "terminator": "TES"}
+    peaks = {name: find_peak(values, columns, LOGO_WIDTH) for name, columns in layout.regions.items()}
     with drawing() as plt:
         figure = plt.figure(figsize=(10, 6.2), layout="constrained")
         grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.1, 1.1])
         limits = [min(values.min(), 0) * 1.08, max(values.max(), 0) * 1.08 or 1]
-        for place, (name, (columns, zero)) in enumerate(regions.items()):
+        for place, (name, columns) in enumerate(layout.regions.items()):
+            zero = layout.sites[name]
             axis = figure.add_subplot(grid[0, place])
             position = np.arange(columns.start, columns.stop) - zero
             axis.bar(position, values[columns], width=1.0, color="#3d4850", linewidth=0)
@@ -530,9 +514,9 @@ def draw_gene(path: Path, gene, contributions: np.ndarray, settings) -> None:
         save_figure(figure, path)
 
 
-def choose_logos(genes, asked: str, count: int) -> list[int]:
-    """Return the rows to draw: those asked for by name in their order, else the most certain low and high ones."""
-    if read_ids(asked):
+def choose_logos(genes, wanted: str, count: int) -> list[int]:
+    """Return the rows to draw: those given by name in their order, else the most certain low and high ones."""
+    if read_ids(wanted):
         return list(range(min(count, len(genes))))
     rows = []
     for target, of_class in ((1, count - count // 2), (0, count // 2)):
@@ -545,55 +529,56 @@ def choose_logos(genes, asked: str, count: int) -> list[int]:
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     began = time.perf_counter()
-    given = parse_arguments(argv)
+    arguments = parse_arguments(argv)
     from lcre import motifs, trained
+    from lcre_classifier import WindowLayout
 
-    if given.motifs:
+    if arguments.motifs:
         motifs.need_extra()
-    known_motifs = motifs.read_known(given.meme) if given.meme else {}
-    trained_run = trained.load_run(given.models)
-    fasta, gtf = (find_input(trained_run, name, getattr(given, name.lower())) for name in ("FASTA", "GTF"))
-    genes = choose_genes(trained_run, given.genes, given.seed).reset_index(drop=True)
+    known_motifs = motifs.read_known(arguments.meme) if arguments.meme else {}
+    trained_run = trained.load_run(arguments.models, WindowLayout.of)
+    fasta, gtf = (find_input(trained_run, name, getattr(arguments, name.lower())) for name in ("FASTA", "GTF"))
+    genes = choose_genes(trained_run, arguments.genes, arguments.seed).reset_index(drop=True)
     counts = {name: int((genes["target"] == target).sum()) for target, name in enumerate(CLASSES)}
     others = f", {len(genes) - sum(counts.values()):,} of neither class" if len(genes) > sum(counts.values()) else ""
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    print(f"held-out genes to explain: {len(genes):,} ({said}{others}); {given.method}")
+    print(f"held-out genes to explain: {len(genes):,} ({said}{others}); {arguments.method}")
     windows = read_windows(trained_run, genes, fasta, gtf)
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=given.out).close()
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=arguments.out).close()
     except OSError as error:
-        raise InputError(f"--out: cannot write to {given.out} ({error.strerror}); name another folder") from None
+        raise InputError(f"--out: cannot write to {arguments.out} ({error.strerror}); name another folder") from None
 
-    settings, shown_out = trained_run.settings, show_value(given.out, 1000)
-    with open_results(given.out, *windows.shape) as results:
-        explain_genes(trained_run, genes, windows, results, given)
+    layout, shown_out = trained_run.layout, show_value(arguments.out, 1000)
+    with open_results(arguments.out, *windows.shape) as results:
+        explain_genes(trained_run, genes, windows, results, arguments)
         print(compare_with_run(genes) or "probabilities agree with the run's predictions")
-        print(describe_gap(genes["completeness_gap"].to_numpy(), given.method))
-        clear(given.out)
-        write_arrays(given.out, genes, results)
-        write_csv(given.out / "genes.csv", genes.round(6))
-        profile = make_profile(genes, windows, results, settings, given.method)
-        write_csv(given.out / "profile.csv", profile)
-        write_csv(given.out / "words.csv", find_words(windows, results, settings, given.word))
+        print(describe_gap(genes["completeness_gap"].to_numpy(), arguments.method))
+        clear(arguments.out)
+        write_arrays(arguments.out, genes, results)
+        write_csv(arguments.out / "genes.csv", genes.round(6))
+        profile = make_profile(genes, windows, results, layout, arguments.method)
+        write_csv(arguments.out / "profile.csv", profile)
+        write_csv(arguments.out / "words.csv", find_kmers(windows, results, layout, arguments.word))
         if len(profile):  # genes given by name may all be middle ones
-            draw_profile(given.out / "profile", profile, counts)
+            draw_profile(arguments.out / "profile", profile, counts)
         else:
             print("no low and no high gene among them: profile.csv is empty and no profile is drawn")
-        if given.logos:
-            (given.out / "logos").mkdir(exist_ok=True)
-        drawn = choose_logos(genes, given.genes, given.logos)
+        if arguments.logos:
+            (arguments.out / "logos").mkdir(exist_ok=True)
+        drawn = choose_logos(genes, arguments.genes, arguments.logos)
         for row, name in zip(drawn, motifs.file_names(genes["gene_id"].iloc[drawn]), strict=True):
-            draw_gene(given.out / "logos" / name, genes.iloc[row], results.contributions[row], settings)
-    if given.motifs:
-        found = motifs.find_motifs(given.out, windows.shape[1], find_zeros(settings), known_motifs)
-        write_csv(given.out / "motifs.csv", motifs.tabulate(found))
+            draw_gene(arguments.out / "logos" / name, genes.iloc[row], results.contributions[row], layout)
+    if arguments.motifs:
+        found = motifs.find_motifs(arguments.out, layout, known_motifs)
+        write_csv(arguments.out / "motifs.csv", motifs.tabulate(found))
         for suffix in (".png", ".svg"):  # of an earlier run
-            (given.out / f"motifs{suffix}").unlink(missing_ok=True)
+            (arguments.out / f"motifs{suffix}").unlink(missing_ok=True)
         if found:
             with drawing() as plt:
-                save_figure(motifs.draw_motifs(plt, found), given.out / "motifs")
-        hint = "" if found else "; TF-MoDISco wants a hundred stretches of high contribution and more: give more genes"
+                save_figure(motifs.draw_motifs(plt, found), arguments.out / "motifs")
+        hint = "" if found else "; TF-MoDISco needs a hundred pieces of high contribution and more: give more genes"
         print(f"{shown_out}/motifs.csv: {len(found)} motifs{hint}")
     else:
         print(

@@ -14,6 +14,7 @@ scored by the folds that held its chromosome out, which have not seen it; --all-
 
 import argparse
 import csv
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from core.progress import Progress
 from lcre.records import TABLES
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
+LINES = 1000  # of a VCF that are joined with the windows at once
 
 
 # ============================================================================================== scoring
@@ -36,8 +38,7 @@ class Scorer:
     """Scores windows with the folds of a run."""
 
     def __init__(self, run):
-        from lcre.networks import make_predictor
-        from lcre.trained import without_sigmoid
+        from lcre.trained import make_predictor, without_sigmoid
 
         self.folds = run.folds
         self.predict = [make_predictor(without_sigmoid(run.models[fold])) for fold in run.folds]
@@ -82,7 +83,7 @@ def read_genes(genome, gtf: Path, run):
     Args:
         genome: an open `core.genome.Genome`.
         gtf: the annotation.
-        run: the `lcre.trained.Run` that says the sizes.
+        run: the `lcre.trained.Run` that says the layout of windows.
 
     Returns:
         A frame of the genes with windows; their base codes, uint8, (genes, columns); the annotation's name of a
@@ -100,13 +101,13 @@ def read_genes(genome, gtf: Path, run):
     bridges, what = CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
     partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
     genes["on_genome"], genes["in_table"] = genes["chromosome"].isin(partner), True
-    codes, _ = cut_genome(genome, genes, partner, run.settings)
-    sizes, coding = (run.settings.UPSTREAM, run.settings.DOWNSTREAM), int(genes["coding"].sum())
-    require_windows(genes, sizes, max(genome.lengths.values()), "these models need longer sequences")
+    codes, _ = cut_genome(genome, genes, partner, run.layout)
+    layout, coding = run.layout, int(genes["coding"].sum())
+    require_windows(genes, layout, max(genome.lengths.values()), "these models need longer sequences")
     if len(codes) < coding:
         notes.append(
-            f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {sizes[0]} + {sizes[1]} bp inside "
-            "the FASTA"
+            f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {layout.upstream} + "
+            f"{layout.downstream} bp inside the FASTA"
         )
     return genes[genes["window_fits"]].reset_index(drop=True), codes, partner, notes
 
@@ -159,19 +160,19 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
         scorer: of the run.
         out: the CSV to write.
     """
-    watch, done = Progress(len(ids)), 0
+    progress, done = Progress(len(ids)), 0
     with replacing(out) as temporary, open_csv(temporary) as write:
         write(["gene_id", "chromosome", "probability", "sd", *(f"fold_{fold}" for fold in scorer.folds)])
         for codes in batches:
             here = slice(done, done + len(codes))
-            with watch.whole_steps():
+            with progress.whole_steps():
                 probability = sigmoid(scorer.score(codes, wanted[here]))
                 done += len(codes)
-                watch.step(f"{done:,} of {len(ids):,}", len(codes))
+                progress.step(f"{done:,} of {len(ids):,}", len(codes))
             means = zip(*mean_and_sd(probability), probability, strict=True)
             for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
                 write([gene, chromosome, *map(show_number, (mean, sd, *folds))])
-    watch.line(f"{show_value(out, 1000)}: {len(ids):,} rows")
+    progress.line(f"{show_value(out, 1000)}: {len(ids):,} rows")
 
 
 @contextmanager
@@ -181,47 +182,45 @@ def open_csv(path: Path) -> Iterator[Callable]:
         yield csv.writer(file, lineterminator="\n").writerow
 
 
-def score_genome(run, asked: argparse.Namespace) -> None:
+def score_genome(run, arguments: argparse.Namespace) -> None:
     """Score the coding genes of a genome."""
     from core.genome import open_genome
 
-    with open_genome(asked.fasta) as genome:
-        genes, codes, _, notes = read_genes(genome, asked.gtf, run)
-    wanted = choose_folds(genes, run, not asked.all_folds and run.is_own(asked.fasta, asked.gtf), notes)
+    with open_genome(arguments.fasta) as genome:
+        genes, codes, _, notes = read_genes(genome, arguments.gtf, run)
+    wanted = choose_folds(genes, run, not arguments.all_folds and run.is_own(arguments.fasta, arguments.gtf), notes)
     scorer = start(run, notes)
     batches = (codes[begin : begin + BATCH] for begin in range(0, len(codes), BATCH))
-    write_genes(genes["gene_id"].tolist(), genes["chromosome"].tolist(), batches, wanted, scorer, asked.out)
+    write_genes(genes["gene_id"].tolist(), genes["chromosome"].tolist(), batches, wanted, scorer, arguments.out)
 
 
 # ============================================================================================== ready windows
-def score_windows(run, asked: argparse.Namespace) -> None:
+def score_windows(run, arguments: argparse.Namespace) -> None:
     """Score the sequences of a FASTA that are windows already; the gene id is the sequence's name."""
     from core.genome import open_genome
-    from lcre_classifier import real_columns
 
-    hidden = np.flatnonzero(~real_columns(run.settings))
-    with open_genome(check_file(asked.windows, "windows")) as sequences:
+    layout = run.layout
+    with open_genome(check_file(arguments.windows, "windows")) as sequences:
         ids = list(sequences.lengths)
-        wrong = {name: length for name, length in sequences.lengths.items() if length != run.columns}
+        wrong = {name: length for name, length in sequences.lengths.items() if length != layout.columns}
         if wrong:
-            half = run.settings.UPSTREAM + run.settings.DOWNSTREAM
             shown = ", ".join(f"{name!r} has {length:,}" for name, length in list(wrong.items())[:3])
             raise InputError(
-                f"windows: {len(wrong):,} of {len(ids):,} sequences of {asked.windows} have not {run.columns:,} bases "
-                f"({shown}); this run's windows are {half:,} of promoter, {run.settings.PADDING} N and {half:,} of "
-                "terminator, on the gene's strand"
+                f"windows: {len(wrong):,} of {len(ids):,} sequences of {arguments.windows} do not have "
+                f"{layout.columns:,} bases ({shown}); this run's windows are {layout.region_size:,} of promoter, "
+                f"{layout.padding} N and {layout.region_size:,} of terminator, on the gene's strand"
             )
 
         def read_batch(names: list[str]) -> np.ndarray:
             codes = np.stack([sequences.codes(name) for name in names])
-            codes[:, hidden] = 4
+            layout.hide(codes)
             return codes
 
         if len(run.folds) > 1:
-            print("windows are scored by all folds; of a gene that the run was trained on, all but one know the answer")
+            print("windows are scored by all folds; of a gene of the run, all folds but one were trained on it")
         batches = (read_batch(ids[begin : begin + BATCH]) for begin in range(0, len(ids), BATCH))
         wanted = np.ones((len(ids), len(run.folds)), bool)
-        write_genes(ids, [""] * len(ids), batches, wanted, start(run, []), asked.out)
+        write_genes(ids, [""] * len(ids), batches, wanted, start(run, []), arguments.out)
 
 
 # ============================================================================================== variants
@@ -255,7 +254,7 @@ class VariantTable:
         self.reference[new] = self.scorer.score(self.windows.codes[new], self.wanted[new])
         self.known[new] = True
         rows, reference = self.rows[: len(genes)], self.reference[genes]
-        changed = (rows != self.windows.codes[genes]).any(axis=1)  # masked columns and unknown bases change nothing
+        changed = (rows != self.windows.codes[genes]).any(axis=1)  # marguments columns and unknown bases change nothing
         alternative = reference.copy()
         alternative[changed] = self.scorer.score(rows[changed], self.wanted[genes[changed]])
         effect, sd = mean_and_sd(alternative - reference)
@@ -267,50 +266,49 @@ class VariantTable:
         self.pairs.clear()
 
 
-def score_variants(run, asked: argparse.Namespace) -> None:
+def score_variants(run, arguments: argparse.Namespace) -> None:
     """Score the variants of a VCF in every gene whose windows hold them, in the order of the file."""
     from core.genome import open_genome
     from lcre import variants
-    from lcre_classifier import real_columns
 
-    rejected_file = asked.out.with_suffix(".rejected.csv")
+    rejected_file = arguments.out.with_suffix(".rejected.csv")
     with ExitStack() as stack:
-        genome = stack.enter_context(open_genome(asked.fasta))
-        genes, codes, partner, notes = read_genes(genome, asked.gtf, run)
-        lines, vcf_partner = variants.match_genome(asked.vcf, genome, notes)
-        wanted = choose_folds(genes, run, not asked.all_folds and run.is_own(asked.fasta, asked.gtf), notes)
+        genome = stack.enter_context(open_genome(arguments.fasta))
+        genes, codes, partner, notes = read_genes(genome, arguments.gtf, run)
+        lines, vcf_partner = variants.match_genome(arguments.vcf, genome, notes)
+        wanted = choose_folds(genes, run, not arguments.all_folds and run.is_own(arguments.fasta, arguments.gtf), notes)
         windows = variants.Windows(
             codes,
             genes["chromosome"].map(partner).tolist(),
             genes["start"].to_numpy(),
             genes["end"].to_numpy(),
             genes["strand"].to_numpy(str),
-            run.settings.UPSTREAM,
-            run.settings.DOWNSTREAM,
-            np.flatnonzero(~real_columns(run.settings)),
+            run.layout,
         )
-        scorer, watch = start(run, notes), Progress(lines)
-        out, rejected = (stack.enter_context(replacing(path)) for path in (asked.out, rejected_file))
+        scorer, progress = start(run, notes), Progress(lines)
+        out, rejected = (stack.enter_context(replacing(path)) for path in (arguments.out, rejected_file))
         table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, stack.enter_context(open_csv(out)))
         reject = stack.enter_context(open_csv(rejected))
         reject(["line", "variant", "reason"])
         counts, shown, tenth, written = Counter(), 0, 0, 0
-        for number, line in enumerate(variants.read_vcf(asked.vcf), 1):
-            with watch.whole_steps():
-                place_variant(line, vcf_partner, genome, windows, table, reject, counts)
+        number, file = 0, variants.read_vcf(arguments.vcf)
+        while batch := list(itertools.islice(file, LINES)):
+            number += len(batch)
+            with progress.whole_steps():
+                place_variants(batch, vcf_partner, genome, windows, table, reject, counts)
             if table.written == written:
                 continue
             written = table.written  # a batch was scored, which is what takes the time
-            watch.step(f"{number:,} of {lines:,} lines, {written:,} rows", number - shown)
+            progress.step(f"{number:,} of {lines:,} lines, {written:,} rows", number - shown)
             shown = number
             if number * 10 // lines > tenth:
                 tenth = number * 10 // lines
-                watch.line(f"{number:,} of {lines:,} lines of the VCF, {written:,} rows  {watch.time_left()}")
-        with watch.whole_steps():
+                progress.line(f"{number:,} of {lines:,} lines of the VCF, {written:,} rows  {progress.time_left()}")
+        with progress.whole_steps():
             table.flush()
     if not counts["rejected"]:
         rejected_file.unlink()
-    watch.line(f"{show_value(asked.out, 1000)}: {table.written:,} rows, one a gene and variant")
+    progress.line(f"{show_value(arguments.out, 1000)}: {table.written:,} rows, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
     print(f"{scored:,} variants lie in windows and are scored")
@@ -321,45 +319,48 @@ def score_variants(run, asked: argparse.Namespace) -> None:
         print(f"{where}: the {listed:,} that cannot be scored, each with its reason")
 
 
-def place_variant(line, partner: dict[str, str], genome, windows, table: VariantTable, reject, counts: Counter) -> None:
-    """Hand the alleles of a line of the VCF to the table, or to the rejected ones with the reason, and count them.
+def place_variants(
+    lines: Sequence, partner: dict[str, str], genome, windows, table: VariantTable, reject: Callable, counts: Counter
+) -> None:
+    """Hand the alleles of lines of a VCF to the table, or to the rejected ones with the reason, and count them.
 
     Args:
-        line: a `lcre.variants.Line`.
+        lines: of `lcre.variants.Line`.
         partner: the VCF's name of a chromosome -> the genome's.
         genome, windows: open genome; the `lcre.variants.Windows` of all genes.
-        table: takes the windows with the variant in them.
+        table: takes the windows with the variants in them.
         reject: writes a row of line, variant, reason.
         counts: added to: `scored`, `rejected` and each reason.
     """
     from lcre import variants
 
-    def refuse(name: str, reason: str) -> None:
-        reject([line.number, name, reason])
+    alleles = []  # line, variant, and the reason why it cannot be scored, or what it changes
+    for line in lines:
+        reason = variants.explain_reference(line, partner, genome)
+        for alternative in line.alternatives:
+            wrong = reason or variants.explain_alternative(line.reference, alternative)
+            alleles.append((line, line.name(alternative), wrong or variants.make_edit(line, alternative)))
+    edits = [(partner[line.chromosome], edit) for line, _, edit in alleles if not isinstance(edit, str)]
+    found = iter(windows.find([name for name, _ in edits], [edit for _, edit in edits]))
+
+    def refuse(line, variant: str, reason: str) -> None:
+        reject([line.number, variant, reason])
         counts.update(["rejected", reason.split(":")[0]])
 
-    reason = variants.explain_reference(line, partner, genome)
-    if reason:
-        for alternative in line.alternatives:
-            refuse(line.name(alternative), reason)
-        return
-    for alternative in line.alternatives:
-        name = line.name(alternative)
-        if reason := variants.explain_alternative(line.reference, alternative):
-            refuse(name, reason)
+    for line, variant, edit in alleles:
+        if isinstance(edit, str):
+            refuse(line, variant, edit)
             continue
-        edit = variants.make_edit(line, alternative)
-        found = windows.find(partner[line.chromosome], edit)
-        scored = False
-        for gene, region in found:
+        genes, scored = next(found), False
+        for gene, region in genes:
             row = windows.edit(gene, genome, edit)
             if row is None:
-                refuse(name, f"deletes a whole gene: {table.ids[gene]}")
+                refuse(line, variant, f"deletes a whole gene: {table.ids[gene]}")
             else:
-                table.add(gene, name, region, row)
+                table.add(gene, variant, region, row)
                 scored = True
         counts["scored"] += scored
-        counts["outside of all windows"] += not found
+        counts["outside of all windows"] += not genes
 
 
 # ============================================================================================== main
@@ -404,47 +405,50 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="score the run's own genes with all folds, also those that trained on them",
     )
     parser.add_argument("--version", action="version", version=f"lcre_predict {__version__}")
-    asked = parser.parse_args(argv)
-    if asked.windows and (asked.fasta or asked.gtf or asked.vcf):
+    arguments = parser.parse_args(argv)
+    if arguments.windows and (arguments.fasta or arguments.gtf or arguments.vcf):
         parser.error("--windows goes without --fasta, --gtf and --vcf")
-    if not asked.windows and not (asked.fasta and asked.gtf):
+    if not arguments.windows and not (arguments.fasta and arguments.gtf):
         parser.error("give --fasta and --gtf, or --windows")
-    return asked
+    return arguments
 
 
-def check_out(asked: argparse.Namespace) -> None:
+def check_out(arguments: argparse.Namespace) -> None:
     """Raise InputError where the output cannot be written or would take the place of an input."""
-    if asked.out.is_dir() or not asked.out.absolute().parent.is_dir():
-        raise InputError(f"out: {asked.out} is not a file in a folder that exists")
-    beside = asked.out.resolve().parent == asked.models.resolve().parent
-    of_run = [f"{asked.models.name}_{name}" for name in TABLES]
-    inside = any(folder.name.startswith(f"{asked.models.name}_model_") for folder in asked.out.resolve().parents)
-    if inside or (beside and asked.out.name in of_run):
+    if arguments.out.is_dir() or not arguments.out.absolute().parent.is_dir():
+        raise InputError(f"out: {arguments.out} is not a file in a folder that exists")
+    beside = arguments.out.resolve().parent == arguments.models.resolve().parent
+    of_run = [f"{arguments.models.name}_{name}" for name in TABLES]
+    inside = any(
+        folder.name.startswith(f"{arguments.models.name}_model_") for folder in arguments.out.resolve().parents
+    )
+    if inside or (beside and arguments.out.name in of_run):
         raise InputError(
-            f"out: {show_value(asked.out, 1000)} would take the place of a file of the run; give another name"
+            f"out: {show_value(arguments.out, 1000)} would take the place of a file of the run; give another name"
         )
     for name in ("fasta", "gtf", "vcf", "windows"):
-        path = getattr(asked, name)
+        path = getattr(arguments, name)
         if (
             path
             and path.exists()
-            and path.resolve() in (asked.out.resolve(), asked.out.with_suffix(".rejected.csv").resolve())
+            and path.resolve() in (arguments.out.resolve(), arguments.out.with_suffix(".rejected.csv").resolve())
         ):
-            raise InputError(f"out: {asked.out} would take the place of --{name}; give another name")
+            raise InputError(f"out: {arguments.out} would take the place of --{name}; give another name")
 
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     from lcre.trained import load_run
+    from lcre_classifier import WindowLayout
 
-    asked = parse(argv)
-    check_out(asked)
-    trained = load_run(asked.models)
+    arguments = parse(argv)
+    check_out(arguments)
+    trained = load_run(arguments.models, WindowLayout.of)
     for name in ("fasta", "gtf", "vcf"):
-        if getattr(asked, name):
-            check_file(getattr(asked, name), name.upper())
-    action = score_windows if asked.windows else score_variants if asked.vcf else score_genome
-    action(trained, asked)
+        if getattr(arguments, name):
+            check_file(getattr(arguments, name), name.upper())
+    action = score_windows if arguments.windows else score_variants if arguments.vcf else score_genome
+    action(trained, arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -180,8 +180,8 @@ def parse_settings(
         argv: the arguments, None for those of the process.
 
     Returns:
-        Constant -> value in force, not yet checked; and the namespace of the extra flags, whose `given` has the
-        constants that are given as flags.
+        Constant -> value in force, not yet checked; and the namespace of the extra flags, whose `overrides`
+        has the constants that are given as flags.
 
     Raises:
         InputError: the script no longer has a constant.
@@ -220,11 +220,11 @@ def parse_settings(
             actions.add_argument(flag, action="store_true", help=text)
     actions.add_argument("--version", action="version", version=f"{Path(script).stem} {version}")
     space = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    space.given = {name: getattr(space, name) for name in rules if hasattr(space, name)}
+    space.overrides = {name: getattr(space, name) for name in rules if hasattr(space, name)}
     for name in rules:
-        if name not in values and name not in space.given:
+        if name not in values and name not in space.overrides:
             raise InputError(f"{name}: {Path(script).name} has no such constant any more; write {name} = ... into it")
-    return {name: space.given[name] if name in space.given else values[name] for name in rules}, space
+    return {name: space.overrides[name] if name in space.overrides else values[name] for name in rules}, space
 
 
 # ---------------------------------------------------------------------------------------- how a script ends

@@ -37,6 +37,11 @@ MOST_PROTEIN_LETTERS = 0.05
 LOOKED_AT = 1 << 14  # bytes of each record, and of each megabyte of a longer one, in which these letters are counted
 
 
+def one_hot(codes: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
+    """Return base codes as one-hot columns in the order of ACGT, shape (..., 4); code 4 is all zeros."""
+    return np.eye(5, 4, dtype=dtype)[codes]
+
+
 class Genome:
     """Chromosomes of an open FASTA: names, lengths in bp, descriptions, and base codes on demand."""
 

@@ -13,16 +13,12 @@ def auroc(target: np.ndarray, probability: np.ndarray) -> float:
     Returns:
         The area, or nan where only one class is present or a score is nan.
     """
-    from scipy.stats import rankdata
+    from sklearn.metrics import roc_auc_score
 
-    target = np.asarray(target)
-    positives = int(target.sum())
-    negatives = len(target) - positives
-    if not positives or not negatives:
+    target, probability = np.asarray(target), np.asarray(probability)
+    if len(np.unique(target)) < 2 or np.isnan(probability).any():
         return float("nan")
-    ranks = rankdata(probability)
-    above = ranks[target == 1].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+    return float(roc_auc_score(target, probability))
 
 
 def auroc_error(low: int, high: int, area: float = 0.9) -> float:

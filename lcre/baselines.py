@@ -6,38 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.scores import auroc
+from lcre.kmers import count_kmers, scale_features
 
 LENGTHS = (6, 5, 4)
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3)  # inverse of the ridge penalty on scaled counts
-
-
-def count_kmers(codes: np.ndarray, k: int) -> np.ndarray:
-    """Count every k-mer of one strand in each sequence; k-mers with an unknown base are not counted.
-
-    Args:
-        codes: base codes, uint8, shape (genes, columns); 4 = unknown.
-        k: length in bp.
-
-    Returns:
-        Counts, float32, shape (genes, 4**k), k-mers in the order of ACGT.
-    """
-    genes, columns = codes.shape
-    places = columns - k + 1
-    if places < 1:
-        return np.zeros((genes, 4**k), np.float32)
-    counts = np.empty((genes, 4**k), np.float32)
-    for begin in range(0, genes, 256):
-        part = codes[begin : begin + 256]
-        number = np.zeros((len(part), places), np.int32)
-        known = np.ones((len(part), places), bool)
-        for offset in range(k):
-            base = part[:, offset : offset + places]
-            number = number * 4 + base
-            known &= base < 4
-        number += np.arange(len(part), dtype=np.int32)[:, None] * 4**k
-        found = np.bincount(number[known], minlength=len(part) * 4**k)
-        counts[begin : begin + 256] = found.reshape(len(part), 4**k)
-    return counts
 
 
 def kmer_features(windows: np.ndarray, regions: Sequence[slice], k: int) -> np.ndarray:
@@ -49,24 +21,6 @@ def composition_features(windows: np.ndarray, regions: Sequence[slice]) -> np.nd
     """Return the bases of each region as shares of all known ones, (genes, regions * 4)."""
     counts = np.concatenate([count_kmers(windows[:, region], 1) for region in regions], axis=1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-
-def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Centre features and divide them by the square root of their spread, by the training genes, in place.
-
-    Half way to full standardisation, and on held-out chromosomes of yeast and worm better than it: k-mers that
-    hardly vary are mostly noise, and stay small.
-
-    Returns:
-        What was taken off and what was divided by, each (features,).
-    """
-    spread = train.std(axis=0)
-    usual = spread.mean() or 1.0
-    centre, scale = train.mean(axis=0), np.sqrt(np.maximum(spread, usual / 100) * usual)
-    for features in (train, *others):
-        features -= centre
-        features /= scale
-    return centre, scale
 
 
 def fit_predict(train: np.ndarray, target: np.ndarray, others: list[np.ndarray], strengths) -> list[list[np.ndarray]]:
@@ -142,11 +96,11 @@ def predict_baselines(
 
     Args:
         windows, regions, target: as in `kmer_baseline`.
-        fold: rows train, validation and test.
+        fold: rows balanced, validation and test.
         random: draws that fifth.
     """
-    train, choose = fold.train, fold.validation
+    train, choose = fold.balanced, fold.validation
     if not len(choose):
         choose, train = np.split(random.permutation(train), [len(train) // 5])
     kmers, _ = kmer_baseline(windows, regions, target, train, choose, fold.test)
-    return np.column_stack([kmers, composition_baseline(windows, regions, target, fold.train, fold.test)])
+    return np.column_stack([kmers, composition_baseline(windows, regions, target, fold.balanced, fold.test)])

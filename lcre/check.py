@@ -107,8 +107,8 @@ def describe_audit(audit: dict) -> list[str]:
     return [
         f"{atg:,} of {coding:,} coding genes ({share:.1%}) have ATG at the TSS on their strand: {meaning}",
         f"{audit['share_N']:.2%} of the window bases are not A, C, G or T",
-        f"{audit['duplicate_windows']:,} genes have windows that another gene has too, base for base; such a gene does "
-        "not train where its twin is held out or chooses the epoch",
+        f"{audit['duplicate_windows']:,} genes have windows identical to those of another gene; such a gene does not "
+        "train where the other is held out or chooses the epoch",
         f"{audit['short_genes']:,} genes with windows are shorter than DOWNSTREAM: their halves overlap and pass the "
         "other end of the gene",
     ]
@@ -163,12 +163,12 @@ def describe_losses(genes: pd.DataFrame) -> list[str]:
     ]
 
 
-def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int, remedy: str) -> None:
+def require_windows(genes: pd.DataFrame, layout, longest: int, remedy: str) -> None:
     """Raise InputError unless a gene has windows; the message names the reason of most coding genes, and the others.
 
     Args:
         genes: as in `gene_status`, and gene_id and end.
-        sizes: UPSTREAM and DOWNSTREAM, bp.
+        layout: of the windows, a `lcre_classifier.WindowLayout`.
         longest: length of the longest chromosome, bp.
         remedy: what to do where windows leave their chromosome, in words.
     """
@@ -187,8 +187,8 @@ def require_windows(genes: pd.DataFrame, sizes: tuple[int, int], longest: int, r
     }
     others = "".join(f"; {count:,} others: {name}" for name, count in counts.iloc[1:].items())
     raise InputError(
-        f"no coding gene has windows of {sizes[0]} + {sizes[1]} bp inside its chromosome: of {len(first):,} genes "
-        f"({examples(first['gene_id'].str[:40])}), {advice[counts.index[0]]}{others}"
+        f"no coding gene has windows of {layout.upstream} + {layout.downstream} bp inside its chromosome: of "
+        f"{len(first):,} genes ({examples(first['gene_id'].str[:40])}), {advice[counts.index[0]]}{others}"
     )
 
 
@@ -255,7 +255,7 @@ def print_folds(folds: list) -> None:
         {
             "fold": fold.name,
             "epoch chosen on": fold.validation_chromosome or "itself",
-            "train": len(fold.taught),
+            "train": len(fold.training),
             "validation": len(fold.validation),
             "test": len(fold.test),
             "held out": len(fold.held_out),

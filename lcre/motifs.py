@@ -1,4 +1,4 @@
-"""Runs TF-MoDISco on contributions, says where its motifs stand, and matches them to known ones.
+"""Runs TF-MoDISco on contribution scores, says where its motifs stand, and matches them to known ones.
 
 TF-MoDISco (Shrikumar et al., arXiv 1811.00416) and Tomtom come with requirements-motifs.txt; nothing else needs them.
 """
@@ -32,7 +32,7 @@ class Motif:
 
     name: str
     effect: str  # raises or lowers the logit
-    seqlets: int  # stretches of genes it was made from
+    seqlets: int  # pieces of windows it was made from
     frequencies: np.ndarray  # of ACGT, (width, 4)
     contributions: np.ndarray  # mean contribution, (width, 4)
     region: str  # where most of its seqlets stand
@@ -76,14 +76,14 @@ def read_known(path: Path) -> dict[str, np.ndarray]:
     return known
 
 
-def find_motifs(out: Path, columns: int, regions: dict[str, tuple[slice, int]], known: dict) -> list[Motif]:
+def find_motifs(out: Path, layout, known: dict) -> list[Motif]:
     """Run TF-MoDISco on the pair of files in `out`, write motifs.h5 there, and return its motifs.
 
     It runs as a process of its own, because it forks, which a process with TensorFlow in it does not survive.
 
     Args:
-        columns: of the windows, all of which are searched.
-        regions: name -> its columns, and the column of the TSS or of the first base behind the TES.
+        out: folder of the explanation.
+        layout: of the windows, a `lcre_classifier.WindowLayout`; all their columns are searched.
         known: motifs to match with, as `read_known` gives them.
 
     Raises:
@@ -93,19 +93,19 @@ def find_motifs(out: Path, columns: int, regions: dict[str, tuple[slice, int]], 
     with replacing(out / "motifs.h5") as temporary:
         command = [sys.executable, "-c", "from modiscolite.cli import cli; cli()", "motifs"]
         command += ["-s", str(out / "modisco_sequences.npz"), "-a", str(out / "modisco_attributions.npz")]
-        command += ["-n", str(MOST_SEQLETS), "-w", str(columns), "-o", str(temporary)]
+        command += ["-n", str(MOST_SEQLETS), "-w", str(layout.columns), "-o", str(temporary)]
         with tempfile.TemporaryFile("w+") as said:
             failed = subprocess.run(command, stdout=said, stderr=said).returncode
             said.seek(0)
             last = ([line.strip() for line in said if line.strip()] or ["it said nothing"])[-1]
         if failed:
             raise InputError(f"--motifs: TF-MoDISco failed ({last[:200]}); more genes may help, see --genes")
-    motifs = read_motifs(out / "motifs.h5", regions)
+    motifs = read_motifs(out / "motifs.h5", layout)
     match_motifs(motifs, known)
     return motifs
 
 
-def read_motifs(path: Path, regions: dict[str, tuple[slice, int]]) -> list[Motif]:
+def read_motifs(path: Path, layout) -> list[Motif]:
     """Read what TF-MoDISco wrote; those that raise first, each by the number of their seqlets."""
     import h5py
 
@@ -119,7 +119,8 @@ def read_motifs(path: Path, regions: dict[str, tuple[slice, int]]) -> list[Motif
                 cut = trim(contributions)
                 middle = (pattern["seqlets/start"][:] + pattern["seqlets/end"][:]) // 2
                 inside = {
-                    name: (middle >= columns.start) & (middle < columns.stop) for name, (columns, _) in regions.items()
+                    name: (middle >= columns.start) & (middle < columns.stop)
+                    for name, columns in layout.regions.items()
                 }
                 region = max(inside, key=lambda name: inside[name].sum())
                 motifs.append(
@@ -130,7 +131,7 @@ def read_motifs(path: Path, regions: dict[str, tuple[slice, int]]) -> list[Motif
                         frequencies[cut],
                         contributions[cut],
                         region,
-                        middle[inside[region]] - regions[region][1],
+                        middle[inside[region]] - layout.sites[region],
                     )
                 )
     return motifs

@@ -1,5 +1,10 @@
 """Gathers what the folds left in their folders into the result table and the predictions."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +28,195 @@ LOG_COLUMNS = {  # -> least and largest number
     "learning_rate": (0, 10),
     "seconds": (0, 1e12),
 }
-RESULT_COLUMNS = [
-    *("chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"),
-    *("best_epoch", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic", "seconds"),
-]
 
 
-def best_epoch(log: list[dict], select_on: str, leeway: float = 0.0) -> int:
+@dataclass(frozen=True)
+class FinishedFold:
+    """A fold, what it left in its folder, and the epoch that was chosen."""
+
+    fold: object  # of `lcre_classifier.Fold`
+    log: list[dict]  # rows of its performance log
+    best_epoch: int
+    tested: pd.DataFrame  # its test genes: target (0 or 1), probability, kmer and gc
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a row of the result table is computed from: one fold, or all folds together in the row `pooled`."""
+
+    name: str
+    organism: str
+    folds: Sequence[FinishedFold]
+    pooled: bool
+    seed: int  # of the bootstrap
+
+    @cached_property
+    def tested(self) -> pd.DataFrame:
+        """The test genes of all folds: target (0 or 1), probability, kmer and gc."""
+        return pd.concat([fold.tested for fold in self.folds])
+
+    def score(self, measure: Callable, column: str = "probability") -> float:
+        """Return a measure of `core.scores` of a column of `tested`."""
+        return measure(self.tested["target"].to_numpy(), self.tested[column].to_numpy())
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the auROC."""
+        target, probability = self.tested["target"].to_numpy(), self.tested["probability"].to_numpy()
+        return scores.auroc_interval(target, probability, self.seed)
+
+    def of_fold(self, value: Callable[[FinishedFold], object]):
+        """Return what only a single fold has; None in the row `pooled`."""
+        return None if self.pooled else value(self.folds[0])
+
+    @property
+    def optimistic(self) -> float:
+        """The auROC of the best epoch on the test genes; of several folds the mean, weighted by their test genes."""
+        areas = [float(fold.log[best_epoch(fold.log, "test")]["test_auROC"]) for fold in self.folds]
+        return float(np.average(areas, weights=[len(fold.tested) for fold in self.folds]))
+
+    @property
+    def seconds(self) -> float:
+        """The training time of all folds."""
+        return sum(float(row["seconds"]) for fold in self.folds for row in fold.log)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of O_result.csv: the printed table, the page and the documentation follow from it."""
+
+    name: str
+    value: Callable[[Scored], object]
+    format: str  # text, count, score (from 0 to 1) or seconds
+    label: str  # on the page
+    meaning: str  # in docs/files.md
+    short: str = ""  # in the printed table; "" where the column is not printed
+    of_network: bool = False  # a score of the network, marked optimistic where the epoch was chosen on the test genes
+
+
+RESULT_COLUMNS = (
+    Column(
+        "chromosome",
+        lambda row: row.name,
+        "text",
+        "fold",
+        "what the fold held out: a chromosome, or several joined by `+`; `pooled` in the last row",
+        short="held out",
+    ),
+    Column(
+        "accuracy",
+        lambda row: row.score(scores.accuracy),
+        "score",
+        "accuracy",
+        "share of test genes on the right side of probability 0.5",
+        short="accuracy",
+        of_network=True,
+    ),
+    Column(
+        "auROC",
+        lambda row: row.score(scores.auroc),
+        "score",
+        "auROC",
+        "area under the ROC curve on the test genes; 0.5 is guessing",
+        short="auROC",
+        of_network=True,
+    ),
+    Column(
+        "auPR",
+        lambda row: row.score(scores.auprc),
+        "score",
+        "auPR",
+        "average precision on the test genes",
+        short="auPR",
+        of_network=True,
+    ),
+    Column("organism", lambda row: row.organism, "text", "organism", "ORGANISM of the run"),
+    Column(
+        "training_size",
+        lambda row: row.of_fold(lambda one: len(one.fold.training)),
+        "count",
+        "training genes",
+        "genes that trained",
+    ),
+    Column(
+        "validation_size",
+        lambda row: row.of_fold(lambda one: len(one.fold.validation)),
+        "count",
+        "validation genes",
+        "genes that chose the epoch",
+    ),
+    Column(
+        "test_size",
+        lambda row: len(row.tested),
+        "count",
+        "scored genes",
+        "low and high genes of the held-out chromosomes that are scored",
+        short="genes",
+    ),
+    Column(
+        "best_epoch",
+        lambda row: row.of_fold(lambda one: one.best_epoch),
+        "count",
+        "epoch",
+        "the chosen epoch, from 0",
+        short="epoch",
+    ),
+    Column(
+        "auROC_low",
+        lambda row: row.interval[0],
+        "score",
+        "auROC, lower end",
+        "lower end of the 95 % bootstrap interval of the auROC",
+    ),
+    Column(
+        "auROC_high",
+        lambda row: row.interval[1],
+        "score",
+        "auROC, upper end",
+        "upper end of the 95 % bootstrap interval of the auROC",
+    ),
+    Column(
+        "kmer_auROC",
+        lambda row: row.score(scores.auroc, "kmer"),
+        "score",
+        "k-mers",
+        "auROC of the k-mer regression on the same genes",
+        short="k-mers",
+    ),
+    Column(
+        "gc_auROC",
+        lambda row: row.score(scores.auroc, "gc"),
+        "score",
+        "base composition",
+        "auROC of the regression on base composition on the same genes",
+        short="composition",
+    ),
+    Column(
+        "auROC_optimistic",
+        lambda row: row.optimistic,
+        "score",
+        "best test epoch (optimistic)",
+        "auROC of the network's best epoch on the test genes; pooled: its mean over genes",
+        short="optimistic",
+    ),
+    Column(
+        "seconds", lambda row: row.seconds, "seconds", "time", "training time of the fold; pooled: the sum over folds"
+    ),
+)
+PRINTED_ORDER = ("chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC")  # then those of the table
+
+
+def best_epoch(log: list[dict], select_on: str, tolerance: float = 0.0) -> int:
     """Return the row of a performance log with the highest auROC on what chooses, the first of equals.
 
-    With some `leeway`, for training whose rate ends at zero, the last row, unless that is lower by more: its epochs
+    With some `tolerance`, for training whose rate ends at zero, the last row, unless that is lower by more: its epochs
     differ more by chance than the last one is worse. An epoch whose network gave no numbers (training diverged) is
     never better than one that did.
     """
     column = "val_auROC" if select_on == "validation" else "test_auROC"
     values = np.nan_to_num([float(row[column]) for row in log], nan=-1.0)
     best = int(np.argmax(values))
-    return len(log) - 1 if leeway and values[-1] >= values[best] - leeway else best
+    return len(log) - 1 if tolerance and values[-1] >= values[best] - tolerance else best
 
 
 def score_cells(prefix: str, target: np.ndarray, probability: np.ndarray) -> dict[str, str]:
@@ -51,33 +228,10 @@ def score_cells(prefix: str, target: np.ndarray, probability: np.ndarray) -> dic
     }
 
 
-def score_row(name: str, tested: pd.DataFrame, seed: int) -> dict:
-    """Return the scores of one row of the result table.
-
-    Args:
-        name: of the fold.
-        tested: the test genes with target (0 or 1), probability, kmer and gc.
-        seed: of the bootstrap.
-    """
-    target, probability = tested["target"].to_numpy(), tested["probability"].to_numpy()
-    low, high = scores.auroc_interval(target, probability, seed)
-    return {
-        "chromosome": name,
-        "accuracy": scores.accuracy(target, probability),
-        "auROC": scores.auroc(target, probability),
-        "auPR": scores.auprc(target, probability),
-        "test_size": len(tested),
-        "auROC_low": low,
-        "auROC_high": high,
-        "kmer_auROC": scores.auroc(target, tested["kmer"]),
-        "gc_auROC": scores.auroc(target, tested["gc"]),
-    }
-
-
 def write_roles(folder: Path, fold, gene_ids: pd.Series) -> None:
     """Make a fold's folder and write its genes.csv: train, validation, test or unused for each gene."""
     roles = pd.DataFrame({"gene_id": gene_ids, "role": "unused"})
-    for role, rows in (("train", fold.taught), ("validation", fold.validation), ("test", fold.test)):
+    for role, rows in (("train", fold.training), ("validation", fold.validation), ("test", fold.test)):
         roles.loc[rows, "role"] = role
     folder.mkdir(exist_ok=True)
     remove_leftovers(folder, "genes|predictions|performance_log|best_model")
@@ -127,7 +281,7 @@ def collect_results(
     Args:
         prefix: saved_models/O.
         folders: of the folds.
-        folds: name, leeway, taught, validation, test and held_out (rows of `genes`) of each.
+        folds: name, tolerance, training, validation, test and held_out (rows of `genes`) of each.
         genes: those with windows: gene_id, chromosome, target, logMaxTPM.
         select_on: what the epoch is chosen on.
         seed: of the bootstrap.
@@ -139,41 +293,36 @@ def collect_results(
     predictions = genes[["gene_id", "chromosome", "target", "logMaxTPM"]].copy()
     predictions["target"] = predictions["target"].where(predictions["target"] >= 0).astype("Int8")
     predictions["probability"] = np.nan
-    rows, pooled = [], []
+    target, found = genes["target"].to_numpy(), []
     for folder, fold in zip(folders, folds, strict=True):
         finished = read_finished(folder, fold, genes["gene_id"].to_numpy())
         if finished is None:
             continue
         held_out, log = finished
         predictions.loc[fold.held_out, "probability"] = held_out["probability"]
-        pooled.append(held_out.loc[fold.test].assign(target=genes["target"].to_numpy()[fold.test]))
-        rows.append(
-            score_row(fold.name, pooled[-1], seed)
-            | {
-                "training_size": len(fold.taught),
-                "validation_size": len(fold.validation),
-                "best_epoch": best_epoch(log, select_on, fold.leeway),
-                "auROC_optimistic": float(log[best_epoch(log, "test")]["test_auROC"]),
-                "seconds": sum(float(row["seconds"]) for row in log),
-            }
-        )
-    if rows:
-        rows.append(
-            score_row("pooled", pd.concat(pooled), seed)
-            | {
-                "auROC_optimistic": np.average(
-                    [row["auROC_optimistic"] for row in rows], weights=[row["test_size"] for row in rows]
-                ),
-                "seconds": sum(row["seconds"] for row in rows),
-            }
-        )
-    result = pd.DataFrame(rows, columns=RESULT_COLUMNS).assign(organism=prefix.name)
-    for name in ("training_size", "validation_size", "test_size", "best_epoch"):
-        result[name] = result[name].astype("Int64")
-    result, predictions = result.round(6).round({"seconds": 1}), predictions.round(6)
+        tested = held_out.loc[fold.test].assign(target=target[fold.test])
+        found.append(FinishedFold(fold, log, best_epoch(log, select_on, fold.tolerance), tested))
+    rows = [Scored(one.fold.name, prefix.name, [one], False, seed) for one in found]
+    if found:
+        rows.append(Scored("pooled", prefix.name, found, True, seed))
+    result, predictions = tabulate(rows), predictions.round(6)
     write_csv(Path(f"{prefix}_predictions.csv"), predictions)
     write_csv(Path(f"{prefix}_result.csv"), result)
     return result, predictions
+
+
+def tabulate(rows: Sequence[Scored]) -> pd.DataFrame:
+    """Return the result table, a row for each of `rows`, rounded as in O_result.csv."""
+    cells = [{column.name: column.value(row) for column in RESULT_COLUMNS} for row in rows]
+    result = pd.DataFrame(cells, columns=[column.name for column in RESULT_COLUMNS])
+    for column in RESULT_COLUMNS:
+        if column.format == "count":
+            result[column.name] = result[column.name].astype("Int64")
+        elif column.format == "score":
+            result[column.name] = result[column.name].astype(float).round(6)
+        elif column.format == "seconds":
+            result[column.name] = result[column.name].astype(float).round(1)
+    return result
 
 
 def show_fold(result: pd.DataFrame, name: str) -> str:
@@ -187,14 +336,10 @@ def show_fold(result: pd.DataFrame, name: str) -> str:
 
 def show_results(result: pd.DataFrame, select_on: str) -> str:
     """Return the result table as people read it."""
-    shown = result[["chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC"]].copy()
-    shown["95 % interval"] = [
-        "-" if np.isnan(low) else f"{low:.3f}-{high:.3f}"
-        for low, high in zip(result.auROC_low, result.auROC_high, strict=True)
-    ]
-    shown["k-mers"], shown["composition"] = result["kmer_auROC"], result["gc_auROC"]
-    shown["optimistic"] = result["auROC_optimistic"]
-    shown = shown.rename(columns={"chromosome": "held out", "test_size": "genes", "best_epoch": "epoch"})
+    printed = {column.name: column.short for column in RESULT_COLUMNS if column.short}
+    order = [*PRINTED_ORDER, *(name for name in printed if name not in PRINTED_ORDER)]
+    shown = result[order].rename(columns=printed)
+    shown.insert(len(PRINTED_ORDER), "95 % interval", [show_interval(row) for _, row in result.iterrows()])
     chosen = "on another chromosome" if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
     return (
         f"Low against high genes of held-out chromosomes, epoch chosen {chosen}. k-mers and composition: auROC of "
@@ -202,3 +347,8 @@ def show_results(result: pd.DataFrame, select_on: str) -> str:
         "mean over genes\n"
         f"{check.show_table(shown)}"
     )
+
+
+def show_interval(row: pd.Series) -> str:
+    """Return the interval of a row's auROC, as in 0.895-0.911; a dash where there is none."""
+    return "-" if np.isnan(row["auROC_low"]) else f"{row['auROC_low']:.3f}-{row['auROC_high']:.3f}"

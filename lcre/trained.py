@@ -9,15 +9,18 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+
 from core import InputError, examples, show_value
 from core.files import hash_file
 from lcre import records
-from lcre.networks import fuse_lstms
+from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
+from lcre.speed import speed_up
 
 MODEL_CLASSES = {
     "keras": {"Sequential", "Functional", "Model", "DTypePolicy", "FloatDTypePolicy"},
@@ -26,6 +29,7 @@ MODEL_CLASSES = {
 }
 PLAIN_PACKAGES = {"keras.layers", "keras.initializers", "keras.regularizers", "keras.constraints"}
 PLAIN_VALUES = {"__tuple__", "__keras_tensor__"}  # how Keras writes what JSON has no word for
+BATCH = 64  # windows predicted at once: each takes some 4 MB on its way
 RUNS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}  # Keras' layers around other code
 
 
@@ -54,13 +58,9 @@ class Run:
     prefix: Path  # saved_models/O
     record: dict  # what O_run.json says
     settings: SimpleNamespace  # of the run, by the names of the trainer's constants
+    layout: object  # of its windows, a `lcre_classifier.WindowLayout`
     folds: list[str]  # their names, in the order of training
     models: Models  # fold -> keras.Model, computing in float32
-
-    @property
-    def columns(self) -> int:
-        """Columns of a window: promoter, padding, terminator."""
-        return count_columns(self.settings)
 
     def roles(self, fold: str):
         """Return each gene's role in a fold, a pandas series gene_id -> train, validation, test or unused."""
@@ -94,13 +94,11 @@ class Run:
 # ------------------------------------------------------------------------------------------------ tables
 TRAIN_AGAIN = "start the run's command again"
 MOST_ROWS = 2_000_000  # of a table: no annotation has as many genes, no window as many columns
-SCORES = ["accuracy", "auROC", "auPR", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "auROC_optimistic"]
-SCORES += ["val_auROC", "test_auROC", "probability"]
-COUNTS = ["training_size", "validation_size", "test_size", "best_epoch", "epoch", "seconds"]
+FORMAT_LIMITS = {"count": (0, 1e12), "score": (0, 1), "seconds": (0, 1e12)}
 LIMITS = {  # of what stands in a column: least, largest
-    **dict.fromkeys(SCORES, (0, 1)),
-    **dict.fromkeys(COUNTS, (0, 1e12)),
-    **dict.fromkeys(["loss", "val_loss", "test_loss"], (0, 1e300)),  # of training that diverged too
+    **LOG_COLUMNS,
+    **{column.name: FORMAT_LIMITS[column.format] for column in RESULT_COLUMNS if column.format in FORMAT_LIMITS},
+    "probability": (0, 1),
     "target": (0, 2),
     "logMaxTPM": (-1e300, 1e300),
     "position": (-1e9, 1e9),
@@ -167,13 +165,12 @@ def parse_numbers(path: Path, cells, again: str):
 
 
 # ------------------------------------------------------------------------------------------------- a run
-def count_columns(settings: SimpleNamespace) -> int:
-    """Return the columns of a window: promoter, padding, terminator."""
-    return 2 * (settings.UPSTREAM + settings.DOWNSTREAM) + settings.PADDING
-
-
-def load_run(prefix: Path) -> Run:
+def load_run(prefix: Path, layout_of: Callable) -> Run:
     """Open the run whose files begin with `prefix` (saved_models/O); its networks are loaded when asked for.
+
+    Args:
+        prefix: saved_models/O.
+        layout_of: returns the layout of windows that settings say, `lcre_classifier.WindowLayout.of`.
 
     Raises:
         InputError: no such run, one that is not finished, a record that is damaged, a model file that is missing, of
@@ -202,8 +199,9 @@ def load_run(prefix: Path) -> Run:
         raise InputError(f"models: {len(missing)} folds of {prefix} have no best_model.keras: {shown}")
     parts = {fold: inspect_model(path) for fold, path in files.items()}
     refuse_mixed(prefix, record, files, {fold: layers for fold, (layers, _) in parts.items()})
-    refuse_other_windows(record_file, files, {fold: shape for fold, (_, shape) in parts.items()}, settings)
-    return Run(prefix, record, settings, list(files), Models(files, count_columns(settings)))
+    layout = layout_of(settings)
+    refuse_other_windows(record_file, files, {fold: shape for fold, (_, shape) in parts.items()}, layout)
+    return Run(prefix, record, settings, layout, list(files), Models(files, layout.columns))
 
 
 def suggest_runs(prefix: Path) -> str:
@@ -232,23 +230,22 @@ def refuse_mixed(prefix: Path, record: dict, files: dict[str, Path], layers: dic
         )
 
 
-def refuse_other_windows(record_file: Path, files: dict[str, Path], shapes: dict[str, list], settings) -> None:
+def refuse_other_windows(record_file: Path, files: dict[str, Path], shapes: dict[str, list], layout) -> None:
     """Raise InputError where a model's input has not the columns that the run's record says.
 
     Args:
         record_file: O_run.json.
         files: best_model.keras by fold.
         shapes: of their inputs by fold, [None, columns, 4]; empty where the file does not say it.
-        settings: of the run; UPSTREAM, DOWNSTREAM and PADDING are looked at.
+        layout: of the run's windows.
     """
-    columns = count_columns(settings)
     for fold, path in files.items():
-        if shapes[fold] and shapes[fold] != [None, columns, 4]:
-            sizes = f"UPSTREAM {settings.UPSTREAM}, DOWNSTREAM {settings.DOWNSTREAM} and PADDING {settings.PADDING}"
+        if shapes[fold] and shapes[fold] != [None, layout.columns, 4]:
+            sizes = f"UPSTREAM {layout.upstream}, DOWNSTREAM {layout.downstream} and PADDING {layout.padding}"
             raise InputError(
-                f"models: {path} takes {records.show_json(shapes[fold])}; this run's windows are (None, {columns}, 4) "
-                f"by {sizes} in {record_file}: the model is of another run, or the record was edited; restore it from "
-                "a copy"
+                f"models: {path} takes {records.show_json(shapes[fold])}; this run's windows are (None, "
+                f"{layout.columns}, 4) by {sizes} in {record_file}: the model is of another run, or the record was "
+                "edited; restore it from a copy"
             )
 
 
@@ -323,18 +320,18 @@ def load_model(path: Path, columns: int):
     if shapes != ((None, columns, 4), (None, 1)):
         raise InputError(
             f"models: {path} takes {shapes[0]} and gives {shapes[1]}; this run's windows are (None, {columns}, 4) and "
-            "its answers (None, 1): the model is of another run"
+            "its outputs (None, 1): the model is of another run"
         )
     if any(layer.compute_dtype != "float32" for layer in model.layers):
         weights = model.get_weights()
         model = type(model).from_config(in_float32(model.get_config()))
         model.set_weights(weights)
-    fuse_lstms(model)
+    speed_up(model, training=False)
     return model
 
 
 def without_sigmoid(model):
-    """Return the network up to the log-odds of being high, of which its answer is the sigmoid.
+    """Return the network up to the log-odds of being high, of which its output is the sigmoid.
 
     Near 0 and 1 a probability in float32 has few digits left; the log-odds keep theirs.
     """
@@ -357,3 +354,20 @@ def in_float32(config):
     if isinstance(config, dict):
         return {key: "float32" if key == "dtype" else in_float32(value) for key, value in config.items()}
     return [in_float32(value) for value in config] if isinstance(config, list) else config
+
+
+def make_predictor(model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from base codes, uint8, (n, columns), to probabilities of being high, float64, (n,)."""
+    import tensorflow as tf
+
+    columns = model.input_shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, columns), tf.uint8)])
+    def forward(codes):
+        return model(tf.one_hot(codes, 4), training=False)[:, 0]
+
+    def predict(codes: np.ndarray) -> np.ndarray:
+        parts = [forward(codes[at : at + BATCH]).numpy() for at in range(0, len(codes), BATCH)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    return predict

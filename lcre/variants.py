@@ -8,13 +8,14 @@ the edited annotation.
 
 import random
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from core import InputError, shorten
 from core.annotation import FARTHEST, parse_coordinate
@@ -114,8 +115,8 @@ def match_genome(path: Path, genome: Genome, notes: list[str]) -> tuple[int, dic
     if wrong and (len(wrong) == len(sample) or (len(wrong) > len(sample) / 2 and len(sample) >= 10)):
         first = f"{wrong[0].name(','.join(wrong[0].alternatives))[:60]}: {explain_reference(wrong[0], partner, genome)}"
         raise InputError(
-            f"VCF: of {len(sample):,} variants compared, {len(wrong):,} have a REF that the FASTA has not there "
-            f"(the first: {first}); was {path.name} made on another genome or assembly?"
+            f"VCF: of {len(sample):,} variants compared, the REF of {len(wrong):,} does not match the FASTA (the "
+            f"first: {first}); was {path.name} made on another genome or assembly?"
         )
     return count, partner
 
@@ -133,7 +134,7 @@ def explain_reference(line: Line, partner: dict[str, str], genome: Genome) -> st
     if found.tobytes() == line.reference.encode().translate(BASE_CODES):
         return ""
     shown = "".join("ACGTN"[code] for code in found[:20])
-    return f"REF is not what the FASTA has: {shown}{'...' if len(found) > 20 else ''}"
+    return f"REF does not match the FASTA: {shown}{'...' if len(found) > 20 else ''}"
 
 
 def explain_alternative(reference: str, alternative: str) -> str:
@@ -198,41 +199,63 @@ def read_edited(genome: Genome, name: str, begin: int, end: int, edit: Edit) -> 
 class Windows:
     """The windows of genes, where they lie, and what variants make of them."""
 
-    codes: np.ndarray  # base codes, uint8, (genes, columns): [promoter][padding][terminator], masked
+    codes: np.ndarray  # base codes, uint8, (genes, columns), masked as in training
     names: list[str]  # the genome's name of each gene's chromosome
     start: np.ndarray  # of the genes, 0-based half-open, (genes,)
     end: np.ndarray
     strand: np.ndarray  # '+' or '-', (genes,)
-    upstream: int
-    downstream: int
-    hidden: np.ndarray  # columns that hold no sequence: padding and masked codons
-    index: dict = field(init=False)  # chromosome -> left edges of all halves in order, and gene and side of each
+    layout: object  # of the windows, a `lcre_classifier.WindowLayout`
 
-    def __post_init__(self):
-        halves: dict[str, list] = {}
-        for gene, (name, start, end) in enumerate(zip(self.names, self.start.tolist(), self.end.tolist(), strict=True)):
-            halves.setdefault(name, []).append((start - self.upstream, gene, 0))
-            halves[name].append((end - self.downstream, gene, 1))
-        self.index = {name: tuple(zip(*sorted(found), strict=True)) for name, found in halves.items()}
+    @cached_property
+    def regions(self):
+        """Both regions of every window, a pyranges.PyRanges with gene (row of `codes`) and side (0 left, 1 right)."""
+        import pyranges
 
-    def find(self, name: str, edit: Edit) -> list[tuple[int, str]]:
-        """Return the genes whose windows hold a variant, in their order, and the region: promoter, terminator or both.
+        sides = [
+            pd.DataFrame({"Chromosome": self.names, "Start": begin, "gene": np.arange(len(begin)), "side": side})
+            for side, begin in enumerate(self.layout.locate(self.start, self.end))
+        ]
+        frame = pd.concat(sides)
+        return pyranges.PyRanges(frame.assign(End=frame["Start"] + self.layout.region_size))
 
-        An insertion is inside a half where it changes it: not before its first or behind its last base.
+    def find(self, names: Sequence[str], edits: Sequence[Edit]) -> list[list[tuple[int, str]]]:
+        """Return the genes whose windows hold each variant, in their order, and the region: promoter, terminator, both.
+
+        An insertion is inside a region where it changes it: not before its first or behind its last base.
+
+        Args:
+            names: the genome's name of the chromosome of each variant.
+            edits: the variants.
         """
-        edges, genes, sides = self.index.get(name, ((), (), ()))
-        half, (begin, end, codes) = self.upstream + self.downstream, edit
-        found: dict[int, str] = {}
-        for at in range(bisect_left(edges, begin - half), bisect_right(edges, end)):
-            gene, side, edge = genes[at], sides[at], edges[at]
-            anchor = (self.end if side else self.start)[gene]
-            inside = begin < end and edge < end and begin < edge + half
-            if not inside and len(codes) > end - begin:  # at the TSS or TES it is outside of the gene, and so shown
-                inside = edge < end < edge + half or (end == anchor and self.upstream > 0)
-            if inside:
-                region = "promoter" if (side == 0) == (self.strand[gene] == "+") else "terminator"
-                found[gene] = region if gene not in found else "both"
-        return sorted(found.items())
+        import pyranges
+
+        begin = np.array([edit.begin for edit in edits], np.int64)
+        end = np.array([edit.end for edit in edits], np.int64)
+        size = np.array([len(edit.codes) for edit in edits], np.int64)
+        found: list[list[tuple[int, str]]] = [[] for _ in edits]
+        if not found:
+            return found
+        around = {"Chromosome": list(names), "Start": np.maximum(begin - 1, 0), "End": end + 1}  # an insertion is empty
+        pairs = pyranges.PyRanges(pd.DataFrame(around | {"variant": np.arange(len(edits))})).join(self.regions).df
+        if pairs.empty:
+            return found
+        pairs = pairs.sort_values(["variant", "gene", "side"])
+        variant, gene, side, left = (pairs[name].to_numpy() for name in ("variant", "gene", "side", "Start_b"))
+        begin, end, size = begin[variant], end[variant], size[variant]
+        right = left + self.layout.region_size
+        replaced = (begin < end) & (left < end) & (begin < right)
+        # at the TSS or TES an insertion is outside of the gene, and so shown
+        site = np.where(side == 0, self.start[gene], self.end[gene])
+        at_site = (end == site) & (self.layout.upstream > 0)
+        inserted = (size > end - begin) & (((left < end) & (end < right)) | at_site)
+        region = np.where((side == 0) == (self.strand[gene] == "+"), "promoter", "terminator")
+        for row in np.flatnonzero(replaced | inserted):
+            genes = found[variant[row]]
+            if genes and genes[-1][0] == gene[row]:
+                genes[-1] = int(gene[row]), "both"
+            else:
+                genes.append((int(gene[row]), str(region[row])))
+        return found
 
     def edit(self, gene: int, genome: Genome, edit: Edit) -> np.ndarray | None:
         """Return a gene's window with a variant in it, uint8, (columns,); None where nothing is left of the gene.
@@ -240,12 +263,12 @@ class Windows:
         Bases that move in from outside the chromosome are unknown (code 4).
         """
         start, end = int(self.start[gene]), int(self.end[gene])
-        half, row = self.upstream + self.downstream, self.codes[gene].copy()
-        forward = row if self.strand[gene] == "+" else row[::-1]  # a view: both halves as the chromosome runs
-        left, right = forward[:half], forward[-half:]
+        size, row = self.layout.region_size, self.codes[gene].copy()
+        forward = row if self.strand[gene] == "+" else row[::-1]  # a view: both regions as the chromosome runs
+        pieces = forward[:size], forward[-size:]
         if len(edit.codes) == edit.end - edit.begin:
-            for piece, edge in ((left, start - self.upstream), (right, end - self.downstream)):
-                first, last = max(edit.begin, edge), min(edit.end, edge + half)
+            for piece, edge in zip(pieces, self.layout.locate(start, end), strict=True):
+                first, last = max(edit.begin, edge), min(edit.end, edge + size)
                 if first < last:
                     piece[first - edge : last - edge] = self.on_strand(
                         gene, edit.codes[first - edit.begin : last - edit.begin]
@@ -254,9 +277,9 @@ class Windows:
             start, end = move_boundary(start, edit, True), move_boundary(end, edit, False)
             if start >= end:
                 return None
-            for piece, edge in ((left, start - self.upstream), (right, end - self.downstream)):
-                piece[:] = self.on_strand(gene, read_edited(genome, self.names[gene], edge, edge + half, edit))
-        row[self.hidden] = 4
+            for piece, edge in zip(pieces, self.layout.locate(start, end), strict=True):
+                piece[:] = self.on_strand(gene, read_edited(genome, self.names[gene], edge, edge + size, edit))
+        self.layout.hide(row)
         return row
 
     def on_strand(self, gene: int, codes: np.ndarray) -> np.ndarray:

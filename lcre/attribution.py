@@ -1,4 +1,4 @@
-"""Contributions of single bases to what a network says of a window: integrated gradients and mutagenesis.
+"""Contribution scores of single bases of a window: integrated gradients and in-silico mutagenesis (ISM).
 
 What is explained is the logit, the number before the last sigmoid: contributions add up there, and they do not fade
 where a gene is predicted with certainty. Arrays and Keras networks only; no files.
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.genome import one_hot
 from lcre.trained import without_sigmoid
 
 BATCH_COLUMNS = 100_000  # columns of sequence in one pass: larger batches cost memory and save no time
@@ -115,11 +116,6 @@ class Network:
         return total
 
 
-def one_hot(codes: np.ndarray) -> np.ndarray:
-    """Return base codes as one-hot columns in the order of ACGT, float32, shape (..., 4); code 4 is all zeros."""
-    return np.eye(5, 4, dtype=np.float32)[codes]
-
-
 def integrated_gradients(network: Network, codes: np.ndarray, references: np.ndarray, steps: int) -> Explanation:
     """Explain a window by integrated gradients, averaged over references (expected gradients).
 
@@ -181,7 +177,9 @@ def explain(network: Network, codes: np.ndarray, references: np.ndarray, hypothe
     """Return the explanation of a window whose hypothetical contributions, (columns, 4), are known."""
     values = network.logits(np.concatenate([codes[None], references]))
     hypothetical = hypothetical.astype(np.float32)
-    return Explanation(hypothetical, hypothetical * one_hot(codes), float(values[0]), float(values[1:].mean()))
+    return Explanation(
+        hypothetical, hypothetical * one_hot(codes, np.float32), float(values[0]), float(values[1:].mean())
+    )
 
 
 class Profile:
