@@ -76,13 +76,15 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="folder [MODELS_explain, where the report looks for it; genes given by name: MODELS_explain_named]",
     )
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
-    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]")
+    out.add_argument(
+        *("--kmer", "--word"), type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]"
+    )
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
     out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
     arguments = parser.parse_args(argv)
     for name, least, most in (
-        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 7), ("seed", 0, 2**31)),
+        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("kmer", 3, 7), ("seed", 0, 2**31)),
     ):
         if not least <= getattr(arguments, name) <= most:
             raise InputError(f"--{name} {getattr(arguments, name)} is out of range; give {least} to {most}")
@@ -240,7 +242,7 @@ def open_results(folder: Path, genes: int, columns: int) -> Iterator[Results]:
 def explain_genes(run, genes, windows: np.ndarray, results: Results, arguments: argparse.Namespace) -> None:
     """Explain every gene by its fold, into `results`; adds logit, reference_logit and completeness_gap to `genes`."""
     from core.device import start_tensorflow
-    from lcre.attribution import Network, integrated_gradients, mutagenesis
+    from lcre.attribution import Network, in_silico_mutagenesis, integrated_gradients
     from lcre.shuffle import shuffle_dinucleotides
 
     print(f"computing on {start_tensorflow()}")
@@ -255,7 +257,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, arguments: 
             random = np.random.default_rng([arguments.seed, zlib.crc32(gene_id.encode())])
             references = shuffle_dinucleotides(codes, arguments.references, random, find_pieces(codes, run.layout))
             if arguments.method == "mutagenesis":
-                explanation = mutagenesis(network, codes, references)
+                explanation = in_silico_mutagenesis(network, codes, references)
             else:
                 explanation = integrated_gradients(network, codes, references, arguments.steps)
             results.hypothetical[row] = explanation.hypothetical
@@ -560,7 +562,7 @@ def run(argv: Sequence[str]) -> None:
         write_csv(arguments.out / "genes.csv", genes.round(6))
         profile = make_profile(genes, windows, results, layout, arguments.method)
         write_csv(arguments.out / "profile.csv", profile)
-        write_csv(arguments.out / "words.csv", find_kmers(windows, results, layout, arguments.word))
+        write_csv(arguments.out / "words.csv", find_kmers(windows, results, layout, arguments.kmer))
         if len(profile):  # genes given by name may all be middle ones
             draw_profile(arguments.out / "profile", profile, counts)
         else:

@@ -30,7 +30,7 @@ class Explanation:
 
     @property
     def completeness_gap(self) -> float:
-        """How far the sum of contributions is from the difference in logit, as a share of that difference."""
+        """How far the sum of contributions is from the difference in logit, as a fraction of that difference."""
         missing = abs(float(self.contributions.sum(dtype=np.float64)) - self.difference)
         return missing / max(abs(self.difference), 1e-12)
 
@@ -71,9 +71,9 @@ class Network:
                 tf.TensorSpec((None,), tf.float32),
             ]
         )
-        def of_path(codes, references, which, share):
+        def of_path(codes, references, which, fraction):
             begin = tf.gather(tf.one_hot(references, 4), which)
-            points = begin + share[:, None, None] * (tf.one_hot(codes, 4) - begin)
+            points = begin + fraction[:, None, None] * (tf.one_hot(codes, 4) - begin)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(points)
                 value = logits(points)
@@ -94,19 +94,19 @@ class Network:
         parts = [self._of_codes(codes[at : at + self.batch]).numpy() for at in range(0, len(codes), self.batch)]
         return np.concatenate([np.zeros(0), *parts])
 
-    def sum_gradients(self, codes: np.ndarray, references: np.ndarray, share: np.ndarray) -> np.ndarray:
+    def sum_gradients(self, codes: np.ndarray, references: np.ndarray, fraction: np.ndarray) -> np.ndarray:
         """Sum the logit's gradients at points on the straight lines from references to a window.
 
         Args:
             codes: of the window, uint8, (columns,).
             references: base codes, uint8, (references, columns).
-            share: how far from the reference to the window each point lies, 0 to 1, (references, steps).
+            fraction: how far from the reference to the window each point lies, 0 to 1, (references, steps).
 
         Returns:
             float64, (references, columns, 4).
         """
-        which = np.repeat(np.arange(len(references), dtype=np.int32), share.shape[1])
-        flat = share.astype(np.float32).reshape(-1)
+        which = np.repeat(np.arange(len(references), dtype=np.int32), fraction.shape[1])
+        flat = fraction.astype(np.float32).reshape(-1)
         total = np.zeros((len(references), self.columns, 4))
         for at in range(0, len(which), self.batch):
             here = slice(at, at + self.batch)
@@ -140,16 +140,16 @@ def integrated_gradients(network: Network, codes: np.ndarray, references: np.nda
         raise ValueError("references must have code 4 exactly where the window has it")
     count = len(references)
     offset = (np.arange(count) + 0.5) / count
-    share = (np.arange(steps)[None, :] + offset[:, None]) / steps
-    slopes = network.sum_gradients(codes, references, share) / steps
+    fraction = (np.arange(steps)[None, :] + offset[:, None]) / steps
+    slopes = network.sum_gradients(codes, references, fraction) / steps
     # instead of the reference's base, base b would add its slope less that of the reference's base
     own = np.take_along_axis(slopes, np.minimum(references, 3)[:, :, None].astype(np.int64), axis=2)
     hypothetical = (slopes - own).mean(axis=0) * known[:, None]
     return explain(network, codes, references, hypothetical)
 
 
-def mutagenesis(network: Network, codes: np.ndarray, references: np.ndarray) -> Explanation:
-    """Explain a window by putting every base in every place of it, one at a time (in-silico mutagenesis).
+def in_silico_mutagenesis(network: Network, codes: np.ndarray, references: np.ndarray) -> Explanation:
+    """Explain a window by putting every base in every place of it, one at a time (in-silico mutagenesis, ISM).
 
     A base's contribution is its logit less the mean logit of all four bases in that place. These contributions need
     not add up to the difference in logit: the completeness gap tells how much elements work together.

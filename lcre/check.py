@@ -109,7 +109,7 @@ def describe_audit(audit: dict) -> list[str]:
         f"{audit['share_N']:.2%} of the window bases are not A, C, G or T",
         f"{audit['duplicate_windows']:,} genes have windows identical to those of another gene; such a gene does not "
         "train where the other is held out or chooses the epoch",
-        f"{audit['short_genes']:,} genes with windows are shorter than DOWNSTREAM: their halves overlap and pass the "
+        f"{audit['short_genes']:,} genes with windows are shorter than DOWNSTREAM: their regions overlap and pass the "
         "other end of the gene",
     ]
 
@@ -123,14 +123,14 @@ def describe_ties(values: pd.Series, low: float, high: float, percentiles: tuple
         percentiles: the percentiles they stand for.
     """
     sentences = []
-    for name, taken, threshold, asked in (
+    for name, taken, threshold, expected in (
         ("low", values <= low, low, percentiles[0]),
         ("high", values >= high, high, 100 - percentiles[1]),
     ):
         share, tied = 100 * taken.mean(), int((values == threshold).sum())
-        if share > asked + 1 and tied > 1:
+        if share > expected + 1 and tied > 1:
             sentences.append(
-                f"ties: {int(taken.sum()):,} of {len(values):,} genes of the table ({share:.0f} %, not {asked:g} %) "
+                f"ties: {int(taken.sum()):,} of {len(values):,} genes of the table ({share:.0f} %, not {expected:g} %) "
                 f"are {name}, because {tied:,} have the very value {threshold:g}"
             )
     return sentences

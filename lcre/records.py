@@ -18,6 +18,7 @@ from pathlib import Path
 from core import InputError, examples, locks, show_value
 from core.files import hash_file, remove_leftovers, write_json
 from core.memory import peak_memory_bytes
+from lcre.settings import FORMER_MODELS
 
 # Settings in which starts of one run may differ: files count by content, and a run may grow by other chromosomes.
 FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "CHROMOSOMES"}
@@ -369,7 +370,8 @@ def show_json(value) -> str:
 
 def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
     """Raise InputError that says in what `run` differs from the `earlier` one, if it does."""
-    before, after = earlier["settings"], run["settings"]
+    before, after = dict(earlier["settings"]), run["settings"]
+    before["MODEL"] = FORMER_MODELS.get(before.get("MODEL"), before.get("MODEL"))
     differing = [
         f"{name} is {show_value(after[name])} and was {show_value(before.get(name))}"
         for name in after

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from core import InputError
 from core.cli import Rule, show_setting
 
+FORMER_MODELS = {"motifs_and_words": "cnn_lstm_kmer"}  # a model's name in runs of older versions -> its name today
 FILE = Rule(Path, optional=True)
 RULES = {  # of the constants of lcre_classifier.py
     "DATASET": Rule(str),
@@ -105,6 +106,7 @@ def resolve_settings(
             in part, files of the data set that are not there.
     """
     values = {name: RULES[name].check(name, value) for name, value in values.items()}
+    values["MODEL"] = FORMER_MODELS.get(values["MODEL"], values["MODEL"])
     for name, choices in (("DATASET", datasets), ("SELECT_ON", ("validation", "test")), ("MODEL", models)):
         if values[name] not in choices:
             raise InputError(f"{name}: {show_setting(values[name])} is none of {', '.join(choices)}")

@@ -31,7 +31,7 @@ WAYS, TREES = last_steps()
 
 
 def find_runs(codes: np.ndarray) -> list[np.ndarray]:
-    """Return the columns of every stretch without code 4, in order."""
+    """Return the columns of every run of known bases, in order."""
     known = np.concatenate([[False], codes != UNKNOWN, [False]])
     edges = np.flatnonzero(known[1:] != known[:-1]).reshape(-1, 2)
     return [np.arange(begin, end) for begin, end in edges]
@@ -68,7 +68,7 @@ def shuffle_dinucleotides(
         count: how many shuffles.
         random: drawn from.
         pieces: columns that are read in a row as one sequence, each piece for itself; none of code 4. Not given: every
-            stretch without code 4.
+            run of known bases.
 
     Returns:
         Base codes, uint8, (count, columns).

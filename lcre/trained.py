@@ -34,7 +34,7 @@ RUNS_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer
 
 
 class Models(Mapping):
-    """The networks of a run by fold, each loaded when it is first asked for."""
+    """The networks of a run by fold, each loaded when it is first needed."""
 
     def __init__(self, files: dict[str, Path], columns: int):
         self.files, self.columns, self.loaded = files, columns, {}
@@ -109,7 +109,7 @@ LIMITS = {  # of what stands in a column: least, largest
 def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = (), again: str = TRAIN_AGAIN):
     """Read a CSV that a script wrote, as text, and turn `numbers` into floats.
 
-    Names stay text: a chromosome may be called 1, a gene NA. Columns that are not asked for may be there.
+    Names stay text: a chromosome may be called 1, a gene NA. Other columns may be there.
 
     Args:
         path: the file.
@@ -166,7 +166,7 @@ def parse_numbers(path: Path, cells, again: str):
 
 # ------------------------------------------------------------------------------------------------- a run
 def load_run(prefix: Path, layout_of: Callable) -> Run:
-    """Open the run whose files begin with `prefix` (saved_models/O); its networks are loaded when asked for.
+    """Open the run whose files begin with `prefix` (saved_models/O); its networks are loaded when they are needed.
 
     Args:
         prefix: saved_models/O.
@@ -231,7 +231,7 @@ def refuse_mixed(prefix: Path, record: dict, files: dict[str, Path], layers: dic
 
 
 def refuse_other_windows(record_file: Path, files: dict[str, Path], shapes: dict[str, list], layout) -> None:
-    """Raise InputError where a model's input has not the columns that the run's record says.
+    """Raise InputError where a model's input does not have the columns that the run's record says.
 
     Args:
         record_file: O_run.json.
