@@ -76,15 +76,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="folder [MODELS_explain, where the report looks for it; genes given by name: MODELS_explain_named]",
     )
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
-    out.add_argument(
-        *("--kmer", "--word"), type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]"
-    )
+    out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
     out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
     arguments = parser.parse_args(argv)
     for name, least, most in (
-        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("kmer", 3, 7), ("seed", 0, 2**31)),
+        *(("steps", 1, 100_000), ("references", 1, 1000), ("logos", 0, 1000), ("word", 3, 7), ("seed", 0, 2**31)),
     ):
         if not least <= getattr(arguments, name) <= most:
             raise InputError(f"--{name} {getattr(arguments, name)} is out of range; give {least} to {most}")
@@ -562,7 +560,7 @@ def run(argv: Sequence[str]) -> None:
         write_csv(arguments.out / "genes.csv", genes.round(6))
         profile = make_profile(genes, windows, results, layout, arguments.method)
         write_csv(arguments.out / "profile.csv", profile)
-        write_csv(arguments.out / "words.csv", find_kmers(windows, results, layout, arguments.kmer))
+        write_csv(arguments.out / "words.csv", find_kmers(windows, results, layout, arguments.word))
         if len(profile):  # genes given by name may all be middle ones
             draw_profile(arguments.out / "profile", profile, counts)
         else:
