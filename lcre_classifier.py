@@ -889,7 +889,9 @@ def train_fold(
     # in mixed precision the best model is written as float32, so that it gives the same numbers on any machine
     mixed = any(layer.compute_dtype != "float32" for layer in network.layers)
     convert = partial(load_model, columns=windows.shape[1]) if mixed else None
-    best, reached = None, None  # the epoch that was written as the best one; the epoch behind which the network is
+    choose = partial(best_epoch, select_on=settings.SELECT_ON, tolerance=fold.tolerance)
+    measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
+    reached = None  # the epoch behind which the network is
     entropy = fold.entropy(settings.SEED)
     keras.utils.set_random_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1))
     began = time.perf_counter()  # what is fitted first belongs to the first epoch
@@ -920,23 +922,14 @@ def train_fold(
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        checkpoints.save(epoch, network)
-        log = checkpoints.log_with(epoch, row)
-        chosen = list(log)[best_epoch(list(log.values()), settings.SELECT_ON, fold.tolerance)]
-        if chosen != best:
-            checkpoints.keep_best(chosen, convert)
-            best = chosen
-        checkpoints.write_log(log)  # last: an epoch without its row is trained again
+        chosen = checkpoints.finish_epoch(epoch, network, row, choose, convert)
         reached = epoch
-        measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
         progress.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
-    chosen = best_epoch(list(checkpoints.log.values()), settings.SELECT_ON, fold.tolerance)
-    if chosen != best:
-        checkpoints.keep_best(chosen, convert)
+    checkpoints.keep_best(checkpoints.log, choose, convert)
 
 
 def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Path) -> None:

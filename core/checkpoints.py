@@ -29,6 +29,7 @@ class Checkpoints:
     Attributes:
         log: epoch -> row of performance_log.csv, of the epochs whose checkpoint is whole too; in ascending order.
         best_file: the model that the training ends with.
+        best: the epoch that was written as the best one by this process; None before.
     """
 
     def __init__(self, folder: Path, label: str, columns: Mapping[str, tuple[float, float]]):
@@ -42,6 +43,7 @@ class Checkpoints:
         self.folder, self.label, self.columns = folder / "epoch_models", label, columns
         self.log_file, self.best_file = folder / "performance_log.csv", folder / "best_model.keras"
         self.log: dict[int, dict[str, str]] = {}
+        self.best: int | None = None
 
     def file(self, epoch: int) -> Path:
         """Return where the model of an epoch is."""
@@ -90,31 +92,51 @@ class Checkpoints:
         self.write_log({epoch: found[epoch] for epoch in sorted(set(found) - set(damaged))})
         return said
 
-    def save(self, epoch: int, model) -> None:
-        """Write the model of an epoch, with its optimizer."""
-        self.write_model(self.file(epoch), epoch, model)
+    def finish_epoch(
+        self, epoch: int, model, row: dict[str, str], choose: Callable, convert: Callable | None = None
+    ) -> int:
+        """Write what an epoch leaves behind: its model, then the best model, then its row of the log.
 
-    def log_with(self, epoch: int, row: dict[str, str]) -> dict[int, dict[str, str]]:
-        """Return the log with the row of one more epoch."""
-        return dict(sorted((self.log | {epoch: row}).items()))
+        The row is last: an epoch without it is trained again.
+
+        Args:
+            epoch: that was trained.
+            model: keras.Model; it is written with its optimizer.
+            row: of the log.
+            choose: returns the place of the best epoch among the rows of a log.
+            convert: as in `keep_best`.
+
+        Returns:
+            The best epoch so far.
+        """
+        self.write_model(self.file(epoch), epoch, model)
+        log = dict(sorted((self.log | {epoch: row}).items()))
+        self.keep_best(log, choose, convert)
+        self.write_log(log)
+        return self.best
 
     def write_log(self, log: dict[int, dict[str, str]]) -> None:
         """Write the log."""
         write_rows(self.log_file, list(log.values()))
         self.log = log
 
-    def keep_best(self, epoch: int, convert: Callable | None = None) -> None:
-        """Make the model of an epoch the best one.
+    def keep_best(self, log: dict[int, dict[str, str]], choose: Callable, convert: Callable | None = None) -> None:
+        """Write the model of the best epoch as the best one, unless it is there.
 
         Args:
-            epoch: it is whole.
+            log: epoch -> row, one at least; the model of each is whole.
+            choose: returns the place of the best epoch among the rows of a log.
             convert: returns the model to write, of the epoch's file; None: the file is copied.
         """
-        if convert is not None:
-            self.write_model(self.best_file, epoch, convert(self.file(epoch)))
+        best = list(log)[choose(list(log.values()))]
+        if best == self.best:
             return
-        with replacing(self.best_file) as temporary:
-            temporary.write_bytes(self.file(epoch).read_bytes())
+        if convert is not None:
+            self.write_model(self.best_file, best, convert(self.file(best)))
+        else:
+            with replacing(self.best_file) as temporary:
+                temporary.write_bytes(self.file(best).read_bytes())
+        self.best = best
 
 
 def read_log(path: Path, columns: Mapping[str, tuple[float, float]]) -> dict[int, dict[str, str]]:

@@ -26,14 +26,17 @@ def row(epoch: int) -> dict[str, str]:
     return {"epoch": str(epoch), "loss": f"0.{epoch}5", "val_auROC": ""}
 
 
+def choose_last(rows: list[dict]) -> int:
+    return len(rows) - 1
+
+
 @pytest.fixture
 def training(tmp_path) -> Checkpoints:
     """Three epochs."""
     found = Checkpoints(tmp_path / "fold", "run 1 fold I", COLUMNS)
     assert found.read(3) == []
     for epoch in range(3):
-        found.save(epoch, ToyModel())
-        found.write_log(found.log_with(epoch, row(epoch)))
+        assert found.finish_epoch(epoch, ToyModel(), row(epoch), choose_last) == epoch
     return found
 
 
@@ -107,14 +110,28 @@ def test_flipped_bits_are_found(training):
 
 
 def test_the_best_model_is_a_copy_or_what_it_is_converted_to(training):
-    training.keep_best(1)
+    assert training.best_file.read_bytes() == training.file(2).read_bytes()
+    training.keep_best(training.log, lambda rows: 1)
     assert training.best_file.read_bytes() == training.file(1).read_bytes()
     assert training.is_whole(training.best_file, 1)
     assert not training.is_whole(training.best_file, 2)
     seen = []
-    training.keep_best(2, lambda path: seen.append(path) or ToyModel())
+    training.keep_best(training.log, choose_last, lambda path: seen.append(path) or ToyModel())
     assert seen == [training.file(2)]
     assert training.is_whole(training.best_file, 2)
+    training.keep_best(training.log, choose_last, seen.append)  # it is there
+    assert len(seen) == 1
+
+
+def test_the_best_of_the_epochs_that_are_there_is_kept(tmp_path):
+    """Rows 0 and 2 of a log that lost row 1: the second row of it is epoch 2."""
+    found = Checkpoints(tmp_path / "fold", "run 1 fold I", COLUMNS)
+    found.read(4)
+    for epoch in (0, 2):
+        best = found.finish_epoch(epoch, ToyModel(), row(epoch), choose_last)
+    assert best == 2
+    assert found.finish_epoch(1, ToyModel(), row(1), choose_last) == 2
+    assert list(found.log) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
