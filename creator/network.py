@@ -26,6 +26,7 @@ Everything here takes and returns arrays; files are the business of `creator.che
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -40,25 +41,36 @@ BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 
 BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proportion, and no less time
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
-FORBIDDEN = -1e9  # added to a logit; its share after the softmax is exactly 0
+FORBIDDEN = -1e9  # added to a logit; its attention weight after the softmax is exactly 0
 
 
-def relative_bucket(steps):
-    """Bucket of each relative position, query minus key: integers of any shape -> int64 of that shape, 0..63.
+def relative_bucket(steps: np.ndarray) -> np.ndarray:
+    """Return the bucket of each relative position.
 
     Distances below 16 have a bucket each, longer ones share logarithmic buckets up to 216, and 32 is added
     for a negative step; so bucket 32 never occurs.
+
+    Args:
+        steps: position of the query less that of the key, integers of any shape.
+
+    Returns:
+        Buckets, int64, 0..63, of the same shape.
     """
     steps = np.asarray(steps, np.int64)
     return np.searchsorted(BUCKET_EDGES, np.abs(steps), side="right") + 32 * (steps < 0)
 
 
-def _bucket_intervals(scales):
-    """Intervals of distance in bp on which the bucket is constant at every scale.
+def _bucket_intervals(scales: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intervals of distance in bp on which the bucket is constant at every scale.
 
-    Returns the lower edges (S - 1,) of all intervals but the first, and buckets (S, len(scales)). The
-    bucket of floor(d / r) changes where d reaches r e (going up) or r (1 - e) (going down) for an edge e,
+    The bucket of floor(d / r) changes where d reaches r e (going up) or r (1 - e) (going down) for an edge e,
     so one search among the integers d replaces a division and a search at every scale.
+
+    Args:
+        scales: bp of one step of relative position.
+
+    Returns:
+        Lower edges of all intervals but the first, (S - 1,), and buckets, (S, len(scales)).
     """
     edges = np.unique([side * scale for scale in scales for e in BUCKET_EDGES for side in (e, 1 - e)])
     inside = np.concatenate([edges[:1] - 1, edges])
@@ -66,9 +78,9 @@ def _bucket_intervals(scales):
 
 
 class RelativeBias(layers.Layer):
-    """Attention bias from relative position: one (64, heads) table a scale, looked up and summed."""
+    """Attention bias from relative position: one table, (64, heads), a scale, looked up and summed."""
 
-    def __init__(self, scales, heads, **kwargs):
+    def __init__(self, scales: Sequence[int], heads: int, **kwargs):
         super().__init__(**kwargs)
         self._edges, self._buckets = _bucket_intervals(scales)
         self.tables = [
@@ -78,7 +90,7 @@ class RelativeBias(layers.Layer):
         self.built = True
 
     def call(self, queries, keys):
-        """Positions in bp, integers (..., Q) and (..., K) -> bias (..., heads, Q, K)."""
+        """Return the bias, (..., heads, Q, K), of positions in bp, integers (..., Q) and (..., K)."""
         distance = queries[..., :, None] - keys[..., None, :]
         interval = ops.searchsorted(self._edges, ops.reshape(distance, (-1,)), side="right")
         table = sum(ops.take(table, self._buckets[:, i], axis=0) for i, table in enumerate(self.tables))
@@ -90,7 +102,7 @@ class LayerNorm(layers.LayerNormalization):
     """Layer normalisation over the last axis, in fewer passes over the rows than Keras takes."""
 
     def call(self, x):
-        """Rows (..., width) -> each with mean 0 and variance 1, scaled and shifted."""
+        """Return rows, (..., width), each with mean 0 and variance 1, scaled and shifted."""
         x = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
         return x * (1 / ops.sqrt(variance + self.epsilon)) * self.gamma + self.beta
@@ -99,7 +111,7 @@ class LayerNorm(layers.LayerNormalization):
 class TransformerLayer(layers.Layer):
     """Pre-norm transformer layer on rows (..., T, width): x += attention(LN(x)), x += feed-forward(LN(x))."""
 
-    def __init__(self, width, heads, hidden, **kwargs):
+    def __init__(self, width: int, heads: int, hidden: int, **kwargs):
         super().__init__(**kwargs)
         self.width, self.heads = width, heads
         self.norm1 = LayerNorm(epsilon=1e-5, name="norm1")
@@ -115,33 +127,57 @@ class TransformerLayer(layers.Layer):
         self.built = True
 
     def call(self, x, bias):
-        """Every row attends to every row: x (..., T, width), bias (..., heads, T, T) -> (..., T, width)."""
+        """Let every row attend to every row.
+
+        Args:
+            x: rows, (..., T, width).
+            bias: added to the logits, (..., heads, T, T).
+
+        Returns:
+            New rows, (..., T, width).
+        """
         normed = self.norm1(x)
         mixed, _ = _attention(self._queries(normed), *self._keys_values(normed), bias)
         return self._finished(x, mixed)
 
     def read_last(self, x, bias):
-        """`call` for the last row alone: x (..., T, width), bias (..., heads, 1, T) -> (..., width).
+        """Do what `call` does for the last row alone.
 
         A single query is brought to the rows through the key matrix, which is cheaper than bringing every
         row to a key; the value matrix likewise meets the average of the rows instead of each of them.
+
+        Args:
+            x: rows, (..., T, width).
+            bias: of the last row, (..., heads, 1, T).
+
+        Returns:
+            The new last row, (..., width).
         """
         normed = self.norm1(x)
         by_head = (self.width, self.heads, self.width // self.heads)
         query = self._queries(normed[..., -1:, :])[..., 0, :]
-        asked = ops.einsum("...hd,chd->...hc", query, ops.reshape(self.key.kernel, by_head))
-        shares = tf.nn.softmax(asked @ ops.swapaxes(normed, -1, -2) + bias[..., 0, :])
-        read = ops.einsum("...hc,chd->...hd", shares @ normed, ops.reshape(self.value.kernel, by_head))
+        by_row = ops.einsum("...hd,chd->...hc", query, ops.reshape(self.key.kernel, by_head))
+        weights = tf.nn.softmax(by_row @ ops.swapaxes(normed, -1, -2) + bias[..., 0, :])
+        read = ops.einsum("...hc,chd->...hd", weights @ normed, ops.reshape(self.value.kernel, by_head))
         return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])))
 
     def keys_values(self, x):
-        """What rows (..., K, width) offer to others: keys (..., heads, d, K), values (..., heads, K, d)."""
+        """Return keys, (..., heads, d, K), and values, (..., heads, K, d), of rows, (..., K, width)."""
         return self._keys_values(self.norm1(x))
 
     def attend(self, rows, keys, values, bias, allowed=None):
-        """Rows (..., R, width) attend to the rows of `keys_values` -> new rows, attention (..., heads, R, K).
+        """Let rows attend to those of `keys_values`.
 
-        bias (..., heads, R, K); allowed (R, K), bool, default all; a row allowed nothing reads nothing.
+        Args:
+            rows: (..., R, width).
+            keys: (..., heads, d, K).
+            values: (..., heads, K, d).
+            bias: (..., heads, R, K).
+            allowed: which row may attend to which key, booleans, (R, K); None: all. A row allowed nothing reads
+                nothing.
+
+        Returns:
+            New rows, (..., R, width), and attention weights, (..., heads, R, K).
         """
         queries = self._queries(self.norm1(rows))
         mixed, attention = _attention(queries, keys, values, bias, allowed)
@@ -166,16 +202,16 @@ class TransformerLayer(layers.Layer):
 
 
 def _attention(queries, keys, values, bias, allowed=None):
-    """Rows (..., R, heads * d) read by queries (..., heads, R, d), and shares (..., heads, R, K)."""
+    """Return what queries, (..., heads, R, d), read, (..., R, heads * d), and attention weights, (..., heads, R, K)."""
     logits = queries @ keys + bias
     if allowed is not None:
         logits = ops.where(allowed, logits, FORBIDDEN)
-    shares = tf.nn.softmax(logits)
+    weights = tf.nn.softmax(logits)
     if allowed is not None:  # where nothing is allowed the softmax is uniform, and must not be
-        shares = shares * ops.cast(allowed, shares.dtype)
-    mixed = ops.swapaxes(shares @ values, -2, -3)
+        weights = weights * ops.cast(allowed, weights.dtype)
+    mixed = ops.swapaxes(weights @ values, -2, -3)
     *lead, rows, heads, depth = ops.shape(mixed)
-    return ops.reshape(mixed, (*lead, rows, heads * depth)), shares
+    return ops.reshape(mixed, (*lead, rows, heads * depth)), weights
 
 
 @keras.saving.register_keras_serializable("creator")
@@ -186,7 +222,15 @@ class Creator(keras.Model):
     can be trained; its three parts are public, for callers who use one part more often than another.
     """
 
-    def __init__(self, width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4, **kwargs):
+    def __init__(
+        self,
+        width: int = 256,
+        heads: int = 4,
+        hidden: int = 1024,
+        element_layers: int = 2,
+        regulation_layers: int = 4,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
@@ -216,17 +260,21 @@ class Creator(keras.Model):
         self.head.build((None, width))
         self.built = True
 
-    def get_config(self):
-        """The five sizes, which are all that a model is built from."""
+    def get_config(self) -> dict:
+        """Return the five sizes, which are all that a model is built from."""
         return {**super().get_config(), **self.sizes}
 
     @tf.function
     def block_product(self, positions):
-        """What the elements of a length share: kernel (110, width), offset (width,), bias (..., heads, T, T).
+        """Return what all elements of a length have in common.
 
-        positions (..., T), integers: coordinate in bp of each block of five bases, the last one of the CLS
-        block. Kernel and offset are token table, signal projection and convolution as one product of 5 x 6
-        + 5 x 16 inputs.
+        Token table, signal projection and convolution are one product of 5 x 6 + 5 x 16 inputs.
+
+        Args:
+            positions: coordinate in bp of each block of five bases, the last one of the CLS block, integers, (..., T).
+
+        Returns:
+            Kernel, (110, width), offset, (width,), and attention bias, (..., heads, T, T).
         """
         width = self.sizes["width"]
         tokens = ops.einsum("vi,kio->kvo", self.token_table, self.projection.kernel)
@@ -237,7 +285,16 @@ class Creator(keras.Model):
 
     @tf.function
     def encode(self, tokens, signal, kernel, offset, bias):
-        """Stage 1, elements to vectors: tokens (n, W), signal (n, W, 16), `block_product` -> (n, width)."""
+        """Return the vectors of elements (stage 1).
+
+        Args:
+            tokens: (n, W).
+            signal: (n, W, 16).
+            kernel, offset, bias: as `block_product` returns them.
+
+        Returns:
+            Vectors, (n, width).
+        """
         n, length = ops.shape(tokens)
         blocks = length // BLOCK
         one_hot = ops.reshape(ops.one_hot(tokens, TOKENS), (n, blocks, BLOCK * TOKENS))
@@ -251,62 +308,85 @@ class Creator(keras.Model):
 
     @tf.function
     def relate(self, vectors, positions, present):
-        """Stage 2 for the cCREs: vectors (N, width), positions (N,) in bp -> keys and values of every layer.
+        """Return keys and values of every layer of stage 2 for cCREs; nobody attends to a gene, so none is involved.
 
-        present (N,), bool: False for rows that only pad. No gene is involved, because nobody attends to one.
+        Args:
+            vectors: of the cCREs, (N, width).
+            positions: in bp, (N,).
+            present: booleans, (N,), False for rows that only pad.
+
+        Returns:
+            A pair as of `TransformerLayer.keys_values` for each layer.
         """
         bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
-        shown = []
+        by_layer = []
         for layer in self.regulation_layers:
-            shown.append(layer.keys_values(vectors))
+            by_layer.append(layer.keys_values(vectors))
             if layer is not self.regulation_layers[-1]:
-                vectors, _ = layer.attend(vectors, *shown[-1], bias)
-        return shown
+                vectors, _ = layer.attend(vectors, *by_layer[-1], bias)
+        return by_layer
 
     @tf.function
-    def express(self, gene_vectors, gene_positions, positions, shown, allowed):
-        """Stage 2 for genes: each reads the cCREs of `relate` -> expression (G,), attention of every layer.
+    def express(self, gene_vectors, gene_positions, positions, keys_values, allowed):
+        """Return the expression of genes, each of which reads the cCREs of `relate` (stage 2).
 
-        gene_vectors (G, width), gene_positions (G,) TSS in bp, allowed (G, N), bool: which cCREs a gene may
-        attend to. Attention is one (heads, G, N) a layer.
+        Args:
+            gene_vectors: (G, width).
+            gene_positions: TSS in bp, (G,).
+            positions: of the cCREs, (N,).
+            keys_values: as `relate` returns them.
+            allowed: which cCREs a gene may attend to, booleans, (G, N).
+
+        Returns:
+            Expression, (G,), and the attention weights of every layer, (heads, G, N) each.
         """
         bias = self.regulation_bias(gene_positions, positions)
         rows, attention = gene_vectors, []
-        for layer, keys_values in zip(self.regulation_layers, shown, strict=True):
-            rows, shares = layer.attend(rows, *keys_values, bias, allowed)
-            attention.append(shares)
+        for layer, pair in zip(self.regulation_layers, keys_values, strict=True):
+            rows, weights = layer.attend(rows, *pair, bias, allowed)
+            attention.append(weights)
         return self.head(self.norm(rows))[:, 0], attention
 
     def call(self, inputs):
-        """All of it, differentiable: the five arrays of `predict_expression` as a dict -> expression (G,)."""
+        """Return the expression, (G,), of the five arrays of `predict_expression` as a dict; differentiable."""
         tokens, signal, positions, tss = (inputs[key] for key in ("E_ge", "E_chp", "E_pos", "G_pos"))
         n, g = tokens.shape[0], tss.shape[0]
         shared = self.block_product(element_positions(tokens.shape[1]))
         vectors = self.encode(tokens, signal, *shared)
         window = ops.concatenate([inputs["G_gpos"], tss[:, None]], axis=1)[:, ::BLOCK]
         genes = self.encode(*empty_windows(g), *self.block_product(window))
-        shown = self.relate(vectors, positions, ops.ones(n, "bool"))
-        return self.express(genes, tss, positions, shown, ops.ones((g, n), "bool"))[0]
+        keys_values = self.relate(vectors, positions, ops.ones(n, "bool"))
+        return self.express(genes, tss, positions, keys_values, ops.ones((g, n), "bool"))[0]
 
 
-def element_positions(length):
-    """Coordinate of each block of an element of `length` bp, and of its CLS block: (length / 5 + 1,)."""
+def element_positions(length: int) -> np.ndarray:
+    """Return the coordinate of each block of an element of `length` bp, and of its CLS block, (length / 5 + 1,)."""
     return np.arange(0, length + BLOCK, BLOCK)
 
 
-def empty_windows(genes):
-    """What the element encoder is shown of genes: no base, no signal; (genes, 700), (genes, 700, 16)."""
+def empty_windows(genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens, (genes, 700), and signal, (genes, 700, 16), of genes for the element encoder: none of both."""
     return np.zeros((genes, GENE_WINDOW), np.int64), np.zeros((genes, GENE_WINDOW, len(CHANNELS)), np.float32)
 
 
 # --- use -------------------------------------------------------------------------------------------------
 
 
-def predict_expression(model, E_ge, E_chp, E_pos, G_pos, G_gpos):
-    """Expression of genes that all see the same cCREs, on the log1p scale.
+def predict_expression(
+    model: Creator, E_ge: np.ndarray, E_chp: np.ndarray, E_pos: np.ndarray, G_pos: np.ndarray, G_gpos: np.ndarray
+) -> np.ndarray:
+    """Return the expression of genes that all see the same cCREs, on the log1p scale.
 
-    E_ge (N, W) tokens, W a multiple of 5; E_chp (N, W, 16) signal; E_pos (N,) bp; G_pos (G,) TSS in bp;
-    G_gpos (G, 700) coordinates of the gene windows -> (G,) float32.
+    Args:
+        model: the network.
+        E_ge: tokens of the cCREs, 0..5, (N, W), W a multiple of 5.
+        E_chp: their signal, (N, W, 16).
+        E_pos: their coordinates in bp, (N,).
+        G_pos: TSS of the genes in bp, (G,).
+        G_gpos: coordinates of the gene windows, (G, 700).
+
+    Returns:
+        float32, (G,).
     """
     return expression(model, element_vectors(model, E_ge, E_chp), E_pos, G_pos, G_gpos)
 
@@ -340,8 +420,8 @@ def prediction_memory(sizes: dict[str, int], count: int, length: int, genes: int
     )
 
 
-def element_vectors(model, E_ge, E_chp):
-    """Vectors of cCREs: E_ge (N, W) tokens 0..5, E_chp (N, W, 16) signal -> (N, width) float32.
+def element_vectors(model: Creator, E_ge: np.ndarray, E_chp: np.ndarray) -> np.ndarray:
+    """Return the vectors of cCREs, float32, (N, width); arguments as of `predict_expression`.
 
     A vector depends on its own element alone; compute it once a cell type and use it for every gene in reach.
     """
@@ -359,8 +439,8 @@ def element_vectors(model, E_ge, E_chp):
     return vectors
 
 
-def gene_vectors(model, G_pos, G_gpos):
-    """Vectors of genes: G_pos (G,) and G_gpos (G, 700) in bp -> (G, width) float32.
+def gene_vectors(model: Creator, G_pos: np.ndarray, G_gpos: np.ndarray) -> np.ndarray:
+    """Return the vectors of genes, float32, (G, width); arguments as of `predict_expression`.
 
     Only the window relative to the TSS matters, so genes laid out alike are computed once.
     """
@@ -377,56 +457,73 @@ def gene_vectors(model, G_pos, G_gpos):
     return np.concatenate(vectors)[layout_of.reshape(-1)]
 
 
-def expression(model, vectors, E_pos, G_pos, G_gpos, in_reach=None):
-    """Expression of genes from vectors computed before, on the log1p scale -> (G,) float32.
+def expression(
+    model: Creator,
+    vectors: np.ndarray,
+    E_pos: np.ndarray,
+    G_pos: np.ndarray,
+    G_gpos: np.ndarray,
+    in_reach: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
+    """Return the expression of genes from vectors computed before, on the log1p scale, float32, (G,).
 
-    vectors (N, width) from `element_vectors`, E_pos (N,), G_pos (G,), G_gpos (G, 700), bp. in_reach: for
-    each gene the indices of the cCREs it sees (at least one), where they are not all; genes with the same
-    cCREs share the work on them, and cCREs out of a gene's reach have no part in its number at all.
+    Args:
+        model: the network.
+        vectors: of the cCREs, as `element_vectors` returns them, (N, width).
+        E_pos, G_pos, G_gpos: as of `predict_expression`.
+        in_reach: for each gene the indices of the cCREs that it sees, at least one; None: all. Genes with the same
+            cCREs share the work on them, and cCREs out of a gene's reach have no part in its number at all.
+
+    Raises:
+        ValueError: a gene sees no cCRE, or `in_reach` is of other genes.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
     predicted = np.empty(len(G_pos), np.float32)
     for members, of in _shared_sets(len(E_pos), len(G_pos), in_reach):
-        shown = _Shown(model, vectors[members], E_pos[members])
+        elements = _RelatedElements(model, vectors[members], E_pos[members])
         for part in _parts(of):
-            predicted[part] = shown.read(genes[part], G_pos[part])[0]
+            predicted[part] = elements.read(genes[part], G_pos[part])[0]
     return predicted
 
 
-def gene_attention(model, vectors, E_pos, G_pos, G_gpos):
-    """How much each gene attends to each cCRE: arguments of `expression` -> (G, layers, heads, N) float32.
+def gene_attention(
+    model: Creator, vectors: np.ndarray, E_pos: np.ndarray, G_pos: np.ndarray, G_gpos: np.ndarray
+) -> np.ndarray:
+    """Return the attention weight of each cCRE for each gene, float32, (G, layers, heads, N); over N they sum to 1.
 
-    Over N every row sums to 1.
+    Arguments are those of `expression`.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
-    shown = _Shown(model, vectors, E_pos)
-    parts = [shown.read(genes[part], G_pos[part])[1] for part in _parts(np.arange(len(G_pos)))]
+    elements = _RelatedElements(model, vectors, E_pos)
+    parts = [elements.read(genes[part], G_pos[part])[1] for part in _parts(np.arange(len(G_pos)))]
     return np.concatenate(parts)
 
 
-def ablation_scores(model, vectors, E_pos, G_pos, G_gpos):
-    """Drop in expression when a gene may not attend to a cCRE: arguments of `expression` -> (G, N) float32.
+def ablation_scores(
+    model: Creator, vectors: np.ndarray, E_pos: np.ndarray, G_pos: np.ndarray, G_gpos: np.ndarray
+) -> np.ndarray:
+    """Return the drop in expression when a gene may not attend to a cCRE, float32, (G, N).
 
-    Only the gene's row is kept from the cCRE, in every layer; the cCREs go on attending to each other, so
-    what a cCRE does through its neighbours remains. A positive score is an element that raises the
-    prediction. A gene that sees a single cCRE reads nothing without it. Cost: the cCREs once, then one row
-    for each score.
+    Only the gene's row is kept from the cCRE, in every layer; the cCREs go on attending to each other, so what a cCRE
+    does through its neighbours remains. A positive score is an element that raises the prediction. A gene that sees a
+    single cCRE reads nothing without it. Cost: the cCREs once, then one row for each score. Arguments are those of
+    `expression`.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
-    shown = _Shown(model, vectors, E_pos)
+    elements = _RelatedElements(model, vectors, E_pos)
     scores = np.empty((len(G_pos), len(E_pos)), np.float32)
     for gene, (vector, tss) in enumerate(zip(genes, G_pos, strict=True)):
-        (intact,), _ = shown.read(vector[None], tss[None])
+        (intact,), _ = elements.read(vector[None], tss[None])
         for part in _parts(np.arange(len(E_pos))):
             rows = np.repeat(vector[None], len(part), axis=0), np.repeat(tss, len(part))
-            scores[gene, part] = intact - shown.read(*rows, forbidden=part)[0]
+            scores[gene, part] = intact - elements.read(*rows, forbidden=part)[0]
     return scores
 
 
-class _Shown:
+class _RelatedElements:
     """A set of cCREs after stage 2, ready to be read by any number of genes."""
 
-    def __init__(self, model, vectors, positions):
+    def __init__(self, model: Creator, vectors: np.ndarray, positions: np.ndarray):
         self.model, self.count = model, len(positions)
         self.size = _padded_size(self.count)
         self.positions = _padded(positions, self.size)
@@ -435,9 +532,12 @@ class _Shown:
             self.keys_values = model.relate(_padded(vectors, self.size, np.float32), self.positions, present)
 
     def read(self, genes, positions, forbidden=None):
-        """Genes (G, width) at positions (G,) -> expression (G,), attention (G, layers, heads, N).
+        """Return the expression of genes, (G,), and attention weights, (G, layers, heads, N).
 
-        forbidden (G,): one cCRE for each row that it may not attend to.
+        Args:
+            genes: vectors, (G, width).
+            positions: TSS in bp, (G,).
+            forbidden: for each gene one cCRE that it may not attend to, (G,); None: it may attend to all.
         """
         count = len(genes)
         size = _padded_size(count)
@@ -449,12 +549,12 @@ class _Shown:
             predicted, attention = self.model.express(
                 _padded(genes, size, np.float32), _padded(positions, size), self.positions, self.keys_values, allowed
             )
-        attention = np.stack([shares[..., :count, : self.count] for shares in attention])
+        attention = np.stack([weights[..., :count, : self.count] for weights in attention])
         return predicted[:count].numpy(), attention.transpose(2, 0, 1, 3)
 
 
-def _shared_sets(count, genes, in_reach):
-    """Index arrays: each distinct set of cCREs, and the genes that see exactly it."""
+def _shared_sets(count: int, genes: int, in_reach: Sequence[np.ndarray] | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return each distinct set of cCREs, and the genes that see exactly it, as index arrays."""
     if in_reach is None:
         return [(np.arange(count), np.arange(genes))]
     if len(in_reach) != genes:
@@ -468,24 +568,25 @@ def _shared_sets(count, genes, in_reach):
     return [(members, np.array(of)) for members, of in sets.values()]
 
 
-def _parts(indices):
+def _parts(indices: np.ndarray) -> list[np.ndarray]:
+    """Return pieces of at most `ROWS_AT_A_TIME` of an array."""
     return [indices[i : i + ROWS_AT_A_TIME] for i in range(0, len(indices), ROWS_AT_A_TIME)]
 
 
-def _padded_size(count):
-    """The smallest of SIZES that holds `count`; beyond them, the next multiple of 1024."""
+def _padded_size(count: int) -> int:
+    """Return the smallest of SIZES that holds `count`; beyond them, the next multiple of 1024."""
     return next((size for size in SIZES if size >= count), -(-count // 1024) * 1024)
 
 
-def _padded(array, size, dtype=np.int64):
-    """The array with zeros appended along its first axis up to `size`."""
+def _padded(array: np.ndarray, size: int, dtype: type = np.int64) -> np.ndarray:
+    """Return the array with zeros appended along its first axis up to `size`."""
     padding = [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1)
     return np.pad(np.asarray(array, dtype), padding)
 
 
 @contextlib.contextmanager
-def _full_float32():
-    """Keeps a GPU from rounding the factors of float32 products to 10 bits (TF32): a digit is lost."""
+def _full_float32() -> Iterator[None]:
+    """Keep a GPU from rounding the factors of float32 products to 10 bits (TF32): a digit is lost."""
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
