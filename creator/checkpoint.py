@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError, limits, shown
+from core import InputError, memory, show_value
+from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS
 from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file, shape_text
 
 # All that a model is built from.
@@ -24,6 +25,16 @@ MOST_SIZE, MOST_LAYERS = 8192, 64
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # members of a .keras file
 MOST_CONFIG = 1_000_000  # bytes; ours have 400
+
+# What an input may ask for: a file of a few bytes can describe more than any memory holds.
+LONGEST_ELEMENT = 20_000  # bp of a cCRE; attention inside one takes memory with the square of its length
+LARGEST_SIGNAL = 1e9  # of a track at a base; the network squares sums of it in float32, which ends at 3e38
+LARGEST_COORDINATE = 10**12  # bp to either side of 0: no chromosome is longer, and differences stay within int64
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse `needed` bytes where they are not free; `what` begins the message, as in "5 cCREs of 700 bases take"."""
+    memory.require_memory(needed, what, "use a smaller input or model, or a larger machine")
 
 
 class CreatorInput(NamedTuple):
@@ -99,7 +110,7 @@ def read_published_arrays(path):
         if name in found and not _is_weight(found[name], shape)
     ]
     ours = {name.partition(".")[0] for name in shapes}
-    foreign = [shown(name) for name in found if name not in shapes and name.partition(".")[0] in ours]
+    foreign = [show_value(name, 100) for name in found if name not in shapes and name.partition(".")[0] in ours]
     if missing or misshaped or foreign:
         problems = [
             f"{len(items):,} {problem}: {_examples(items)}"
@@ -137,7 +148,7 @@ def _is_weight(value, shape):
 def _described(value):
     if isinstance(value, Tensor | np.ndarray):
         return f"{value.dtype} {shape_text(value.shape)}"
-    return shown(value)
+    return show_value(value, 100)
 
 
 def set_published_arrays(model, arrays):
@@ -218,7 +229,7 @@ def _load_keras(path):
     except InputError:
         raise
     except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file ({shown(error)}); copy it again") from None
+        raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
     if Path(path).suffix != ".keras":
         raise InputError("is a Keras model by content; give it a name that ends in .keras")
 
@@ -228,7 +239,7 @@ def _load_keras(path):
     try:
         model.load_weights(path)
     except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file (weights: {shown(error)}); copy it again") from None
+        raise InputError(f"is a damaged .keras file (weights: {show_value(error, 120)}); copy it again") from None
     for variable in model.weights:
         if not np.isfinite(variable.numpy()).all():
             raise InputError(f"{variable.path} holds numbers that are not finite; training diverged")
@@ -250,11 +261,11 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     config = json.loads(archive.read(CONFIG))
     name, values = config["class_name"], config["config"]
     if name != "Creator":
-        raise InputError(f"is a Keras model of class '{shown(name, 60)}', not a CREaTor model")
+        raise InputError(f"is a Keras model of class '{show_value(name, 60)}', not a CREaTor model")
     sizes = {key: values.get(key) for key in SIZES}
     most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in SIZES}
     if not all(type(size) is int and 1 <= size <= most[key] for key, size in sizes.items()):
-        found = ", ".join(f"{key} {shown(size, 20)}" for key, size in sizes.items())
+        found = ", ".join(f"{key} {show_value(size, 20)}" for key, size in sizes.items())
         raise InputError(
             f"has the sizes {found}; each must be a whole number from 1 to {MOST_SIZE}, of layers to {MOST_LAYERS}"
         )
@@ -292,7 +303,7 @@ def _check_keras_weights(archive: zipfile.ZipFile, sizes: dict[str, int]) -> Non
     # Beside the weights an optimizer may have left two more arrays of each shape.
     if not 4 * numbers <= length <= 16 * numbers + 100_000_000:
         raise InputError(f"does not fit together: its {asked}, its {WEIGHTS} has {length:,} bytes; copy it again")
-    limits.require_memory(3 * length, f"loading it (its {asked}) takes")
+    require_memory(3 * length, f"loading it (its {asked}) takes")
     found = _hdf5_shapes(archive.read(WEIGHTS))
     if found != expected:
         wrong = [f"{count} of {shape_text(shape)} missing" for shape, count in (expected - found).items()]
@@ -318,17 +329,17 @@ def _hdf5_shapes(data: bytes) -> Counter:
                 if entries > 10_000:  # groups can hold themselves
                     raise ValueError("more than 10,000 groups and arrays")
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{shown(name)} is a link to elsewhere")
+                    raise ValueError(f"{show_value(name, 100)} is a link to elsewhere")
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     if group.name != "/" or name != "optimizer":
                         groups.append(item)
                 elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
                     if item.is_virtual or item.external:
-                        raise ValueError(f"{shown(name)} is kept in another file")
+                        raise ValueError(f"{show_value(name, 100)} is kept in another file")
                     shapes[item.shape] += 1
                 else:
-                    raise ValueError(f"{shown(name)} is no array of floats")
+                    raise ValueError(f"{show_value(name, 100)} is no array of floats")
     return shapes
 
 
@@ -360,7 +371,7 @@ def read_input(path):
             f"holds an object of type {type(root).__name__}, not a dict with {', '.join(CreatorInput._fields)}"
         )
     if missing := [key for key in CreatorInput._fields if key not in root]:
-        seen = ", ".join(f"'{shown(key, 20)}'" for key in list(root)[:5]) or "nothing"
+        seen = ", ".join(f"'{show_value(key, 20)}'" for key in list(root)[:5]) or "nothing"
         raise InputError(f"has no {', '.join(missing)} (it holds {seen}); write all five keys")
     arrays = {}
     for key in CreatorInput._fields:
@@ -408,9 +419,9 @@ def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
             f"E_ge has W = {length} bases a cCRE, which is not a multiple of {BLOCK}; "
             f"cut or pad (token 0) to {max(BLOCK, length // BLOCK * BLOCK)}"
         )
-    if length > limits.LONGEST_ELEMENT:
+    if length > LONGEST_ELEMENT:
         raise InputError(
-            f"E_ge has W = {length:,} bases a cCRE; at most {limits.LONGEST_ELEMENT:,} are read, because attention "
+            f"E_ge has W = {length:,} bases a cCRE; at most {LONGEST_ELEMENT:,} are read, because attention "
             "takes memory with the square of W: cut the cCREs"
         )
     if E_chp[-1] != len(CHANNELS):
@@ -430,7 +441,7 @@ def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
     numbers = 8 * (count * length + count + genes * (1 + GENE_WINDOW)) + 4 * count * length * len(CHANNELS)
     # The smallest network, of one head, takes 36 bytes for each pair of cCREs (network.prediction_memory).
     needed = max(3 * numbers // 2, 36 * count**2)
-    limits.require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
+    require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
 
 
 def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
@@ -446,10 +457,10 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
         signal = np.ascontiguousarray(E_chp, np.float32)
     if not (finite := np.isfinite(E_chp)).all():
         raise InputError(f"E_chp holds {_first_bad(E_chp, ~finite)}; write 0 where a track has no signal")
-    if (wrong := (signal < -limits.LARGEST_SIGNAL) | (signal > limits.LARGEST_SIGNAL)).any():
+    if (wrong := (signal < -LARGEST_SIGNAL) | (signal > LARGEST_SIGNAL)).any():
         raise InputError(
-            f"E_chp holds {_first_bad(E_chp, wrong)}; signal lies between -{limits.LARGEST_SIGNAL:g} and "
-            f"{limits.LARGEST_SIGNAL:g}, larger numbers overflow in the network: scale the tracks"
+            f"E_chp holds {_first_bad(E_chp, wrong)}; signal lies between -{LARGEST_SIGNAL:g} and "
+            f"{LARGEST_SIGNAL:g}, larger numbers overflow in the network: scale the tracks"
         )
 
     coordinates = [_coordinates(key, array) for key, array in (("E_pos", E_pos), ("G_pos", G_pos), ("G_gpos", G_gpos))]
@@ -460,10 +471,10 @@ def _coordinates(key: str, array: np.ndarray) -> np.ndarray:
     """Return coordinates in bp as int64; raise InputError where their differences could leave its range."""
     _check_whole_numbers(key, array, "coordinates in bp")
     array = np.ascontiguousarray(array, np.int64)
-    if (wrong := (array < -limits.LARGEST_COORDINATE) | (array > limits.LARGEST_COORDINATE)).any():
+    if (wrong := (array < -LARGEST_COORDINATE) | (array > LARGEST_COORDINATE)).any():
         raise InputError(
-            f"{key} holds {_first_bad(array, wrong)}; coordinates in bp lie between -{limits.LARGEST_COORDINATE:,} and "
-            f"{limits.LARGEST_COORDINATE:,}"
+            f"{key} holds {_first_bad(array, wrong)}; coordinates in bp lie between -{LARGEST_COORDINATE:,} and "
+            f"{LARGEST_COORDINATE:,}"
         )
     return array
 
@@ -472,7 +483,7 @@ def _check_whole_numbers(key, array, what):
     # Smaller integers are refused although they would fit: coordinates in them have already overflowed, and
     # the published network does not take them.
     if array.dtype not in (np.int64, np.int32):
-        value = f" (first value {shown(format(array.flat[0]), 20)})" if array.size else ""
+        value = f" (first value {show_value(format(array.flat[0]), 20)})" if array.size else ""
         raise InputError(f"{key} holds {array.dtype}{value}; {what} are int64, save {key}.long()")
 
 

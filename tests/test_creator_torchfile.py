@@ -14,7 +14,7 @@ from creator_files import STORAGE_CLASS, Call, dumps, layouts, legacy_file, stor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from creator import InputError, shown, torchfile
+from core import InputError, show_value, unpickle
 from creator.torchfile import Tensor, as_array, read_torch_file
 
 
@@ -245,7 +245,7 @@ def test_paths_that_double_are_not_joined(tmp_path):
 
 
 def test_endless_pickles_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(torchfile, "MOST_STEPS", 1000)
+    monkeypatch.setattr(unpickle, "MOST_STEPS", 1000)
     with pytest.raises(InputError, match="a pickle of more than 1,000 steps"):
         read_bytes(tmp_path, b"\x80\x02" + b"N0" * 1000 + b"N.")
 
@@ -327,16 +327,16 @@ def test_names_are_escaped(tmp_path):
 
 
 def test_what_is_shown_is_one_short_line():
-    assert shown("GATA1") == "GATA1"
-    assert shown("a\nb\x1b\udc80\u202e\xa0é") == r"a\nb\x1b\udc80\u202e\xa0é"
-    assert shown("a" * 10**6) == "a" * 100 + "..."
-    assert shown(b"\x00" * 10**6, 10) == r"b'\x00\x00..."
-    assert shown(ValueError("two\n lines")) == "two lines"
-    assert shown(ValueError()) == "ValueError"
-    assert shown(2**70) == str(2**70)
-    assert shown(2**40_000) == "an integer of 40,001 bits"
-    assert shown([[]]) == "a list"
-    assert shown(None) == "None"
+    assert show_value("GATA1") == "GATA1"
+    assert show_value("a\nb\x1b\udc80\u202e\xa0é") == r"a\nb\x1b\udc80\u202e\xa0é"
+    assert show_value("a" * 10**6, 100) == "a" * 49 + "…" + "a" * 49
+    assert show_value(b"\x00" * 10**6, 10) == r"b'\x…x00'"
+    assert show_value(ValueError("two\n lines")) == "two lines"
+    assert show_value(ValueError()) == "ValueError"
+    assert show_value(2**70) == str(2**70)
+    assert show_value(2**40_000) == "an integer of 40,001 bits"
+    assert show_value([[]]) == "a list"
+    assert show_value(None) == "None"
 
 
 def test_only_types_of_numpy_describe_its_arrays(tmp_path):
