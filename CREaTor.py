@@ -115,8 +115,8 @@ def find_checkpoint() -> Path:
     beside_script, working = (show_value(place, PATH_LENGTH) for place in places)
     raise InputError(
         f"no checkpoint {CHECKPOINT}: there is neither {beside_script}, beside the script, nor {working}, in the "
-        "working directory; put the authors' file at one of them (README, 'Your own input, the authors' checkpoint'), or "
-        "give another with -c"
+        "working directory; put the authors' file at one of them (README, 'Your own input, the authors' checkpoint'), "
+        "or give another with -c"
     )
 
 
