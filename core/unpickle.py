@@ -15,6 +15,7 @@ import pickletools
 import re
 import stat
 import struct
+import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocols 0 to 2 say the names of Python 2
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
@@ -390,7 +391,10 @@ def array_of_buffer(data: bytes, dtype: np.dtype, shape: tuple, order: str, axis
         raise ValueError("a numpy array whose type is none")
     if axis_order is not None:
         raise ValueError("a numpy array with its axes in an order of its own")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
+    array = np.frombuffer(data, dtype)
+    if dtype.kind == "U" and (array.view(np.dtype("u4").newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+        raise ValueError("a numpy array of text with characters that do not exist")  # numpy fails when it is looked at
+    return array.reshape(shape, order=order)
 
 
 def numpy_scalar(dtype: np.dtype, data: bytes | str) -> np.generic:

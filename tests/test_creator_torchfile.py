@@ -347,6 +347,19 @@ def test_only_types_of_numpy_describe_its_arrays(tmp_path):
             read_bytes(tmp_path, data)
 
 
+@pytest.mark.parametrize("protocol", [3, 5])
+@pytest.mark.parametrize(
+    "value", [np.array(["ab"], "<U2"), np.array(["ab"], ">U2"), np.str_("ab")], ids=["<", ">", "1"]
+)
+def test_text_of_characters_that_do_not_exist_is_refused(tmp_path, value, protocol):
+    """numpy takes any four bytes for a character, and fails when the text is looked at."""
+    data = pickle.dumps(value, protocol)
+    for character, beyond in ((b"a\0\0\0", b"\0\0\x11\0"), (b"\0\0\0a", b"\0\x11\0\0")):
+        data = data.replace(character, beyond)
+    with pytest.raises(InputError, match="characters that do not exist"):
+        read_bytes(tmp_path, data)
+
+
 def test_other_kinds_of_files(tmp_path):
     for data, text in (
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "PNG"),
