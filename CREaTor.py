@@ -10,7 +10,9 @@ Source: Li et al. 2023, Genome Biology 24:266.
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from core.device import import_tensorflow
 from creator.checkpoint import load_model, load_published, read_input, require_memory, save_model
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
+Content = TypeVar("Content")  # of a file
 SCRIPT_FOLDER = Path(__file__).resolve().parent
 
 
@@ -43,13 +46,13 @@ class Parser(OneLineParser):
                 self.error(f"unrecognized arguments: {flag}")
 
 
-def main(argv=None):
-    """Runs the command line; returns the exit status: 0 done, 2 the input or the checkpoint is wrong."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0 done, 2 the input or the checkpoint is wrong."""
     return run_script("CREaTor.py", run, argv, "nothing was written")
 
 
-def run(argv):
-    """Does what the command line asks for."""
+def run(argv: list[str]) -> None:
+    """Do what the command line asks for."""
     parser = _parser()
     parser.refuse_unknown_flags(argv)
     arguments, rest = parser.parse_known_args(argv)
@@ -67,14 +70,14 @@ def run(argv):
 
 
 def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -> np.ndarray:
-    """Returns the expression of the genes in an input file, on the log1p scale, (G,) float32.
+    """Return the expression of the genes in an input file, on the log1p scale, (G,) float32.
 
     Args:
         input_path: pickle with the arrays of `creator.checkpoint.CreatorInput`.
         checkpoint_path: published .pth or .keras model; None: the authors' checkpoint where it belongs.
 
     Raises:
-        InputError: if a file is wrong or missing, or if the network has no finite number for it.
+        InputError: a file is wrong or missing, or the network has no finite number for it.
     """
     inputs = _named(input_path, read_input)
     checkpoint_path = find_checkpoint() if checkpoint_path is None else checkpoint_path
@@ -103,10 +106,10 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
 
 
 def find_checkpoint() -> Path:
-    """Returns the path of the authors' checkpoint: beside this script, else in the working directory.
+    """Return the path of the authors' checkpoint: beside this script, else in the working directory.
 
     Raises:
-        InputError: if it is in neither place.
+        InputError: it is in neither place.
     """
     places = [SCRIPT_FOLDER / CHECKPOINT, Path.cwd() / CHECKPOINT]
     for place in places:
@@ -120,8 +123,12 @@ def find_checkpoint() -> Path:
     )
 
 
-def convert(published_path, model_path):
-    """Writes a published `.pth` as a `.keras` model."""
+def convert(published_path: str | Path, model_path: str | Path) -> None:
+    """Write a published `.pth` as a `.keras` model.
+
+    Raises:
+        InputError: one of the two paths is wrong, or the checkpoint is.
+    """
     name, folder = show_value(model_path, PATH_LENGTH), Path(model_path).parent
     if Path(model_path).suffix != ".keras":
         raise InputError(f"{name}: a converted model is a .keras file; give a name that ends in .keras")
@@ -140,8 +147,8 @@ def convert(published_path, model_path):
     print(f"{name}: {model.count_params():,} numbers from {show_value(published_path, PATH_LENGTH)}")
 
 
-def _named(path, read):
-    """Reads one file; what is wrong with it is told with its path in front."""
+def _named(path: str | Path, read: Callable[[str | Path], Content]) -> Content:
+    """Return what `read` makes of a file; raise InputError with its path in front."""
     try:
         return read(path)
     except InputError as error:
@@ -154,7 +161,7 @@ def _named(path, read):
 
 
 def _parser() -> Parser:
-    """Returns the parser of the command line; its subcommands have parsers of the same class."""
+    """Return the parser of the command line; its subcommands have parsers of the same class."""
     parser = Parser(
         prog="CREaTor.py",
         description="Predicts a gene's expression from the cCREs within its reach.",

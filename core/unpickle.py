@@ -26,7 +26,7 @@ from core import InputError, show_value
 from core.memory import require_memory
 
 # What a file may ask for. Gene lists of many species and checkpoints with their optimizer stay far below all of these.
-MOST_STEPS = 5_000_000  # opcodes; some ten seconds
+MOST_STEPS = 3_000_000  # opcodes, two or three for each text; six seconds
 MOST_COPIES = 4  # times that each byte of the file may be copied or stand again
 MOST_PIPED = 10**9  # bytes that come through a pipe
 KEY_BITS = 64  # of an integer as a key: larger ones can be chosen so that all have one hash
@@ -170,7 +170,8 @@ class PickleMachine:
         self.stack: list = []
         self.marks: list[int] = []  # places in the stack
         self.memo: dict[int, object] = {}
-        self.weights: dict[int, tuple[tuple, int]] = {}  # by id; the tuple is kept, so that no other gets its id
+        self.tuples: list[tuple] = []  # kept, so that nothing else gets their ids
+        self.weights: dict[int, int] = {}  # of tuples, by id: how many values each stands for
 
     def run(self, stream: BinaryIO) -> object:
         """Return the object that the pickle at the current position of `stream` describes.
@@ -283,16 +284,17 @@ class PickleMachine:
     def push_tuple(self, items: list) -> None:
         """Push a tuple, and remember how many values it stands for, those of the tuples in it as often as these do."""
         made = tuple(items)
-        self.weights[id(made)] = (made, 1 + sum(self.weight(item) for item in items))
+        weight = 1 + len(made)
+        for item in made:
+            if type(item) is tuple:
+                weight += self.weights.get(id(item), 1) - 1
+        self.weights[id(made)] = weight
+        self.tuples.append(made)
         self.stack.append(made)
-
-    def weight(self, value: object) -> int:
-        """Return how many values a value stands for: more than 1 for tuples."""
-        return self.weights[id(value)][1] if id(value) in self.weights else 1
 
     def repeat(self, value: object) -> None:
         """Push a value once more: 60 tuples, each of twice the one before, stand for 2 ** 60 values."""
-        self.budget.copy(self.weight(value) - 1)
+        self.budget.copy(self.weights.get(id(value), 1) - 1)
         self.stack.append(value)
 
     def memorise(self, key: int) -> None:

@@ -1,7 +1,7 @@
 """Reads the published checkpoint and the input of one run, checks both, and keeps models in `.keras` files.
 
-Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions
-that make or load a model, so that a wrong input is refused at once.
+Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions that make or
+load a model, so that a wrong input is refused at once.
 """
 
 import io
@@ -10,14 +10,20 @@ import os
 import stat
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from core import InputError, memory, show_value
 from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS
 from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file, shape_text
+
+if TYPE_CHECKING:
+    from keras import layers
+
+    from creator.network import Creator
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
@@ -50,8 +56,10 @@ class CreatorInput(NamedTuple):
 # --- the published checkpoint ----------------------------------------------------------------------------
 
 
-def published_shapes(width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4):
-    """Names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
+def published_shapes(
+    width: int = 256, heads: int = 4, hidden: int = 1024, element_layers: int = 2, regulation_layers: int = 4
+) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
     shapes = {
         "embed_genome.0.weight": (TOKENS, width),
         "embed_chipseq.0.weight": (width, len(CHANNELS)),
@@ -74,7 +82,8 @@ def published_shapes(width=256, heads=4, hidden=1024, element_layers=2, regulati
     }
 
 
-def _layer_shapes(width, hidden):
+def _layer_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the arrays of one transformer layer."""
     square = {f"attn.fc_{name}.weight": (width, width) for name in ("query", "key", "value", "out")}
     return {
         "norm1.weight": (width,),
@@ -89,12 +98,19 @@ def _layer_shapes(width, hidden):
     }
 
 
-def read_published_arrays(path):
-    """The arrays of a published `.pth` by name, without `module.` -> dict of float32 arrays.
+def read_published_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a published `.pth`; what lies beside them (optimizer, epoch, arguments) is passed over.
 
-    Zip and single-stream files are read, and what lies beside the weights (optimizer, epoch, arguments) is
-    passed over. Raises InputError where an array is missing, has another shape or holds no finite numbers,
-    and where the file holds further layers of a deeper network.
+    Args:
+        path: file of torch, in the zip or the single-stream layout.
+
+    Returns:
+        Float32 arrays by name, without `module.`, in the order of `published_shapes`.
+
+    Raises:
+        InputError: an array is missing, has another shape or holds no finite numbers, or there are further layers of
+            a deeper network.
+        OSError: the file cannot be opened.
     """
     root = read_torch_file(path)
     state = root.get("state_dict", root) if isinstance(root, dict) else root
@@ -138,32 +154,40 @@ def _weight(name: str, value) -> np.ndarray:
 
 
 def _examples(items: list[str], most: int = 3) -> str:
+    """Return the first items, joined by commas."""
     return ", ".join(items[:most]) + (", ..." if len(items) > most else "")
 
 
-def _is_weight(value, shape):
+def _is_weight(value: object, shape: tuple[int, ...]) -> bool:
+    """Tell whether a value of a checkpoint is an array of floats of this shape."""
     return isinstance(value, Tensor | np.ndarray) and value.shape == shape and value.dtype.kind == "f"
 
 
-def _described(value):
+def _described(value: object) -> str:
+    """Return type and shape of an array, or the value if it is none."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{value.dtype} {shape_text(value.shape)}"
     return show_value(value, 100)
 
 
-def set_published_arrays(model, arrays):
-    """Gives a `creator.network.Creator` the arrays of a published checkpoint, by name, whatever its sizes."""
+def set_published_arrays(model: "Creator", arrays: Mapping[str, np.ndarray]) -> None:
+    """Give a network the arrays of a published checkpoint, by name, whatever its sizes.
 
-    def dense(layer, name):
+    Args:
+        model: a `creator.network.Creator`.
+        arrays: of `read_published_arrays`, or of the same names in the shapes of `published_shapes`.
+    """
+
+    def dense(layer: "layers.Dense", name: str) -> None:
         layer.kernel.assign(arrays[f"{name}.weight"].T)  # torch keeps (out, in)
         if layer.use_bias:
             layer.bias.assign(arrays[f"{name}.bias"])
 
-    def norm(layer, name):
+    def norm(layer: "layers.LayerNormalization", name: str) -> None:
         layer.gamma.assign(arrays[f"{name}.weight"])
         layer.beta.assign(arrays[f"{name}.bias"])
 
-    def transformer(layer, name):
+    def transformer(layer: "layers.Layer", name: str) -> None:
         norm(layer.norm1, f"{name}.norm1")
         for part in ("query", "key", "value", "out"):
             dense(getattr(layer, part), f"{name}.attn.fc_{part}")
@@ -189,10 +213,12 @@ def set_published_arrays(model, arrays):
 # --- models ----------------------------------------------------------------------------------------------
 
 
-def load_model(path):
-    """A published `.pth` or one of our `.keras` files, told apart by content -> `creator.network.Creator`.
+def load_model(path: str | Path) -> "Creator":
+    """Load a published `.pth` or a `.keras` file of `save_model`; they are told apart by content.
 
-    Raises InputError (one line, without the path) where it is neither, OSError where it cannot be opened.
+    Raises:
+        InputError: (one line, without the path) it is neither, or damaged.
+        OSError: it cannot be opened.
     """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -200,8 +226,8 @@ def load_model(path):
     return _load_keras(path) if is_keras_file(path) else load_published(path)
 
 
-def load_published(path):
-    """A published `.pth` as a `creator.network.Creator`; raises InputError, OSError."""
+def load_published(path: str | Path) -> "Creator":
+    """Load a published `.pth`; raise InputError and OSError as `read_published_arrays`."""
     arrays = read_published_arrays(path)
     from creator.network import Creator
 
@@ -210,24 +236,23 @@ def load_published(path):
     return model
 
 
-def is_keras_file(path):
-    """Whether the file is a zip with the members of Keras 3."""
+def is_keras_file(path: str | Path) -> bool:
+    """Tell whether the file is a zip with the members of Keras 3."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {CONFIG, WEIGHTS} <= set(archive.namelist())
-    except DAMAGE:  # torchfile tells what is wrong with it
+    except DAMAGE:  # creator.torchfile tells what is wrong with it
         return False
 
 
-def _load_keras(path):
+def _load_keras(path: str | Path) -> "Creator":
+    """Load a `.keras` file; raise InputError where it is damaged or no CREaTor model."""
     # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked, also against
     # the shapes of the arrays: a file of a few bytes can ask for a network that no memory holds.
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = _keras_sizes(archive)
             _check_keras_weights(archive, sizes)
-    except InputError:
-        raise
     except (*DAMAGE, OSError) as error:
         raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
     if Path(path).suffix != ".keras":
@@ -250,8 +275,8 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     """Return the sizes of the network in a .keras file, by the names in SIZES.
 
     Raises:
-        InputError: if the file holds no CREaTor model, or sizes that none has.
-        ValueError, LookupError and others of DAMAGE: if its configuration cannot be read.
+        InputError: the file holds no CREaTor model, or sizes that none has.
+        ValueError, LookupError and others of DAMAGE: its configuration cannot be read.
     """
     length = archive.getinfo(CONFIG).file_size
     if length > MOST_CONFIG:
@@ -290,8 +315,8 @@ def _check_keras_weights(archive: zipfile.ZipFile, sizes: dict[str, int]) -> Non
     """Compare the arrays of a .keras file with what its sizes ask for, before a network is built.
 
     Raises:
-        InputError: if they differ, or if so much memory is not free.
-        ValueError, OSError and others of DAMAGE: if they cannot be read.
+        InputError: they differ, or so much memory is not free.
+        ValueError, OSError and others of DAMAGE: they cannot be read.
     """
     expected = keras_shapes(**sizes)
     numbers = sum(int(np.prod(shape)) * count for shape, count in expected.items())
@@ -315,7 +340,7 @@ def _hdf5_shapes(data: bytes) -> Counter:
     """Return the shapes of the float arrays in an HDF5 file, but for those of an optimizer, and how many of each.
 
     Raises:
-        ValueError: if it links to other files, or holds anything but groups and arrays of floats.
+        ValueError: it links to other files, or holds anything but groups and arrays of floats.
     """
     import h5py
 
@@ -343,8 +368,8 @@ def _hdf5_shapes(data: bytes) -> Counter:
     return shapes
 
 
-def save_model(model, path):
-    """Writes a `creator.network.Creator` as `.keras`, first under a temporary name beside it."""
+def save_model(model: "Creator", path: str | Path) -> None:
+    """Write a model as `.keras`, first under a temporary name beside it; raise InputError for another suffix."""
     path = Path(path)
     if path.suffix != ".keras":
         raise InputError(f"the model would be written to {path.name}; give a name that ends in .keras")
@@ -359,11 +384,12 @@ def save_model(model, path):
 # --- the input of one run --------------------------------------------------------------------------------
 
 
-def read_input(path):
-    """The pickle of `-i`, torch tensors or numpy arrays -> CreatorInput, checked.
+def read_input(path: str | Path) -> CreatorInput:
+    """Read and check the pickle of one run, of torch tensors or numpy arrays.
 
-    Raises InputError (one line, without the path): what is wrong, the value seen, what to change; OSError
-    where the file cannot be opened.
+    Raises:
+        InputError: (one line, without the path) what is wrong, the value seen, what to change.
+        OSError: the file cannot be opened.
     """
     root = read_torch_file(path)
     if not isinstance(root, dict):
@@ -389,12 +415,18 @@ def read_input(path):
     return checked_input(**arrays)
 
 
-def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
+def check_shapes(
+    E_ge: tuple[int, ...],
+    E_chp: tuple[int, ...],
+    E_pos: tuple[int, ...],
+    G_pos: tuple[int, ...],
+    G_gpos: tuple[int, ...],
+) -> None:
     """Check the shapes of the five arrays of an input.
 
     Raises:
-        InputError: if one is not as in CreatorInput, or if the arrays need more memory than is free: a tensor that
-            is expanded from a single number takes nothing in a file, whatever its shape.
+        InputError: one is not as in CreatorInput, or the arrays need more memory than is free: a tensor that is
+            expanded from a single number takes nothing in a file, whatever its shape.
     """
     for key, shape, axes, expected in (
         ("E_ge", E_ge, 2, "(N, W)"),
@@ -444,8 +476,10 @@ def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
     require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
 
 
-def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
-    """The five arrays as CreatorInput, of the types the network takes; raises InputError as `read_input`."""
+def checked_input(
+    E_ge: np.ndarray, E_chp: np.ndarray, E_pos: np.ndarray, G_pos: np.ndarray, G_gpos: np.ndarray
+) -> CreatorInput:
+    """Return the five arrays in the types that the network takes; raise InputError as `read_input`."""
     check_shapes(E_ge.shape, E_chp.shape, E_pos.shape, G_pos.shape, G_gpos.shape)
     _check_whole_numbers("E_ge", E_ge, "tokens")
     if (wrong := (E_ge < 0) | (E_ge >= TOKENS)).any():
@@ -479,7 +513,8 @@ def _coordinates(key: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _check_whole_numbers(key, array, what):
+def _check_whole_numbers(key: str, array: np.ndarray, what: str) -> None:
+    """Raise InputError where an array is not int64 or int32; `what` it holds stands in the message."""
     # Smaller integers are refused although they would fit: coordinates in them have already overflowed, and
     # the published network does not take them.
     if array.dtype not in (np.int64, np.int32):
@@ -487,8 +522,8 @@ def _check_whole_numbers(key, array, what):
         raise InputError(f"{key} holds {array.dtype}{value}; {what} are int64, save {key}.long()")
 
 
-def _first_bad(array, wrong):
-    """'nan at [3, 120, 4] and 7 more' for the values where `wrong`."""
+def _first_bad(array: np.ndarray, wrong: np.ndarray) -> str:
+    """Return 'nan at [3, 120, 4] and 7 more' for the values where `wrong`."""
     more = np.count_nonzero(wrong) - 1
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     return f"{array[first]} at {[int(i) for i in first]}" + (f" and {more:,} more" if more else "")

@@ -175,7 +175,9 @@ def test_cut_short_anywhere(tmp_path, layout):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R."])
+@pytest.mark.parametrize(
+    "end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R.", b"N."]
+)
 def test_what_doubles_fifty_times_is_refused_at_once(tmp_path, end):
     doubled = b"\x80\x04K\x01\x94" + b"0h\x00h\x00\x86q\x00" * 50
     with pytest.raises(InputError):
@@ -337,6 +339,9 @@ def test_what_is_shown_is_one_short_line():
     assert show_value(2**40_000) == "an integer of 40,001 bits"
     assert show_value([[]]) == "a list"
     assert show_value(None) == "None"
+    assert show_value("") == "''"
+    assert show_value(np.float32(2.5)) == "2.5"
+    assert show_value(np.int64(7)) == "7"
 
 
 def test_only_types_of_numpy_describe_its_arrays(tmp_path):

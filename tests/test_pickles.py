@@ -15,7 +15,7 @@ from builders import PNG, REALDATA, one_line, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import InputError
+from core import InputError, unpickle
 from core.textlists import read_pickle
 
 PROTOCOLS = range(6)
@@ -387,6 +387,29 @@ def test_what_costs_more_than_its_length_is_refused_at_once(tmp_path, opcodes, s
     else:
         assert says in refuse(tmp_path, b"\x80\x04" + opcodes)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("a" * 20_000, "text of 20,000 characters as a key"),
+        (5 * (2**61 - 1) * 2**61, "as a key; at most 64 bits"),  # such integers can all have one hash
+        (tuple("ABCDEFGHI"), "a key of 9 parts"),
+        (np.complex128(1j), "a key of type complex128"),
+        (("A", "B"), "not single values"),
+    ],
+    ids=["long text", "large", "long tuple", "complex", "tuple"],
+)
+@pytest.mark.parametrize("kind", ["dict", "set"])
+def test_keys_that_lists_of_genes_do_not_need(tmp_path, key, says, kind):
+    for protocol in (2, 4):
+        assert says in refuse(tmp_path, pickle.dumps({key: ["A"]} if kind == "dict" else {key}, protocol))
+
+
+def test_steps_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpickle, "MOST_STEPS", 1000)
+    assert len(read_back(tmp_path, pickle.dumps([f"g{n}" for n in range(400)]))) == 400
+    assert "more than 1,000 steps" in refuse(tmp_path, pickle.dumps([f"g{n}" for n in range(600)]))
 
 
 def test_ordinary_pickles_cost_little(tmp_path):
