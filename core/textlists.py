@@ -6,7 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from core import InputError, show_value
-from core.unpickle import DAMAGE, NUMPY, Budget, Name, PickleMachine, Record, Unfinished, numpy_dtype, read_open_file
+from core.unpickle import (
+    DAMAGE,
+    NUMPY,
+    Budget,
+    Name,
+    PickleMachine,
+    Record,
+    Unfinished,
+    first_argument,
+    numpy_dtype,
+    read_open_file,
+)
 
 MOST_BITS = 1024  # of an integer
 DEEPEST = 100  # containers inside each other
@@ -21,11 +32,6 @@ def text_dtype(code: str, *align_and_copy) -> np.dtype:
 def index_values(_kind: object, attributes: dict) -> object:
     """Return the content of a pandas Index; one that only counts rows has none."""
     return attributes.get("data", Record())
-
-
-def first(values: object, *_) -> object:
-    """Return the first argument, the values of a block or of an array of pandas."""
-    return values
 
 
 def fill_pandas_array(state: tuple) -> object:
@@ -53,11 +59,11 @@ TEXT_LISTS = {
     "pandas.Series": lambda: Unfinished(fill_series),  # as pandas 3 calls it
     "pandas.core.series.Series": lambda: Unfinished(fill_series),
     "pandas.core.internals.managers.SingleBlockManager": series_values,
-    "pandas.core.internals.blocks.new_block": first,
-    "pandas._libs.internals._unpickle_block": first,
+    "pandas.core.internals.blocks.new_block": first_argument,
+    "pandas._libs.internals._unpickle_block": first_argument,
     "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": lambda *_: Unfinished(fill_pandas_array),
-    "pandas.arrays.StringArray": first,
-    "pandas.core.arrays.string_.StringArray": first,
+    "pandas.arrays.StringArray": first_argument,
+    "pandas.core.arrays.string_.StringArray": first_argument,
     "pandas.StringDtype": Record,
     "pandas.core.arrays.string_.StringDtype": Record,
     "pandas.core.indexes.base._new_Index": index_values,
@@ -96,7 +102,7 @@ def plain(value: object, depth: int = 0, done: dict[int, object] | None = None) 
     """Return what a `PickleMachine` gave as dicts, lists, text and numbers.
 
     Args:
-        value: it, or a part of it.
+        value: what the machine gave, or a part of it.
         depth: how many containers the part is in.
         done: results by the `id` of the value: a pickle of a few bytes can hold lists of the same lists of the same
             lists ...; each is turned once.

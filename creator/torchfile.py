@@ -24,7 +24,18 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from core import InputError, show_value, unpickle
-from core.unpickle import NUMPY, Budget, Inert, Name, PickleMachine, Record, dict_of, encode, read_open_file
+from core.unpickle import (
+    NUMPY,
+    Budget,
+    Inert,
+    Name,
+    PickleMachine,
+    Record,
+    dict_of,
+    encode,
+    first_argument,
+    read_open_file,
+)
 
 ZIP = b"PK\x03\x04"  # how such a file begins
 PICKLE = b"\x80(}])cdIFKMJGN"  # what the first opcode of a pickle can be
@@ -177,11 +188,6 @@ def tensor_of_dtype(
     return Tensor(storage, offset, size, stride, DTYPES[dtype.full_name.removeprefix("torch.")])
 
 
-def first(data: object, *_) -> object:
-    """Return the tensor that is a parameter."""
-    return data
-
-
 def bytearray_of(data: bytes | str = b"", encoding: str = "latin-1") -> bytearray:
     """Return bytes or latin-1 text as a bytearray; of a number, Python makes as many zeros as the file likes."""
     return bytearray(data if isinstance(data, bytes) else encode(data, encoding))
@@ -207,8 +213,8 @@ TORCH = {
     "torch._utils._rebuild_tensor": tensor_of,
     "torch._utils._rebuild_tensor_v2": tensor_of,
     "torch._utils._rebuild_tensor_v3": tensor_of_dtype,
-    "torch._utils._rebuild_parameter": first,
-    "torch.nn.parameter.Parameter": first,
+    "torch._utils._rebuild_parameter": first_argument,
+    "torch.nn.parameter.Parameter": first_argument,
     "torch.Size": lambda sizes=(): tuple(sizes),
     "torch.device": Record,
     EMBEDDED: storage_inside_storage,
