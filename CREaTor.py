@@ -10,16 +10,19 @@ Source: Li et al. 2023, Genome Biology 24:266.
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from core import PATH_LENGTH, InputError, show_value
 from core.cli import OneLineParser, run_script
 from core.device import import_tensorflow
-from creator import InputError, limits, shown, shown_path
-from creator.checkpoint import load_model, load_published, read_input, save_model
+from creator.checkpoint import load_model, load_published, read_input, require_memory, save_model
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
+Content = TypeVar("Content")  # of a file
 SCRIPT_FOLDER = Path(__file__).resolve().parent
 
 
@@ -30,7 +33,7 @@ class Parser(OneLineParser):
         """Print one line on stderr and leave with status 2."""
         if wrong := re.search(r"invalid choice: (.*) \(choose from", message, re.DOTALL):
             message = f"no command {wrong[1]}; give an input with -i INPUT, or: convert chk.pth model.keras"
-        super().error(shown(message, 500))
+        super().error(show_value(message, 500))
 
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
@@ -43,13 +46,13 @@ class Parser(OneLineParser):
                 self.error(f"unrecognized arguments: {flag}")
 
 
-def main(argv=None):
-    """Runs the command line; returns the exit status: 0 done, 2 the input or the checkpoint is wrong."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0 done, 2 the input or the checkpoint is wrong."""
     return run_script("CREaTor.py", run, argv, "nothing was written")
 
 
-def run(argv):
-    """Does what the command line asks for."""
+def run(argv: list[str]) -> None:
+    """Do what the command line asks for."""
     parser = _parser()
     parser.refuse_unknown_flags(argv)
     arguments, rest = parser.parse_known_args(argv)
@@ -67,28 +70,28 @@ def run(argv):
 
 
 def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -> np.ndarray:
-    """Returns the expression of the genes in an input file, on the log1p scale, (G,) float32.
+    """Return the expression of the genes in an input file, on the log1p scale, (G,) float32.
 
     Args:
         input_path: pickle with the arrays of `creator.checkpoint.CreatorInput`.
         checkpoint_path: published .pth or .keras model; None: the authors' checkpoint where it belongs.
 
     Raises:
-        InputError: if a file is wrong or missing, or if the network has no finite number for it.
+        InputError: a file is wrong or missing, or the network has no finite number for it.
     """
     inputs = _named(input_path, read_input)
     checkpoint_path = find_checkpoint() if checkpoint_path is None else checkpoint_path
     if not os.path.exists(checkpoint_path):
-        raise InputError(f"no checkpoint {shown_path(checkpoint_path)}; check the path given with -c")
+        raise InputError(f"no checkpoint {show_value(checkpoint_path, PATH_LENGTH)}; check the path given with -c")
     tf, _ = import_tensorflow()
     model = _named(checkpoint_path, load_model)
 
     from creator.network import predict_expression, prediction_memory
 
-    name = shown_path(input_path)
+    name = show_value(input_path, PATH_LENGTH)
     (count, length), genes = inputs.E_ge.shape, len(inputs.G_pos)
     what = f"{name}: {count:,} cCREs of {length:,} bases take"
-    limits.require_memory(prediction_memory(model.sizes, count, length, genes), what)
+    require_memory(prediction_memory(model.sizes, count, length, genes), what)
     try:
         predicted = predict_expression(model, *inputs)
     except (MemoryError, tf.errors.ResourceExhaustedError):
@@ -97,50 +100,55 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
         first = int(np.argmin(np.isfinite(predicted)))
         raise InputError(
             f"{name}: the network's output for gene {first + 1} of {genes} is {predicted[first]}, no finite number; "
-            f"weights in {shown_path(checkpoint_path)} are too large"
+            f"weights in {show_value(checkpoint_path, PATH_LENGTH)} are too large"
         )
     return predicted
 
 
 def find_checkpoint() -> Path:
-    """Returns the path of the authors' checkpoint: beside this script, else in the working directory.
+    """Return the path of the authors' checkpoint: beside this script, else in the working directory.
 
     Raises:
-        InputError: if it is in neither place.
+        InputError: it is in neither place.
     """
     places = [SCRIPT_FOLDER / CHECKPOINT, Path.cwd() / CHECKPOINT]
     for place in places:
         if os.path.exists(place):
             return place
+    beside_script, working = (show_value(place, PATH_LENGTH) for place in places)
     raise InputError(
-        f"no checkpoint {CHECKPOINT}: there is neither {shown_path(places[0])}, beside the script, nor "
-        f"{shown_path(places[1])}, in the working directory; put the authors' file at one of them (README, 'Your own "
-        "input, the authors' checkpoint'), or give another with -c"
+        f"no checkpoint {CHECKPOINT}: there is neither {beside_script}, beside the script, nor {working}, in the "
+        "working directory; put the authors' file at one of them (README, 'Your own input, the authors' checkpoint'), "
+        "or give another with -c"
     )
 
 
-def convert(published_path, model_path):
-    """Writes a published `.pth` as a `.keras` model."""
-    name, folder = shown_path(model_path), Path(model_path).parent
+def convert(published_path: str | Path, model_path: str | Path) -> None:
+    """Write a published `.pth` as a `.keras` model.
+
+    Raises:
+        InputError: one of the two paths is wrong, or the checkpoint is.
+    """
+    name, folder = show_value(model_path, PATH_LENGTH), Path(model_path).parent
     if Path(model_path).suffix != ".keras":
         raise InputError(f"{name}: a converted model is a .keras file; give a name that ends in .keras")
     if not os.path.isdir(folder):
-        raise InputError(f"{name}: there is no folder {shown_path(folder)}; make it first")
+        raise InputError(f"{name}: there is no folder {show_value(folder, PATH_LENGTH)}; make it first")
     if os.path.isdir(model_path):
         raise InputError(f"{name}: is a folder; give the name of a file")
     if not os.path.exists(published_path):
-        raise InputError(f"no checkpoint {shown_path(published_path)}; check the first of the two names")
+        raise InputError(f"no checkpoint {show_value(published_path, PATH_LENGTH)}; check the first of the two names")
     import_tensorflow()
     model = _named(published_path, load_published)
     try:
         save_model(model, model_path)
     except OSError as error:
-        raise InputError(f"{name}: {error.strerror or shown(error)}; nothing was written") from None
-    print(f"{name}: {model.count_params():,} numbers from {shown_path(published_path)}")
+        raise InputError(f"{name}: {error.strerror or show_value(error, 120)}; nothing was written") from None
+    print(f"{name}: {model.count_params():,} numbers from {show_value(published_path, PATH_LENGTH)}")
 
 
-def _named(path, read):
-    """Reads one file; what is wrong with it is told with its path in front."""
+def _named(path: str | Path, read: Callable[[str | Path], Content]) -> Content:
+    """Return what `read` makes of a file; raise InputError with its path in front."""
     try:
         return read(path)
     except InputError as error:
@@ -148,12 +156,12 @@ def _named(path, read):
     except MemoryError:
         problem = "describes more numbers than this machine has memory for"
     except OSError as error:
-        problem = f"{error.strerror or shown(error)}; check the path"
-    raise InputError(f"{shown_path(path)}: {problem}")
+        problem = f"{error.strerror or show_value(error, 120)}; check the path"
+    raise InputError(f"{show_value(path, PATH_LENGTH)}: {problem}")
 
 
 def _parser() -> Parser:
-    """Returns the parser of the command line; its subcommands have parsers of the same class."""
+    """Return the parser of the command line; its subcommands have parsers of the same class."""
     parser = Parser(
         prog="CREaTor.py",
         description="Predicts a gene's expression from the cCREs within its reach.",

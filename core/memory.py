@@ -62,21 +62,20 @@ def _read_number(path: str) -> int | None:
     return int(word) if word.isdigit() else None
 
 
-def require_memory(needed: int, what: str, advice: str, error: type[InputError] = InputError) -> None:
+def require_memory(needed: int, what: str, advice: str) -> None:
     """Refuse what does not fit into memory before it is tried.
 
     Args:
         needed: bytes.
         what: the beginning of the message, as in "5 cCREs of 700 bases take".
         advice: its end, what to change.
-        error: to raise.
 
     Raises:
         InputError: less memory is free.
     """
     free = free_memory()
     if needed > free:
-        raise error(f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; {advice}")
+        raise InputError(f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; {advice}")
 
 
 def peak_memory_bytes() -> int | None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core import InputError, examples, shorten
 from core.files import check_file, open_text
-from core.unpickle import read_pickle
+from core.textlists import read_pickle
 
 
 # ------------------------------------------------------------------------------------- expression table
@@ -315,7 +315,7 @@ def read_gene_list(path: Path, key: str | None) -> list[str]:
 
 def pickled_ids(path: Path, key: str | None) -> list[str]:
     """Return the gene ids of a pickle: a list of them, or those under `key` of a dict."""
-    content = read_pickle(path)
+    content = read_pickle(path, "give the gene ids as .csv or .txt")
     if isinstance(content, dict):
         content = {str(name): ids for name, ids in content.items()}
         if key is None and len(content) == 1:

@@ -1,268 +1,458 @@
-"""Reads the pickles that people mail each other, without running anything that is in them.
+"""Reads pickles, and the pickles inside torch files, without running anything that is in them.
 
-A pickle is a program: `pickle.load` calls whatever functions it names. Here every name that is not on a short
-list is refused, and the names on the list stand for inert records, so that not even numpy or pandas code runs.
+A pickle is a program, and `pickle.load` runs it: a file can call `os.system` as easily as it can hold a list. So the
+pickle module does not see the file at all. `PickleMachine` steps through its opcodes, and looks each name in it up in
+a table of functions of ours that build nothing but numbers, text, arrays and containers; a name that is not in the
+table is refused before anything else happens. `NUMPY` is such a table; those for lists of text and for tensors, which
+are longer, stand where these are read.
+
+A small file can also be written such that it takes hours or all memory. So the opcodes and what is copied or repeated
+are counted (`Budget`), and what is hashed is limited (`hashable`).
 """
 
-import io
-import pickle
+import os
 import pickletools
 import re
+import stat
+import struct
+import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocols 0 to 2 say the names of Python 2
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from typing import BinaryIO
 
 import numpy as np
 
-from core import InputError
+from core import InputError, show_value
+from core.memory import require_memory
 
+# What a file may ask for. Gene lists of many species and checkpoints with their optimizer stay far below all of these.
+MOST_STEPS = 3_000_000  # opcodes, two or three for each text; six seconds
+MOST_COPIES = 4  # times that each byte of the file may be copied or stand again
+MOST_PIPED = 10**9  # bytes that come through a pipe
+KEY_BITS = 64  # of an integer as a key: larger ones can be chosen so that all have one hash
+KEY_LENGTH = 10_000  # characters of text as a key
+KEY_PARTS = 8  # of a tuple as a key
 
-class Record:
-    """What a pickle says of an object: the name it would have called, the arguments and the state."""
+# What a damaged or hostile pickle can raise while it is stepped through; all of it means "not readable".
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(EOFError, RuntimeError, MemoryError, struct.error),
+)
 
-    name = ""
-
-    def __new__(cls, *arguments, **keywords):
-        """Take any arguments: they are kept, never used."""
-        record = object.__new__(cls)
-        record.arguments, record.state = arguments, None
-        return record
-
-    def __setstate__(self, state):
-        """Keep the state as it is."""
-        self.state = state
-
-
-NUMPY_NAMES = {
-    f"{package}.{module}"
-    for package in ("numpy.core", "numpy._core")
-    for module in (
-        "multiarray._reconstruct",
-        "multiarray.scalar",
-        "numeric._frombuffer",
-        "_internal._convert_to_stringdtype_kwargs",
-    )
-} | {"numpy.ndarray", "numpy.dtype", "_codecs.encode"}
-PANDAS_NAMES = {
-    "pandas.Index",
-    "pandas.NA",
-    "pandas.RangeIndex",
-    "pandas.Series",
-    "pandas.StringDtype",
-    "pandas.arrays.StringArray",
-    "pandas.core.arrays.string_.StringArray",
-    "pandas.core.arrays.string_.StringDtype",
-    "pandas.core.indexes.base.Index",
-    "pandas.core.indexes.base._new_Index",
-    "pandas.core.indexes.numeric.Int64Index",
-    "pandas.core.indexes.range.RangeIndex",
-    "pandas.core.internals.blocks.new_block",
-    "pandas.core.internals.managers.SingleBlockManager",
-    "pandas.core.series.Series",
-    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
-    "pandas._libs.internals._unpickle_block",
-    "builtins.slice",
+LITERALS = {  # opcodes that are followed by their value
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-PLAIN_TYPES = {"set": set, "frozenset": frozenset}  # the plain types that some protocols name; the rest are opcodes
+EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+LATEST_PROTOCOL = 5
+
+TEXT = (str, bytes)
+SINGLE = (*TEXT, int, float, bool, type(None))
+NUMPY_SINGLE = (np.integer, np.floating, np.bool_, np.str_, np.bytes_)  # complex ones can all have one hash
+SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 
 
-DEEPEST = 100  # tuples inside tuples
-MOST_WORK = 20  # values that are hashed or copied, for each byte of the file
-MOST_BITS = 1024  # of a whole number
-GROWING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}  # opcodes that change what lies below
-CALLING = {"REDUCE", "BUILD", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}  # that hand values to a type or a record
+# ------------------------------------------------------------------------------------- values of a pickle
+class Name:
+    """A name met in a pickle; it stands for nothing but itself until it is called."""
+
+    def __init__(self, full_name: str):
+        self.full_name = full_name
 
 
-class Cost:
-    """What one value on the stack of a pickle costs those who use it."""
-
-    __slots__ = ("values", "depth", "size", "parts")
-
-    def __init__(self, size: int = 1, parts: Sequence["Cost"] = ()):
-        self.size = size  # items or characters, where it is copied
-        self.parts = parts  # of a tuple
-        self.values, self.depth = 1, 0  # that hashing it visits, as often as they stand there; of tuples in each other
-        if parts:
-            self.values += sum(part.values for part in parts)
-            self.depth = 1 + max(part.depth for part in parts)
+class Inert:
+    """A value whose attributes, which a BUILD opcode would set, are not kept."""
 
 
-ATOM = Cost()
+class Record(Inert):
+    """An object of a known, harmless class of which nothing is needed."""
+
+    def __init__(self, *_arguments):
+        """Take what the pickle gives to the class; nothing of it is kept."""
 
 
-def check_opcodes(data: bytes) -> None:
-    """Follow the opcodes of a pickle without building anything; refuse what costs far more than its length.
+class Unfinished:
+    """An object that a pickle makes empty and fills with its BUILD opcode, whose state `finish` turns into a value."""
 
-    The members of sets and the keys of dicts are hashed as soon as they are read, and hashing a tuple visits all that
-    is in it, a tuple that stands there twice two times: 430 bytes can ask for 2 ** 60 visits, or for a million calls
-    inside each other, which no stack holds. In the same way one list can be copied into thousands of sets.
+    def __init__(self, finish: Callable[[object], object]):
+        self.finish = finish
+        self.memo_keys: list[int] = []  # where it was memorised, to be replaced by the value when there is one
+
+
+def hashable(items: Iterable) -> list:
+    """Return the items of a set or the keys of a dict.
 
     Raises:
-        InputError: it costs too much, holds a whole number of more than `MOST_BITS`, or uses more memo than its length.
-        Exception: of any kind where the opcodes are not those of a whole pickle.
+        InputError: they are not single values or short tuples of these: anything else can take for ever to hash.
     """
-    stack: list[Cost] = []
-    marks: list[int] = []  # places in the stack
-    memo: dict[int, Cost] = {}
-    work = 0
-    for opcode, argument, _ in pickletools.genops(data):  # fails where a length is beyond the end of the file
-        name, takes = opcode.name, opcode.stack_before
-        if name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name.endswith("PUT"):
-            if argument > len(data):
-                raise InputError("not a whole pickle: it asks for more memory than its content can need")
-            memo[argument] = stack[-1]
-        elif name.endswith("GET"):
-            if argument not in memo:
-                raise InputError(f"not a whole pickle: its memo has no value {argument}")
-            stack.append(memo[argument])
-            work += memo[argument].values - 1
-        elif name == "DUP":
-            stack.append(stack[-1])
-            work += stack[-1].values
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name == "POP" and marks and marks[-1] == len(stack):
-            marks.pop()
-        elif takes or name in CALLING:
-            at = marks.pop() if pickletools.markobject in takes else len(stack) - len(takes) + (name in GROWING)
-            taken = stack[at:]
-            del stack[at:]
-            if name in CALLING:
-                work += sum(cost.size + sum(part.size for part in cost.parts) for cost in taken)
-            if name in GROWING:
-                if stack[-1] is ATOM:
-                    raise InputError("not a whole pickle: it puts values into a number")
-                stack[-1].size += len(taken)
-            elif opcode.stack_after:
-                stack.append(Cost(len(taken), taken if "TUPLE" in name else ()))
-                work += stack[-1].values - 1
-                if stack[-1].depth > DEEPEST:
-                    raise InputError("holds tuples inside tuples inside tuples ...; save the gene ids as a list")
-        elif opcode.stack_after:
-            if isinstance(argument, int) and argument.bit_length() > MOST_BITS:
-                raise InputError(f"holds a whole number of {argument.bit_length():,} bits, which is no gene id")
-            has_size = isinstance(argument, (str, bytes, bytearray)) or name.startswith("EMPTY_")
-            stack.append(Cost(len(argument or "")) if has_size else ATOM)
-        if work > MOST_WORK * len(data):
-            raise InputError("would take far longer to read than its length allows; save the gene ids as a list")
+    items = list(items)
+    for item in items:
+        if type(item) is tuple and len(item) > KEY_PARTS:
+            raise InputError(f"has a key of {len(item):,} parts; at most {KEY_PARTS} are read")
+        for part in item if type(item) is tuple else (item,):
+            if not (type(part) in SINGLE or isinstance(part, NUMPY_SINGLE)):
+                raise InputError(
+                    f"has a key of type {type(item).__name__}; keys that are not single values are refused"
+                )
+            if isinstance(part, TEXT) and len(part) > KEY_LENGTH:
+                raise InputError(f"has text of {len(part):,} characters as a key; at most {KEY_LENGTH:,} are read")
+            if type(part) is int and part.bit_length() > KEY_BITS:
+                raise InputError(f"has {show_value(part)} as a key; at most {KEY_BITS} bits are read, use names")
+    return items
 
 
-class InertUnpickler(pickle.Unpickler):
-    """An unpickler that builds plain Python values and records, and refuses every other name."""
-
-    def find_class(self, module: str, name: str):
-        """Return a plain type or an inert record class for an allowed name; raise InputError for any other."""
-        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        full_name = f"{module}.{name}"
-        if full_name in NUMPY_NAMES or full_name in PANDAS_NAMES:
-            return type("Record", (Record,), {"name": full_name})
-        if module == "builtins" and name in PLAIN_TYPES:
-            return PLAIN_TYPES[name]
-        raise InputError(
-            f"holds {full_name[:80]!r}, which is not plain data and would be run by Python's own pickle reader; "
-            "nothing was run. Ask for the gene ids as .csv or .txt"
-        )
+def dict_of(pairs: Mapping | Iterable[tuple]) -> dict:
+    """Return a dict of (key, value) pairs or of another one; raise InputError as `hashable`."""
+    pairs = list(pairs.items() if isinstance(pairs, dict) else pairs)
+    return dict(zip(hashable(key for key, _ in pairs), (value for _, value in pairs), strict=True))
 
 
-def plain(value, done: dict[int, object] | None = None):
-    """Turn the records in `value` into lists of what they hold; raise InputError where that is not gene ids.
+class Budget:
+    """What reading one file may still cost.
+
+    A pickle can name one large list or tuple again and again, a few bytes each time, and have it copied by a call or
+    put into further tuples; so what is copied and repeated is counted, and the opcodes are.
+    """
+
+    def __init__(self, size: int):
+        """Start with what a file of `size` bytes may cost."""
+        self.steps = MOST_STEPS
+        self.copies = MOST_COPIES * size + 1_000_000
+
+    def step(self) -> None:
+        """Count one opcode; raise InputError where they are too many."""
+        self.steps -= 1
+        if self.steps < 0:
+            raise InputError(f"is a pickle of more than {MOST_STEPS:,} steps; check which file this is")
+
+    def copy(self, count: int) -> None:
+        """Count values or bytes that are copied or repeated; raise InputError where they are too many."""
+        self.copies -= count
+        if self.copies < 0:
+            raise InputError(
+                "would take far longer to read than its length allows: it describes many times more than its own "
+                "size, so it is damaged or made to fill the memory"
+            )
+
+    def copy_all(self, values: Iterable) -> None:
+        """Count what a call may copy of its arguments: text, bytes, arrays and the items of containers."""
+        for value in values:
+            if isinstance(value, SIZED):
+                self.copy(len(value))
+            elif isinstance(value, np.ndarray):
+                self.copy(value.nbytes)
+
+
+# ------------------------------------------------------------------------------ stepping through a pickle
+class PickleMachine:
+    """Follows the opcodes of one pickle up to its STOP.
+
+    Nothing is imported, no attribute is set, and no function is called but those that the caller gives.
+    """
+
+    def __init__(
+        self,
+        meanings: Mapping[str, Callable | None],
+        budget: Budget,
+        persistent: Callable[[tuple], object] | None = None,
+    ):
+        """Prepare an empty stack and memo.
+
+        Args:
+            meanings: module.name -> function that makes an inert value of the arguments of a call; None for a name
+                that is only ever mentioned.
+            budget: what the pickle may cost.
+            persistent: makes a value of a persistent id, a tuple; None: the pickle may hold no such id.
+        """
+        self.meanings, self.budget, self.persistent = meanings, budget, persistent
+        self.stack: list = []
+        self.marks: list[int] = []  # places in the stack
+        self.memo: dict[int, object] = {}
+        self.tuples: list[tuple] = []  # kept, so that nothing else gets their ids
+        self.weights: dict[int, int] = {}  # of tuples, by id: how many values each stands for
+
+    def run(self, stream: BinaryIO) -> object:
+        """Return the object that the pickle at the current position of `stream` describes.
+
+        Raises:
+            InputError: it names what is not in the table, or costs too much.
+            ValueError and others of DAMAGE: it is not a whole pickle.
+        """
+        for opcode, argument, _ in pickletools.genops(stream):  # fails where a length is beyond the end of the file
+            self.budget.step()
+            if opcode.name in LITERALS:
+                self.stack.append(argument)
+            else:
+                self.follow(opcode.name, argument)
+        return self.stack.pop()  # as Python does, whatever lies below
+
+    def follow(self, opcode: str, argument: object) -> None:
+        """Follow one opcode; the most frequent ones come first."""
+        match opcode:
+            case "MEMOIZE":
+                self.memorise(len(self.memo))
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memorise(argument)
+            case "GET" | "BINGET" | "LONG_BINGET":
+                if argument not in self.memo:
+                    raise ValueError(f"its memo has no value {argument}")
+                self.repeat(self.memo[argument])
+            case "DUP":
+                self.repeat(self.stack[-1])
+            case "APPEND":
+                self.extend_list(self.take(1))
+            case "APPENDS":
+                self.extend_list(self.take_to_mark())
+            case "SETITEM":
+                self.set_items(self.take(2))
+            case "SETITEMS":
+                self.set_items(self.take_to_mark())
+            case "ADDITEMS":
+                self.extend_set(self.take_to_mark())
+            case "MARK":
+                self.marks.append(len(self.stack))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                self.push_tuple(self.take(int(opcode[-1])))
+            case "TUPLE":
+                self.push_tuple(self.take_to_mark())
+            case "LIST":
+                self.stack.append(self.take_to_mark())
+            case "DICT":
+                pairs = self.take_to_mark()
+                self.stack.append({})
+                self.set_items(pairs)
+            case "FROZENSET":
+                self.stack.append(frozenset(hashable(self.take_to_mark())))
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_SET":
+                self.stack.append(EMPTY[opcode]())
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                self.stack.append(CONSTANTS[opcode])
+            case "POP" if self.marks and self.marks[-1] == len(self.stack):
+                self.marks.pop()
+            case "POP":
+                self.stack.pop()
+            case "POP_MARK":
+                self.take_to_mark()
+            case "GLOBAL":
+                self.stack.append(self.look_up(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                self.stack.append(self.look_up(*self.take(2)))
+            case "REDUCE" | "NEWOBJ":
+                self.call(*self.take(2))
+            case "INST":
+                self.call(self.look_up(*argument.split(" ", 1)), tuple(self.take_to_mark()))
+            case "OBJ":
+                function, *arguments = self.take_to_mark()
+                self.call(function, tuple(arguments))
+            case "BUILD":
+                self.build(*self.take(2))
+            case "BINPERSID":
+                self.stack.append(self.load_persistent(*self.take(1)))
+            case "PERSID":
+                self.stack.append(self.load_persistent(argument))
+            case "EXT1" | "EXT2" | "EXT4":
+                raise ValueError(f"name {argument} of the extension registry, which is not in the file")
+            case "NEXT_BUFFER" | "READONLY_BUFFER":
+                raise ValueError("a buffer that is not in the file")
+            case "PROTO":
+                if argument > LATEST_PROTOCOL:
+                    raise ValueError(f"it has the protocol {argument}; the latest is {LATEST_PROTOCOL}")
+            case "FRAME" | "STOP":
+                return
+            case _:
+                raise ValueError(f"opcode {opcode} has no place in plain data")
+
+    def take(self, count: int) -> list:
+        """Remove and return the last values on the stack."""
+        if len(self.stack) < count:
+            raise ValueError("it takes values that it has not given")
+        taken = self.stack[-count:]
+        del self.stack[-count:]
+        return taken
+
+    def take_to_mark(self) -> list:
+        """Remove and return the values behind the last mark, and the mark."""
+        if not self.marks:
+            raise ValueError("a list without a beginning")
+        start = self.marks.pop()
+        taken = self.stack[start:]
+        del self.stack[start:]
+        return taken
+
+    def push_tuple(self, items: list) -> None:
+        """Push a tuple, and remember how many values it stands for, those of the tuples in it as often as these do."""
+        made = tuple(items)
+        weight = 1 + len(made)
+        for item in made:
+            if type(item) is tuple:
+                weight += self.weights.get(id(item), 1) - 1
+        self.weights[id(made)] = weight
+        self.tuples.append(made)
+        self.stack.append(made)
+
+    def repeat(self, value: object) -> None:
+        """Push a value once more: 60 tuples, each of twice the one before, stand for 2 ** 60 values."""
+        self.budget.copy(self.weights.get(id(value), 1) - 1)
+        self.stack.append(value)
+
+    def memorise(self, key: int) -> None:
+        """Keep the last value on the stack in the memo."""
+        value = self.memo[key] = self.stack[-1]
+        if isinstance(value, Unfinished):
+            value.memo_keys.append(key)
+
+    def extend_list(self, items: list) -> None:
+        """Put items into the list on the stack."""
+        if type(self.stack[-1]) is not list:
+            raise ValueError("items for something that is not a list")
+        self.stack[-1].extend(items)
+
+    def extend_set(self, items: list) -> None:
+        """Put items into the set on the stack."""
+        if type(self.stack[-1]) is not set:
+            raise ValueError("items for something that is not a set")
+        self.stack[-1].update(hashable(items))
+
+    def set_items(self, pairs: list) -> None:
+        """Put keys and values, which take turns in `pairs`, into the dict on the stack."""
+        if type(self.stack[-1]) is not dict:
+            raise ValueError("items for something that is not a dict")
+        self.stack[-1].update(dict_of(zip(pairs[::2], pairs[1::2], strict=True)))
+
+    def look_up(self, module: object, attribute: object) -> Name:
+        """Return a name that is in the table of meanings; raise InputError for any other."""
+        if type(module) is not str or type(attribute) is not str:
+            raise ValueError("a name that is not text")
+        python_3 = NAME_MAPPING.get((module, attribute), (IMPORT_MAPPING.get(module, module), attribute))
+        full_name = ".".join(python_3)
+        if full_name not in self.meanings:
+            raise InputError(
+                f"names '{show_value(full_name, 100)}', which is not plain data and which Python itself would run; "
+                "here nothing was run. Do not open the file elsewhere unless you trust its sender"
+            )
+        return Name(full_name)
+
+    def call(self, function: object, arguments: object) -> None:
+        """Push the value that a call means."""
+        if not isinstance(function, Name) or type(arguments) is not tuple:
+            raise ValueError("a call of something that is not a name")
+        meaning = self.meanings[function.full_name]
+        if meaning is None:
+            raise ValueError(f"{function.full_name} is called")
+        self.budget.copy_all(arguments)
+        try:
+            self.stack.append(meaning(*arguments))
+        except (TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"{function.full_name} with other arguments than it takes: {error}") from None
+
+    def build(self, target: object, state: object) -> None:
+        """Push what `state` makes of an object; no attribute is set."""
+        if isinstance(target, Unfinished):
+            self.budget.copy_all(state if type(state) is tuple else (state,))
+            value = target.finish(state)
+            for key in target.memo_keys:
+                if self.memo[key] is target:
+                    self.memo[key] = value
+            target.memo_keys.clear()
+            self.stack.append(value)
+        elif isinstance(target, np.dtype):
+            self.stack.append(target.newbyteorder(state[1]) if state[1] in ("<", ">") else target)
+        elif isinstance(target, dict | Inert):
+            self.stack.append(target)
+        else:
+            raise ValueError(f"a state for a {type(target).__name__}")
+
+    def load_persistent(self, identifier: object) -> object:
+        """Return what a persistent id stands for."""
+        if self.persistent is None or type(identifier) is not tuple:
+            raise ValueError("a persistent id where none can be")
+        return self.persistent(identifier)
+
+
+# ----------------------------------------------------------------------- what names of Python and numpy mean
+def numpy_dtype(code: str, *_align_and_copy) -> np.dtype:
+    """Return the type of an array of numbers or text of fixed width; raise InputError for any other."""
+    if not re.fullmatch(r"[biufcSU]\d{1,9}", code):
+        raise InputError(f"holds a numpy array of type {show_value(code)}; only numbers and fixed-width text are read")
+    return np.dtype(code)
+
+
+def fill_array(state: tuple) -> np.ndarray | list:
+    """Return the array that numpy's `_reconstruct` left to the BUILD opcode; one of objects is a list in a pickle."""
+    _version, shape, dtype, is_fortran, data = state
+    if dtype.kind == "O" and type(data) is list:
+        return data
+    return array_of_buffer(raw_bytes(data), dtype, shape, "F" if is_fortran else "C")
+
+
+def array_of_buffer(data: bytes, dtype: np.dtype, shape: tuple, order: str, axis_order: object = None) -> np.ndarray:
+    """Return a read-only array with the content of `data`."""
+    if not isinstance(dtype, np.dtype):  # numpy would take text and lists for a description of a type
+        raise ValueError("a numpy array whose type is none")
+    if axis_order is not None:
+        raise ValueError("a numpy array with its axes in an order of its own")
+    array = np.frombuffer(data, dtype)
+    if dtype.kind == "U" and (array.view(np.dtype("u4").newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+        raise ValueError("a numpy array of text with characters that do not exist")  # numpy fails when it is looked at
+    return array.reshape(shape, order=order)
+
+
+def numpy_scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
+    """Return one number or text of numpy."""
+    return array_of_buffer(raw_bytes(data), dtype, (-1,), "C")[0]
+
+
+def raw_bytes(data: bytes | str) -> bytes:
+    """Return bytes, which Python 2 wrote as text in latin-1."""
+    return data.encode("latin-1") if isinstance(data, str) else data
+
+
+def encode(text: str, encoding: str) -> bytes:
+    """Return the bytes that Python 3 writes as text in latin-1 in pickles of protocols 0 to 2."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"bytes in the encoding {show_value(encoding)}")
+    return text.encode("latin-1")
+
+
+def first_argument(value: object, *_) -> object:
+    """Return the first argument: the meaning of a class around a value that is needed without it."""
+    return value
+
+
+NUMPY = {
+    "builtins.set": lambda items=(): set(hashable(items)),
+    "builtins.frozenset": lambda items=(): frozenset(hashable(items)),
+    "_codecs.encode": encode,
+    "numpy.dtype": numpy_dtype,
+    "numpy.ndarray": None,
+}
+for _module in ("numpy.core", "numpy._core"):  # before and since numpy 2
+    NUMPY[f"{_module}.multiarray._reconstruct"] = lambda *_: Unfinished(fill_array)
+    NUMPY[f"{_module}.multiarray.scalar"] = numpy_scalar
+    NUMPY[f"{_module}.numeric._frombuffer"] = array_of_buffer
+
+
+# ------------------------------------------------------------------------------------------- reading files
+def read_open_file(file: BinaryIO, start: bytes = b"") -> bytes:
+    """Return all of an open file or pipe as far as memory allows.
 
     Args:
-        value: what the unpickler gave.
-        done: results by the `id` of the value. A pickle of a few bytes can hold lists of the same lists of the
-            same lists ...; each is turned once.
-    """
-    done = {} if done is None else done
-    if id(value) not in done:
-        if isinstance(value, dict):
-            done[id(value)] = {plain_key(key, done): plain(item, done) for key, item in value.items()}
-        elif isinstance(value, (list, tuple)):
-            done[id(value)] = [plain(item, done) for item in value]
-        elif isinstance(value, (set, frozenset)):  # sorted: the order of a set differs from run to run
-            members = [plain(item, done) for item in value]
-            if any(isinstance(member, (list, dict)) for member in members):
-                raise InputError(
-                    "holds a set whose members are not single values; save the gene ids as a list of strings"
-                )
-            done[id(value)] = sorted(members, key=str)
-        elif isinstance(value, Record):
-            done[id(value)] = record_items(value, done)
-        elif value is None or type(value) in (str, int, float, bool, bytes):
-            done[id(value)] = value
-        else:
-            raise InputError(f"holds a {type(value).__name__} that cannot be read; save the gene ids as a list")
-    return done[id(value)]
-
-
-def plain_key(key, done: dict[int, object]):
-    """Return the key of a dict, which must be a single value."""
-    key = plain(key, done)
-    if isinstance(key, (list, dict)):
-        raise InputError("holds a dictionary whose keys are not single values; name its keys by strings")
-    return key
-
-
-def record_items(value: Record, done: dict[int, object]):
-    """Return what the record of a numpy or pandas object holds: a list, or one value for a scalar."""
-    kind = value.name.rsplit(".", 1)[-1]
-    if kind == "_reconstruct" and value.state:
-        return array_items(value.state[2], value.state[-1], done)
-    if kind == "_frombuffer" and len(value.arguments) == 4:
-        return array_items(value.arguments[1], value.arguments[0], done)
-    if kind == "scalar" and len(value.arguments) == 2:
-        return array_items(*value.arguments, done)[0]
-    if kind == "encode" and value.arguments[1:] == ("latin1",):
-        return value.arguments[0].encode("latin1")
-    if kind == "_new_Index" and isinstance(value.arguments[1], dict) and "data" in value.arguments[1]:
-        return plain(value.arguments[1]["data"], done)
-    if kind in ("_unpickle_block", "new_block", "StringArray") and value.arguments:
-        return plain(value.arguments[0], done)
-    if kind == "__pyx_unpickle_NDArrayBacked" and value.state:
-        return plain(next(item for item in value.state if is_array(item)), done)
-    if kind == "SingleBlockManager":
-        blocks = value.arguments[0] if value.arguments else value.state[1]
-        return plain(blocks[0] if isinstance(blocks, (list, tuple)) else blocks, done)
-    if kind == "Series" and isinstance(value.state, dict):
-        return plain(value.state.get("_mgr", value.state.get("_data")), done)
-    raise InputError(f"holds a {value.name!r} that cannot be read as gene ids; save them as a list of strings")
-
-
-def is_array(value) -> bool:
-    """Tell whether `value` is the record of a numpy array."""
-    return isinstance(value, Record) and value.name.endswith(("_reconstruct", "_frombuffer"))
-
-
-def array_items(dtype, data, done: dict[int, object]) -> list:
-    """Return the items of a pickled numpy array: `data` is a list of objects or the array's bytes."""
-    data = data if isinstance(data, (bytes, bytearray)) else plain(data, done)
-    if isinstance(data, list):
-        return data
-    code = dtype.arguments[0] if isinstance(dtype, Record) and dtype.arguments else ""
-    if not (isinstance(code, str) and re.fullmatch(r"[USif]\d+", code) and isinstance(data, (bytes, bytearray))):
-        raise InputError("holds a numpy array that is not of strings; save the gene ids as a list of strings")
-    order = dtype.state[1] if dtype.state and dtype.state[1] in ("<", ">") else ""
-    items = np.frombuffer(data, np.dtype(order + code)).tolist()
-    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in items]
-
-
-def read_pickle(path: Path):
-    """Return the content of the pickle at `path` as plain dicts, lists, strings and numbers.
-
-    numpy string arrays and pandas Series or Index of strings become lists.
+        file: open for reading in binary.
+        start: what has been read of it already, to look at.
 
     Raises:
-        InputError: if the file names anything outside the list of plain data, or is not a whole pickle.
+        InputError: it does not fit into the free memory, or too much comes through a pipe.
     """
-    data = Path(path).read_bytes()
-    try:
-        check_opcodes(data)
-        return plain(InertUnpickler(io.BytesIO(data), encoding="latin1").load())
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: not a whole pickle, or lists inside lists without end; give .csv or .txt") from None
-    except Exception as error:  # a damaged pickle can fail in any way at all
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not a whole pickle ({reason}); save it again, or give .csv or .txt") from None
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode):
+        require_memory(status.st_size, "reading the file takes", "give a smaller file, or use a larger machine")
+        file.seek(0)
+        return file.read()
+    data = bytearray(start)
+    while piece := file.read(2**20):
+        data += piece
+        if len(data) > MOST_PIPED:
+            raise InputError(f"is more than {MOST_PIPED:,} bytes through a pipe; give a file")
+    return bytes(data)

@@ -1,7 +1,7 @@
 """Reads the published checkpoint and the input of one run, checks both, and keeps models in `.keras` files.
 
-Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions
-that make or load a model, so that a wrong input is refused at once.
+Nothing here needs torch (`creator.torchfile` reads its files), and Keras is only imported by the functions that make or
+load a model, so that a wrong input is refused at once.
 """
 
 import io
@@ -10,13 +10,20 @@ import os
 import stat
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS, InputError, limits, shown
+from core import InputError, memory, show_value
+from creator import BLOCK, BUCKETS, CHANNELS, GENE_WINDOW, REGULATION_SCALES, TOKENS
 from creator.torchfile import DAMAGE, Tensor, as_array, read_torch_file, shape_text
+
+if TYPE_CHECKING:
+    from keras import layers
+
+    from creator.network import Creator
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
@@ -24,6 +31,16 @@ MOST_SIZE, MOST_LAYERS = 8192, 64
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # members of a .keras file
 MOST_CONFIG = 1_000_000  # bytes; ours have 400
+
+# What an input may ask for: a file of a few bytes can describe more than any memory holds.
+LONGEST_ELEMENT = 20_000  # bp of a cCRE; attention inside one takes memory with the square of its length
+LARGEST_SIGNAL = 1e9  # of a track at a base; the network squares sums of it in float32, which ends at 3e38
+LARGEST_COORDINATE = 10**12  # bp to either side of 0: no chromosome is longer, and differences stay within int64
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse `needed` bytes where they are not free; `what` begins the message, as in "5 cCREs of 700 bases take"."""
+    memory.require_memory(needed, what, "use a smaller input or model, or a larger machine")
 
 
 class CreatorInput(NamedTuple):
@@ -39,8 +56,10 @@ class CreatorInput(NamedTuple):
 # --- the published checkpoint ----------------------------------------------------------------------------
 
 
-def published_shapes(width=256, heads=4, hidden=1024, element_layers=2, regulation_layers=4):
-    """Names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
+def published_shapes(
+    width: int = 256, heads: int = 4, hidden: int = 1024, element_layers: int = 2, regulation_layers: int = 4
+) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
     shapes = {
         "embed_genome.0.weight": (TOKENS, width),
         "embed_chipseq.0.weight": (width, len(CHANNELS)),
@@ -63,7 +82,8 @@ def published_shapes(width=256, heads=4, hidden=1024, element_layers=2, regulati
     }
 
 
-def _layer_shapes(width, hidden):
+def _layer_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the arrays of one transformer layer."""
     square = {f"attn.fc_{name}.weight": (width, width) for name in ("query", "key", "value", "out")}
     return {
         "norm1.weight": (width,),
@@ -78,12 +98,19 @@ def _layer_shapes(width, hidden):
     }
 
 
-def read_published_arrays(path):
-    """The arrays of a published `.pth` by name, without `module.` -> dict of float32 arrays.
+def read_published_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a published `.pth`; what lies beside them (optimizer, epoch, arguments) is passed over.
 
-    Zip and single-stream files are read, and what lies beside the weights (optimizer, epoch, arguments) is
-    passed over. Raises InputError where an array is missing, has another shape or holds no finite numbers,
-    and where the file holds further layers of a deeper network.
+    Args:
+        path: file of torch, in the zip or the single-stream layout.
+
+    Returns:
+        Float32 arrays by name, without `module.`, in the order of `published_shapes`.
+
+    Raises:
+        InputError: an array is missing, has another shape or holds no finite numbers, or there are further layers of
+            a deeper network.
+        OSError: the file cannot be opened.
     """
     root = read_torch_file(path)
     state = root.get("state_dict", root) if isinstance(root, dict) else root
@@ -99,7 +126,7 @@ def read_published_arrays(path):
         if name in found and not _is_weight(found[name], shape)
     ]
     ours = {name.partition(".")[0] for name in shapes}
-    foreign = [shown(name) for name in found if name not in shapes and name.partition(".")[0] in ours]
+    foreign = [show_value(name, 100) for name in found if name not in shapes and name.partition(".")[0] in ours]
     if missing or misshaped or foreign:
         problems = [
             f"{len(items):,} {problem}: {_examples(items)}"
@@ -127,32 +154,40 @@ def _weight(name: str, value) -> np.ndarray:
 
 
 def _examples(items: list[str], most: int = 3) -> str:
+    """Return the first items, joined by commas."""
     return ", ".join(items[:most]) + (", ..." if len(items) > most else "")
 
 
-def _is_weight(value, shape):
+def _is_weight(value: object, shape: tuple[int, ...]) -> bool:
+    """Tell whether a value of a checkpoint is an array of floats of this shape."""
     return isinstance(value, Tensor | np.ndarray) and value.shape == shape and value.dtype.kind == "f"
 
 
-def _described(value):
+def _described(value: object) -> str:
+    """Return type and shape of an array, or the value if it is none."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{value.dtype} {shape_text(value.shape)}"
-    return shown(value)
+    return show_value(value, 100)
 
 
-def set_published_arrays(model, arrays):
-    """Gives a `creator.network.Creator` the arrays of a published checkpoint, by name, whatever its sizes."""
+def set_published_arrays(model: "Creator", arrays: Mapping[str, np.ndarray]) -> None:
+    """Give a network the arrays of a published checkpoint, by name, whatever its sizes.
 
-    def dense(layer, name):
+    Args:
+        model: a `creator.network.Creator`.
+        arrays: of `read_published_arrays`, or of the same names in the shapes of `published_shapes`.
+    """
+
+    def dense(layer: "layers.Dense", name: str) -> None:
         layer.kernel.assign(arrays[f"{name}.weight"].T)  # torch keeps (out, in)
         if layer.use_bias:
             layer.bias.assign(arrays[f"{name}.bias"])
 
-    def norm(layer, name):
+    def norm(layer: "layers.LayerNormalization", name: str) -> None:
         layer.gamma.assign(arrays[f"{name}.weight"])
         layer.beta.assign(arrays[f"{name}.bias"])
 
-    def transformer(layer, name):
+    def transformer(layer: "layers.Layer", name: str) -> None:
         norm(layer.norm1, f"{name}.norm1")
         for part in ("query", "key", "value", "out"):
             dense(getattr(layer, part), f"{name}.attn.fc_{part}")
@@ -178,10 +213,12 @@ def set_published_arrays(model, arrays):
 # --- models ----------------------------------------------------------------------------------------------
 
 
-def load_model(path):
-    """A published `.pth` or one of our `.keras` files, told apart by content -> `creator.network.Creator`.
+def load_model(path: str | Path) -> "Creator":
+    """Load a published `.pth` or a `.keras` file of `save_model`; they are told apart by content.
 
-    Raises InputError (one line, without the path) where it is neither, OSError where it cannot be opened.
+    Raises:
+        InputError: (one line, without the path) it is neither, or damaged.
+        OSError: it cannot be opened.
     """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -189,8 +226,8 @@ def load_model(path):
     return _load_keras(path) if is_keras_file(path) else load_published(path)
 
 
-def load_published(path):
-    """A published `.pth` as a `creator.network.Creator`; raises InputError, OSError."""
+def load_published(path: str | Path) -> "Creator":
+    """Load a published `.pth`; raise InputError and OSError as `read_published_arrays`."""
     arrays = read_published_arrays(path)
     from creator.network import Creator
 
@@ -199,26 +236,25 @@ def load_published(path):
     return model
 
 
-def is_keras_file(path):
-    """Whether the file is a zip with the members of Keras 3."""
+def is_keras_file(path: str | Path) -> bool:
+    """Tell whether the file is a zip with the members of Keras 3."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {CONFIG, WEIGHTS} <= set(archive.namelist())
-    except DAMAGE:  # torchfile tells what is wrong with it
+    except DAMAGE:  # creator.torchfile tells what is wrong with it
         return False
 
 
-def _load_keras(path):
+def _load_keras(path: str | Path) -> "Creator":
+    """Load a `.keras` file; raise InputError where it is damaged or no CREaTor model."""
     # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked, also against
     # the shapes of the arrays: a file of a few bytes can ask for a network that no memory holds.
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = _keras_sizes(archive)
             _check_keras_weights(archive, sizes)
-    except InputError:
-        raise
     except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file ({shown(error)}); copy it again") from None
+        raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
     if Path(path).suffix != ".keras":
         raise InputError("is a Keras model by content; give it a name that ends in .keras")
 
@@ -228,7 +264,7 @@ def _load_keras(path):
     try:
         model.load_weights(path)
     except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file (weights: {shown(error)}); copy it again") from None
+        raise InputError(f"is a damaged .keras file (weights: {show_value(error, 120)}); copy it again") from None
     for variable in model.weights:
         if not np.isfinite(variable.numpy()).all():
             raise InputError(f"{variable.path} holds numbers that are not finite; training diverged")
@@ -239,8 +275,8 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     """Return the sizes of the network in a .keras file, by the names in SIZES.
 
     Raises:
-        InputError: if the file holds no CREaTor model, or sizes that none has.
-        ValueError, LookupError and others of DAMAGE: if its configuration cannot be read.
+        InputError: the file holds no CREaTor model, or sizes that none has.
+        ValueError, LookupError and others of DAMAGE: its configuration cannot be read.
     """
     length = archive.getinfo(CONFIG).file_size
     if length > MOST_CONFIG:
@@ -250,11 +286,11 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     config = json.loads(archive.read(CONFIG))
     name, values = config["class_name"], config["config"]
     if name != "Creator":
-        raise InputError(f"is a Keras model of class '{shown(name, 60)}', not a CREaTor model")
+        raise InputError(f"is a Keras model of class '{show_value(name, 60)}', not a CREaTor model")
     sizes = {key: values.get(key) for key in SIZES}
     most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in SIZES}
     if not all(type(size) is int and 1 <= size <= most[key] for key, size in sizes.items()):
-        found = ", ".join(f"{key} {shown(size, 20)}" for key, size in sizes.items())
+        found = ", ".join(f"{key} {show_value(size, 20)}" for key, size in sizes.items())
         raise InputError(
             f"has the sizes {found}; each must be a whole number from 1 to {MOST_SIZE}, of layers to {MOST_LAYERS}"
         )
@@ -279,8 +315,8 @@ def _check_keras_weights(archive: zipfile.ZipFile, sizes: dict[str, int]) -> Non
     """Compare the arrays of a .keras file with what its sizes ask for, before a network is built.
 
     Raises:
-        InputError: if they differ, or if so much memory is not free.
-        ValueError, OSError and others of DAMAGE: if they cannot be read.
+        InputError: they differ, or so much memory is not free.
+        ValueError, OSError and others of DAMAGE: they cannot be read.
     """
     expected = keras_shapes(**sizes)
     numbers = sum(int(np.prod(shape)) * count for shape, count in expected.items())
@@ -292,7 +328,7 @@ def _check_keras_weights(archive: zipfile.ZipFile, sizes: dict[str, int]) -> Non
     # Beside the weights an optimizer may have left two more arrays of each shape.
     if not 4 * numbers <= length <= 16 * numbers + 100_000_000:
         raise InputError(f"does not fit together: its {asked}, its {WEIGHTS} has {length:,} bytes; copy it again")
-    limits.require_memory(3 * length, f"loading it (its {asked}) takes")
+    require_memory(3 * length, f"loading it (its {asked}) takes")
     found = _hdf5_shapes(archive.read(WEIGHTS))
     if found != expected:
         wrong = [f"{count} of {shape_text(shape)} missing" for shape, count in (expected - found).items()]
@@ -304,7 +340,7 @@ def _hdf5_shapes(data: bytes) -> Counter:
     """Return the shapes of the float arrays in an HDF5 file, but for those of an optimizer, and how many of each.
 
     Raises:
-        ValueError: if it links to other files, or holds anything but groups and arrays of floats.
+        ValueError: it links to other files, or holds anything but groups and arrays of floats.
     """
     import h5py
 
@@ -318,22 +354,22 @@ def _hdf5_shapes(data: bytes) -> Counter:
                 if entries > 10_000:  # groups can hold themselves
                     raise ValueError("more than 10,000 groups and arrays")
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{shown(name)} is a link to elsewhere")
+                    raise ValueError(f"{show_value(name, 100)} is a link to elsewhere")
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     if group.name != "/" or name != "optimizer":
                         groups.append(item)
                 elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
                     if item.is_virtual or item.external:
-                        raise ValueError(f"{shown(name)} is kept in another file")
+                        raise ValueError(f"{show_value(name, 100)} is kept in another file")
                     shapes[item.shape] += 1
                 else:
-                    raise ValueError(f"{shown(name)} is no array of floats")
+                    raise ValueError(f"{show_value(name, 100)} is no array of floats")
     return shapes
 
 
-def save_model(model, path):
-    """Writes a `creator.network.Creator` as `.keras`, first under a temporary name beside it."""
+def save_model(model: "Creator", path: str | Path) -> None:
+    """Write a model as `.keras`, first under a temporary name beside it; raise InputError for another suffix."""
     path = Path(path)
     if path.suffix != ".keras":
         raise InputError(f"the model would be written to {path.name}; give a name that ends in .keras")
@@ -348,11 +384,12 @@ def save_model(model, path):
 # --- the input of one run --------------------------------------------------------------------------------
 
 
-def read_input(path):
-    """The pickle of `-i`, torch tensors or numpy arrays -> CreatorInput, checked.
+def read_input(path: str | Path) -> CreatorInput:
+    """Read and check the pickle of one run, of torch tensors or numpy arrays.
 
-    Raises InputError (one line, without the path): what is wrong, the value seen, what to change; OSError
-    where the file cannot be opened.
+    Raises:
+        InputError: (one line, without the path) what is wrong, the value seen, what to change.
+        OSError: the file cannot be opened.
     """
     root = read_torch_file(path)
     if not isinstance(root, dict):
@@ -360,7 +397,7 @@ def read_input(path):
             f"holds an object of type {type(root).__name__}, not a dict with {', '.join(CreatorInput._fields)}"
         )
     if missing := [key for key in CreatorInput._fields if key not in root]:
-        seen = ", ".join(f"'{shown(key, 20)}'" for key in list(root)[:5]) or "nothing"
+        seen = ", ".join(f"'{show_value(key, 20)}'" for key in list(root)[:5]) or "nothing"
         raise InputError(f"has no {', '.join(missing)} (it holds {seen}); write all five keys")
     arrays = {}
     for key in CreatorInput._fields:
@@ -378,12 +415,18 @@ def read_input(path):
     return checked_input(**arrays)
 
 
-def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
+def check_shapes(
+    E_ge: tuple[int, ...],
+    E_chp: tuple[int, ...],
+    E_pos: tuple[int, ...],
+    G_pos: tuple[int, ...],
+    G_gpos: tuple[int, ...],
+) -> None:
     """Check the shapes of the five arrays of an input.
 
     Raises:
-        InputError: if one is not as in CreatorInput, or if the arrays need more memory than is free: a tensor that
-            is expanded from a single number takes nothing in a file, whatever its shape.
+        InputError: one is not as in CreatorInput, or the arrays need more memory than is free: a tensor that is
+            expanded from a single number takes nothing in a file, whatever its shape.
     """
     for key, shape, axes, expected in (
         ("E_ge", E_ge, 2, "(N, W)"),
@@ -408,9 +451,9 @@ def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
             f"E_ge has W = {length} bases a cCRE, which is not a multiple of {BLOCK}; "
             f"cut or pad (token 0) to {max(BLOCK, length // BLOCK * BLOCK)}"
         )
-    if length > limits.LONGEST_ELEMENT:
+    if length > LONGEST_ELEMENT:
         raise InputError(
-            f"E_ge has W = {length:,} bases a cCRE; at most {limits.LONGEST_ELEMENT:,} are read, because attention "
+            f"E_ge has W = {length:,} bases a cCRE; at most {LONGEST_ELEMENT:,} are read, because attention "
             "takes memory with the square of W: cut the cCREs"
         )
     if E_chp[-1] != len(CHANNELS):
@@ -430,11 +473,13 @@ def check_shapes(E_ge, E_chp, E_pos, G_pos, G_gpos):
     numbers = 8 * (count * length + count + genes * (1 + GENE_WINDOW)) + 4 * count * length * len(CHANNELS)
     # The smallest network, of one head, takes 36 bytes for each pair of cCREs (network.prediction_memory).
     needed = max(3 * numbers // 2, 36 * count**2)
-    limits.require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
+    require_memory(needed, f"an input of N = {count:,}, W = {length:,} and G = {genes:,} takes")
 
 
-def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
-    """The five arrays as CreatorInput, of the types the network takes; raises InputError as `read_input`."""
+def checked_input(
+    E_ge: np.ndarray, E_chp: np.ndarray, E_pos: np.ndarray, G_pos: np.ndarray, G_gpos: np.ndarray
+) -> CreatorInput:
+    """Return the five arrays in the types that the network takes; raise InputError as `read_input`."""
     check_shapes(E_ge.shape, E_chp.shape, E_pos.shape, G_pos.shape, G_gpos.shape)
     _check_whole_numbers("E_ge", E_ge, "tokens")
     if (wrong := (E_ge < 0) | (E_ge >= TOKENS)).any():
@@ -446,10 +491,10 @@ def checked_input(E_ge, E_chp, E_pos, G_pos, G_gpos):
         signal = np.ascontiguousarray(E_chp, np.float32)
     if not (finite := np.isfinite(E_chp)).all():
         raise InputError(f"E_chp holds {_first_bad(E_chp, ~finite)}; write 0 where a track has no signal")
-    if (wrong := (signal < -limits.LARGEST_SIGNAL) | (signal > limits.LARGEST_SIGNAL)).any():
+    if (wrong := (signal < -LARGEST_SIGNAL) | (signal > LARGEST_SIGNAL)).any():
         raise InputError(
-            f"E_chp holds {_first_bad(E_chp, wrong)}; signal lies between -{limits.LARGEST_SIGNAL:g} and "
-            f"{limits.LARGEST_SIGNAL:g}, larger numbers overflow in the network: scale the tracks"
+            f"E_chp holds {_first_bad(E_chp, wrong)}; signal lies between -{LARGEST_SIGNAL:g} and "
+            f"{LARGEST_SIGNAL:g}, larger numbers overflow in the network: scale the tracks"
         )
 
     coordinates = [_coordinates(key, array) for key, array in (("E_pos", E_pos), ("G_pos", G_pos), ("G_gpos", G_gpos))]
@@ -460,24 +505,25 @@ def _coordinates(key: str, array: np.ndarray) -> np.ndarray:
     """Return coordinates in bp as int64; raise InputError where their differences could leave its range."""
     _check_whole_numbers(key, array, "coordinates in bp")
     array = np.ascontiguousarray(array, np.int64)
-    if (wrong := (array < -limits.LARGEST_COORDINATE) | (array > limits.LARGEST_COORDINATE)).any():
+    if (wrong := (array < -LARGEST_COORDINATE) | (array > LARGEST_COORDINATE)).any():
         raise InputError(
-            f"{key} holds {_first_bad(array, wrong)}; coordinates in bp lie between -{limits.LARGEST_COORDINATE:,} and "
-            f"{limits.LARGEST_COORDINATE:,}"
+            f"{key} holds {_first_bad(array, wrong)}; coordinates in bp lie between -{LARGEST_COORDINATE:,} and "
+            f"{LARGEST_COORDINATE:,}"
         )
     return array
 
 
-def _check_whole_numbers(key, array, what):
+def _check_whole_numbers(key: str, array: np.ndarray, what: str) -> None:
+    """Raise InputError where an array is not int64 or int32; `what` it holds stands in the message."""
     # Smaller integers are refused although they would fit: coordinates in them have already overflowed, and
     # the published network does not take them.
     if array.dtype not in (np.int64, np.int32):
-        value = f" (first value {shown(format(array.flat[0]), 20)})" if array.size else ""
+        value = f" (first value {show_value(format(array.flat[0]), 20)})" if array.size else ""
         raise InputError(f"{key} holds {array.dtype}{value}; {what} are int64, save {key}.long()")
 
 
-def _first_bad(array, wrong):
-    """'nan at [3, 120, 4] and 7 more' for the values where `wrong`."""
+def _first_bad(array: np.ndarray, wrong: np.ndarray) -> str:
+    """Return 'nan at [3, 120, 4] and 7 more' for the values where `wrong`."""
     more = np.count_nonzero(wrong) - 1
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     return f"{array[first]} at {[int(i) for i in first]}" + (f" and {more:,} more" if more else "")

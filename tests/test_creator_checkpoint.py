@@ -19,8 +19,7 @@ from creator_files import checkpoint_value, dumps, embedded, embedded_tensor, le
 from creator_plain import plain_expression, random_arrays, random_input
 
 import CREaTor
-from core import memory
-from creator import InputError
+from core import InputError, memory
 from creator.checkpoint import (
     CreatorInput,
     is_keras_file,
@@ -588,5 +587,7 @@ def test_malicious_files_through_the_script(tmp_path):
         result = run(sys.executable, "CREaTor.py", *arguments)
         assert result.returncode == 2
         assert result.stderr.count("\n") == 1
-        assert "system, which is no part of a tensor file; nothing in it was run" in result.stderr
+        assert (
+            "system', which is not plain data and which Python itself would run; here nothing was run" in result.stderr
+        )
     assert not marker.exists()

@@ -14,7 +14,7 @@ from creator_files import STORAGE_CLASS, Call, dumps, layouts, legacy_file, stor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from creator import InputError, shown, torchfile
+from core import InputError, show_value, unpickle
 from creator.torchfile import Tensor, as_array, read_torch_file
 
 
@@ -175,7 +175,9 @@ def test_cut_short_anywhere(tmp_path, layout):
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R."])
+@pytest.mark.parametrize(
+    "end", [b"}h\x00K\x01s.", b"\x8f(h\x00\x90.", b"h\x00h\x00\x93.", b"h\x00Q.", b"h\x00}R.", b"N."]
+)
 def test_what_doubles_fifty_times_is_refused_at_once(tmp_path, end):
     doubled = b"\x80\x04K\x01\x94" + b"0h\x00h\x00\x86q\x00" * 50
     with pytest.raises(InputError):
@@ -245,7 +247,7 @@ def test_paths_that_double_are_not_joined(tmp_path):
 
 
 def test_endless_pickles_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(torchfile, "MOST_STEPS", 1000)
+    monkeypatch.setattr(unpickle, "MOST_STEPS", 1000)
     with pytest.raises(InputError, match="a pickle of more than 1,000 steps"):
         read_bytes(tmp_path, b"\x80\x02" + b"N0" * 1000 + b"N.")
 
@@ -327,16 +329,19 @@ def test_names_are_escaped(tmp_path):
 
 
 def test_what_is_shown_is_one_short_line():
-    assert shown("GATA1") == "GATA1"
-    assert shown("a\nb\x1b\udc80\u202e\xa0é") == r"a\nb\x1b\udc80\u202e\xa0é"
-    assert shown("a" * 10**6) == "a" * 100 + "..."
-    assert shown(b"\x00" * 10**6, 10) == r"b'\x00\x00..."
-    assert shown(ValueError("two\n lines")) == "two lines"
-    assert shown(ValueError()) == "ValueError"
-    assert shown(2**70) == str(2**70)
-    assert shown(2**40_000) == "an integer of 40,001 bits"
-    assert shown([[]]) == "a list"
-    assert shown(None) == "None"
+    assert show_value("GATA1") == "GATA1"
+    assert show_value("a\nb\x1b\udc80\u202e\xa0é") == r"a\nb\x1b\udc80\u202e\xa0é"
+    assert show_value("a" * 10**6, 100) == "a" * 49 + "…" + "a" * 49
+    assert show_value(b"\x00" * 10**6, 10) == r"b'\x…x00'"
+    assert show_value(ValueError("two\n lines")) == "two lines"
+    assert show_value(ValueError()) == "ValueError"
+    assert show_value(2**70) == str(2**70)
+    assert show_value(2**40_000) == "an integer of 40,001 bits"
+    assert show_value([[]]) == "a list"
+    assert show_value(None) == "None"
+    assert show_value("") == "''"
+    assert show_value(np.float32(2.5)) == "2.5"
+    assert show_value(np.int64(7)) == "7"
 
 
 def test_only_types_of_numpy_describe_its_arrays(tmp_path):
@@ -345,6 +350,19 @@ def test_only_types_of_numpy_describe_its_arrays(tmp_path):
         data = dumps(Call("numpy._core.numeric._frombuffer", b"12345678", dtype, (1,), "C"), 3)
         with pytest.raises(InputError, match="a numpy array whose type is none"):
             read_bytes(tmp_path, data)
+
+
+@pytest.mark.parametrize("protocol", [3, 5])
+@pytest.mark.parametrize(
+    "value", [np.array(["ab"], "<U2"), np.array(["ab"], ">U2"), np.str_("ab")], ids=["<", ">", "1"]
+)
+def test_text_of_characters_that_do_not_exist_is_refused(tmp_path, value, protocol):
+    """numpy takes any four bytes for a character, and fails when the text is looked at."""
+    data = pickle.dumps(value, protocol)
+    for character, beyond in ((b"a\0\0\0", b"\0\0\x11\0"), (b"\0\0\0a", b"\0\x11\0\0")):
+        data = data.replace(character, beyond)
+    with pytest.raises(InputError, match="characters that do not exist"):
+        read_bytes(tmp_path, data)
 
 
 def test_other_kinds_of_files(tmp_path):

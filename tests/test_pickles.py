@@ -15,8 +15,8 @@ from builders import PNG, REALDATA, one_line, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import InputError
-from core.unpickle import read_pickle
+from core import InputError, unpickle
+from core.textlists import read_pickle
 
 PROTOCOLS = range(6)
 IDS = ["AT1G01010", "AT1G01020", "Solyc01g005000.3"]
@@ -283,7 +283,7 @@ def stack_global(module: str, name: str) -> bytes:
             + b"(L1000000000000000L\n"
             + global_("numpy", "dtype")
             + b"(S'U1'\ntRNNtR.",
-            "not of strings",
+            "a bytes-like object is required",
         ),
         (b"(lp0\n(lp1\nS'x'\ns.", "not a whole pickle"),
         (b"].q\x00", None),
@@ -315,7 +315,7 @@ def test_a_registered_extension_is_refused_too(tmp_path, canary):
     try:
         data = pickle.dumps({"x": os.system}, 2)
         assert b"\x82\xf0" in data
-        assert "posix.system" in refuse(tmp_path, data)
+        assert "name 240 of the extension registry" in refuse(tmp_path, data)
     finally:
         copyreg.remove_extension("posix", "system", 240)
 
@@ -352,7 +352,7 @@ ENCODE = b"c_codecs\nencode\n"
         (b"N" + b"2\x86" * 60 + b".", "far longer"),  # DUP
         (b"N" + b"q\x00h\x00h\x00\x87" * 60 + b".", "far longer"),
         (TENFOLD + b".", "far longer"),
-        (b"}N" + b"\x85" * 1_000_000 + b"Ns.", "tuples inside tuples"),  # no stack is as deep
+        (b"}N" + b"\x85" * 1_000_000 + b"Ns.", "not single values"),  # no stack is as deep
         (b"\x8f(N" + b"\x85" * 101 + b"\x90.", ""),
         (b"(" + b"(" * 500_000 + b"t" * 500_000 + b"t.", "tuples inside tuples"),
         (LONGEST + b"0\x8f(" + b"h\x00" * 50_000 + b"\x90.", "far longer"),  # hashed for each place where it stands
@@ -363,14 +363,14 @@ ENCODE = b"c_codecs\nencode\n"
         (b"]q\x00\x85q\x010h\x00(" + b"N" * 50_000 + b"e(" + b"cbuiltins\nset\nh\x01R" * 5_000 + b"l.", "far longer"),
         (TEXT + b"(" + (ENCODE + b"h\x00X\x06\x00\x00\x00latin1\x86R") * 5_000 + b"l.", "far longer"),
         # frozensets inside each other, 2 ** 60 if written out
-        (FROZEN + b".", "holds a set whose members are not single values"),
-        (b"(" * 1_000 + b"N" + b"\x91" * 1_000 + b".", "lists inside lists"),
+        (FROZEN + b".", "a key of type frozenset; keys that are not single values"),
+        (b"(" * 1_000 + b"N" + b"\x91" * 1_000 + b".", "a key of type frozenset; keys that are not single"),
         (b"\x8f(" + global_("numpy", "dtype") + b")R\x90.", "numpy.dtype"),
         (b"(" * 100_000 + b"l" * 100_000 + b".", "lists inside lists"),
         (b"}N" * 100_000 + b"s" * 100_000 + b".", ""),
         (b"N" * 100_000 + b"(t" * 100_000 + b".", None),
         (b"\x8b" + struct.pack("<I", 400_000) + b"\x7f" * 400_000 + b".", "a whole number of 3,199,999 bits"),
-        (b"}\x8b" + struct.pack("<I", 400_000) + b"\x7f" * 400_000 + b"Ns.", "a whole number of 3,199,999 bits"),
+        (b"}\x8b" + struct.pack("<I", 400_000) + b"\x7f" * 400_000 + b"Ns.", "an integer of 3,199,999 bits as a key"),
         (b"(\x8b" + struct.pack("<I", 400_000) + b"\xff" * 399_999 + b"\x80l.", "whole number of 3,1"),
         (b"L" + b"9" * 1_000_000 + b"L\n.", "not a whole pickle"),
         (b"I" + b"9" * 1_000_000 + b"\n.", "not a whole pickle"),
@@ -387,6 +387,29 @@ def test_what_costs_more_than_its_length_is_refused_at_once(tmp_path, opcodes, s
     else:
         assert says in refuse(tmp_path, b"\x80\x04" + opcodes)
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("a" * 20_000, "text of 20,000 characters as a key"),
+        (5 * (2**61 - 1) * 2**61, "as a key; at most 64 bits"),  # such integers can all have one hash
+        (tuple("ABCDEFGHI"), "a key of 9 parts"),
+        (np.complex128(1j), "a key of type complex128"),
+        (("A", "B"), "not single values"),
+    ],
+    ids=["long text", "large", "long tuple", "complex", "tuple"],
+)
+@pytest.mark.parametrize("kind", ["dict", "set"])
+def test_keys_that_lists_of_genes_do_not_need(tmp_path, key, says, kind):
+    for protocol in (2, 4):
+        assert says in refuse(tmp_path, pickle.dumps({key: ["A"]} if kind == "dict" else {key}, protocol))
+
+
+def test_steps_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpickle, "MOST_STEPS", 1000)
+    assert len(read_back(tmp_path, pickle.dumps([f"g{n}" for n in range(400)]))) == 400
+    assert "more than 1,000 steps" in refuse(tmp_path, pickle.dumps([f"g{n}" for n in range(600)]))
 
 
 def test_ordinary_pickles_cost_little(tmp_path):
