@@ -1,17 +1,16 @@
 """Figures of a page: arrays are drawn by matplotlib and become SVG text that stands inside HTML.
 
-Lengths are SVG units, from the top left; text of 12 units is as large as text of 12 px. What is drawn in a colour of a
-palette is shown in the CSS variable of that name, so that one figure serves light and dark screens and paper.
+Lengths are units of the picture, from the top left; a letter of 12 units is as large as one of 12 px. What is drawn in
+a colour of the palette is shown in the CSS variable of that name: one picture serves light and dark screens and paper.
 """
 
 import contextlib
-import functools
 import io
-import math
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -23,44 +22,16 @@ COLOURS = {  # CSS variable -> on white and on dark; a page has these and those 
     "grid": ("#e9edf0", "#272d32"),
     "soft": ("#f4f6f7", "#1d2226"),
     "count": ("#3d4850", "#c3ccd2"),
+    "warn": ("#b34700", "#f2905a"),
 }
-PAGE, INK, QUIET, GRID, COUNT = (COLOURS[name][0] for name in ("page", "ink", "quiet", "grid", "count"))
-FONT_SIZE = 12
-STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # names of genes are no formulas
-    "text.usetex": False,
-    "text.color": INK,
-    "font.size": FONT_SIZE,
-    "path.simplify": False,
-    "lines.scale_dashes": False,
-    "lines.solid_capstyle": "butt",
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.edgecolor": QUIET,
-    "axes.linewidth": 1,
-    "axes.labelcolor": INK,
-    "axes.labelpad": 6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.xmargin": 0,
-    "grid.color": GRID,
-    "grid.linewidth": 1,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "xtick.major.size": 4,
-    "ytick.major.size": 0,
-    "xtick.major.width": 1,
-    "ytick.major.pad": 6,
-}
+PAGE, INK, QUIET, COUNT = (COLOURS[name][0] for name in ("page", "ink", "quiet", "count"))
+STYLE_FILE = Path(__file__).parent / "templates" / "figures.mplstyle"
+DASHED = (0, (3, 4))  # lines that are there to compare with
 SVG = "{http://www.w3.org/2000/svg}"
 HREF = "{http://www.w3.org/1999/xlink}href"
 TITLE = "title: "  # begins the id of what shows a text where the mouse rests
 NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")  # neither XML nor HTML can hold these
-UNUSED_STYLES = {"font-family", "stroke-linejoin", "stroke-dashoffset", "stroke-miterlimit"}  # the page's own are good
+NOT_NEEDED = {"font-family", "stroke-linejoin", "stroke-dashoffset", "font-size:12px", "text-anchor:start", "fill:none"}
 
 
 def clean_text(text: str) -> str:
@@ -70,24 +41,13 @@ def clean_text(text: str) -> str:
 
 # ------------------------------------------------------------------------------------------------ drawing
 @contextlib.contextmanager
-def figure_style() -> Iterator[None]:
-    """Draw in the style of the page, whatever the user's matplotlibrc says."""
+def page_style() -> Iterator[None]:
+    """Draw in the style of the page, whatever the user's matplotlibrc says; `@page_style()` for a whole function."""
     import matplotlib.style
 
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+    with matplotlib.style.context(["default", STYLE_FILE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # the browser has the letter
         yield
-
-
-def styled(draw: Callable[..., str]) -> Callable[..., str]:
-    """Make a function that draws a figure draw it in `figure_style`."""
-
-    @functools.wraps(draw)
-    def draw_in_style(*args, **kwargs) -> str:
-        with figure_style():
-            return draw(*args, **kwargs)
-
-    return draw_in_style
 
 
 def new_figure(width: float, height: float):
@@ -97,29 +57,15 @@ def new_figure(width: float, height: float):
     return Figure(figsize=(width / 72, height / 72), dpi=72)
 
 
-def add_panel(
-    figure,
-    box: tuple[float, float, float, float],
-    x_range: tuple[float, float],
-    y_range: tuple[float, float] = (0, 1),
-    x_label: str = "",
-    y_label: str = "",
-    x_ticks: int = 5,
-    y_ticks: int = 5,
-    grid: str = "y",
-):
-    """Add axes with a faint grid to a figure; the label of y stands level above its axis, where it can be read.
+def add_panel(figure, box: Sequence[float], x_range, y_range=(0, 1), x_label="", y_label="", ticks=(5, 5)):
+    """Add axes to a figure; the label of y stands level above its axis, where it can be read.
 
     Args:
         figure: of `new_figure`.
         box: left, top, width and height in units.
-        x_range: of the data.
-        y_range: of the data.
-        x_label: below the axis.
-        y_label: above the axis.
-        x_ticks: about how many round numbers to show; 0 for none.
-        y_ticks: likewise.
-        grid: which ticks have lines: x or y.
+        x_range: of the data; likewise `y_range`.
+        x_label: below the axis; `y_label` above it.
+        ticks: about how many round numbers x and y show; 0 for none.
 
     Returns:
         The matplotlib axes.
@@ -129,15 +75,12 @@ def add_panel(
     left, top, wide, high = box
     width, height = figure.get_size_inches() * 72
     axis = figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
-    axis.set(xlim=x_range, ylim=y_range)
-    axis.set_xlabel(x_label)
-    axis.grid(axis="x" if grid == "y" else "y", visible=False)
-    for scale, count in ((axis.xaxis, x_ticks), (axis.yaxis, y_ticks)):
-        locator = MaxNLocator(count, steps=[1, 2, 5, 10], min_n_ticks=1) if count else NullLocator()
-        scale.set_major_locator(locator)
+    axis.set(xlim=x_range, ylim=y_range, xlabel=x_label)
+    axis.grid(axis="x" if ticks[1] else "y", visible=False)
+    for scale, count in zip((axis.xaxis, axis.yaxis), ticks, strict=True):
+        scale.set_major_locator(MaxNLocator(count, steps=[1, 2, 5, 10], min_n_ticks=1) if count else NullLocator())
         scale.set_major_formatter(lambda value, _: tick_text(value))
-    if y_label:
-        write(axis, y_label, (x_range[0], y_range[1]), (-30, 10))
+    write(axis, y_label, (x_range[0], y_range[1]), (-30, 10))
     return axis
 
 
@@ -146,27 +89,43 @@ def tick_text(value: float) -> str:
     return f"{value:,.6g}".replace("-", "\N{MINUS SIGN}")
 
 
-def write(axis, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **style) -> None:
-    """Write text beside a point of the data, `shift` units to the right and up."""
-    axis.annotate(text, at, shift, textcoords="offset points", annotation_clip=False, **style)
-
-
 def draw_line(axis, xs: Sequence[float], ys: Sequence[float], title: str = "", **style) -> None:
     """Draw a line through data points; a NaN interrupts it, and a point without neighbours becomes a dot.
 
     Args:
         axis: of `add_panel`.
-        xs: of the points.
-        ys: of the points.
+        xs: of the points; likewise `ys`.
         title: shows where the mouse rests.
         **style: of matplotlib's `plot`.
     """
     xs, ys = np.asarray(xs, float), np.asarray(ys, float)
-    known = np.concatenate([[False], ~np.isnan(xs + ys), [False]])
+    known = np.pad(~np.isnan(xs + ys), 1)
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
-    (line,) = axis.plot(xs, ys, marker="o", markersize=5, markeredgewidth=0, markevery=alone, **style)
-    if title:
-        line.set_gid(TITLE + clean_text(title))
+    (line,) = axis.plot(xs, ys, marker="o", markersize=5, markevery=alone, **style)
+    line.set_gid(TITLE + clean_text(title))
+
+
+def write(axis, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **style) -> None:
+    """Write text beside a point of the data, `shift` units to the right and up."""
+    axis.annotate(text, at, shift, textcoords="offset points", annotation_clip=False, **style)
+
+
+def write_row(axis, labels: Sequence[tuple[float, str, str]], y: float, up: float, leader: dict | None = None) -> None:
+    """Write labels centred over their places on x, but moved apart and inside the picture.
+
+    Args:
+        axis: of `add_panel`.
+        labels: x, text and colour of each.
+        y: of the places.
+        up: distance of the row from there in units.
+        leader: style of lines from the labels to their places, if there are to be any.
+    """
+    width = axis.figure.bbox.width
+    places = [axis.transData.transform((x, y))[0] for x, _, _ in labels]
+    middles = spread(places, [7 * len(text) + 10 for _, text, _ in labels], 0, width)
+    for (x, text, colour), place, middle in zip(labels, places, middles, strict=True):
+        line = {"arrowstyle": "-", "color": colour, "relpos": (0.5, 0), **leader} if leader else None
+        write(axis, text, (x, y), (middle - place, up), ha="center", color=colour, arrowprops=line)
 
 
 def fit_range(low: float, high: float, margin: float) -> tuple[float, float]:
@@ -187,9 +146,7 @@ def spread(positions: Sequence[float], sizes: Sequence[float], low: float, high:
     for i in reversed(range(len(placed))):
         last = i == len(placed) - 1
         placed[i] = min(placed[i], high - half[i] if last else placed[i + 1] - half[i + 1] - half[i])
-    result = np.empty(len(placed))
-    result[order] = placed
-    return result.tolist()
+    return placed[np.argsort(order)].tolist()
 
 
 def thin(xs: np.ndarray, ys: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -215,65 +172,55 @@ def to_svg(figure, label: str, palette: Mapping[str, tuple[str, str]]) -> str:
 
     for text in figure.findobj(Text):
         text.set_text(clean_text(text.get_text()))
-    for axis in figure.axes:
-        axis.patch.set_visible(False)
-    figure.patch.set_visible(False)
+    for background in (figure.patch, *(axis.patch for axis in figure.axes)):
+        background.set_visible(False)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    figure.savefig(file, format="svg")
     drawn = ElementTree.fromstring(file.getvalue())
-    attributes = {"viewBox": drawn.get("viewBox"), "role": "img", "aria-label": clean_text(label)}
-    picture = ElementTree.Element("svg", {**attributes, "fill": "none", "font-size": str(FONT_SIZE)})
     variables = {light: f"var(--{name})" for name, (light, _) in {**COLOURS, **palette}.items()}
-    picture.extend(list_shapes(drawn, {}, variables))
+    attributes = {"viewBox": drawn.get("viewBox"), "role": "img", "aria-label": clean_text(label)}
+    picture = ElementTree.Element("svg", {**attributes, "fill": "none", "font-size": "12"})
+    for shape in list_shapes(drawn, variables, {}):
+        picture.append(shape)
     return ElementTree.tostring(picture, encoding="unicode")
 
 
-def list_shapes(group, shapes: dict[str, str], variables: dict[str, str], title: str = "") -> Iterator:
-    """Yield the paths and texts of matplotlib's SVG, taken out of their groups.
+def list_shapes(group, variables: dict[str, str], markers: dict[str, str], title: str = "") -> Iterator:
+    """Yield the paths and texts of matplotlib's SVG, taken out of their groups and made short.
 
     Args:
         group: the element whose children are listed.
-        shapes: path data of markers by link, filled on the way; each use of a marker becomes a path of its own.
         variables: colour -> what is written in its place.
-        title: of the artist that the group belongs to.
+        markers: link -> path data, filled on the way; where a marker is used, it becomes a path of its own.
+        title: of what the group belongs to.
     """
     for element in group:
-        kind = element.tag.removeprefix(SVG)
+        kind, name = element.tag.removeprefix(SVG), element.get("id", "")
+        x, y = (round_numbers(element.get(axis, "0")) for axis in ("x", "y"))
+        style = {"style": shorten_style(element.get("style", ""), variables)}
         if kind == "g":
-            name = element.get("id", "")
             inner = name.removeprefix(TITLE) if name.startswith(TITLE) else title
-            yield from list_shapes(element, shapes, variables, inner)
+            yield from list_shapes(element, variables, markers, inner)
         elif kind == "defs":
-            shapes |= {f"#{path.get('id')}": path.get("d") for path in element.iter(f"{SVG}path")}
-        elif kind in ("path", "use", "text"):
-            yield make_shape(element, kind, shapes, variables, title)
-
-
-def make_shape(element, kind: str, shapes: dict[str, str], variables: dict[str, str], title: str):
-    """Return one path or text as an element of its own; arguments as in `list_shapes`."""
-    style = {"style": shorten_style(element.get("style", ""), variables)}
-    x, y = (round_numbers(element.get(name, "0")) for name in ("x", "y"))
-    if kind == "text":
-        shape = ElementTree.Element("text", {"x": x, "y": y, **style})
-        shape.text = element.text
-        return shape
-    data = shapes[element.get(HREF)] if kind == "use" else element.get("d")
-    moved = {"transform": f"translate({x} {y})"} if kind == "use" else {}
-    shape = ElementTree.Element("path", {"d": shorten_path(data), **moved, **style})
-    if title:
-        ElementTree.SubElement(shape, "title").text = title
-    return shape
+            markers |= {f"#{path.get('id')}": path.get("d") for path in element.iter(f"{SVG}path")}
+        elif kind == "text":
+            shape = ElementTree.Element("text", {"x": x, "y": y, **style})
+            shape.text = element.text
+            yield shape
+        elif kind == "use" or element.get("d"):  # a line of NaN has no data
+            data = element.get("d") or markers[element.get(HREF)]
+            moved = {"transform": f"translate({x} {y})"} if kind == "use" else {}
+            shape = ElementTree.Element("path", {"d": shorten_path(data), **moved, **style})
+            if title:
+                ElementTree.SubElement(shape, "title").text = title
+            yield shape
 
 
 def shorten_style(style: str, variables: dict[str, str]) -> str:
     """Return CSS declarations with variables for colours, without what the page or the picture says anyway."""
-    pairs = [[part.strip() for part in item.split(":", 1)] for item in style.split(";") if ":" in item]
-    kept = {name: variables.get(value, value) for name, value in pairs if name not in UNUSED_STYLES}
-    if kept.get("fill") == "none":
-        del kept["fill"]
-    if kept.get("font-size") == f"{FONT_SIZE}px":
-        del kept["font-size"]
-    return ";".join(f"{name}:{value}" for name, value in kept.items())
+    pairs = [[part.strip() for part in declaration.split(":")] for declaration in style.split(";") if declaration]
+    kept = [(name, value) for name, value in pairs if not {name, f"{name}:{value}"} & NOT_NEEDED]
+    return ";".join(f"{name}:{variables.get(value, value)}" for name, value in kept)
 
 
 def shorten_path(data: str) -> str:

@@ -1,6 +1,7 @@
-"""A page: blocks of text, tables and figures become one HTML file that needs no network and runs no script.
+"""A page: text, tables and figures become one HTML file that needs no network and runs no script.
 
-Everything that a block holds is text and is escaped, but the SVG of a figure. The template has the looks.
+A block of a section is a text (a paragraph), a mapping (names and what is said of each), or one of the classes below.
+All text is escaped; only the SVG of figures is taken as it is. The looks are in templates/page.html.
 """
 
 import math
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import NamedTuple
 
 from core.figures import COLOURS, clean_text
 from core.progress import show_duration
@@ -18,95 +19,75 @@ DASH = "–"  # where there is no number
 
 
 @dataclass(frozen=True)
-class Paragraph:
-    """Plain text; `css` is text, lead, verdict, facts or kicker."""
-
-    kind: ClassVar[str] = "paragraph"
-    text: str
-    css: str = "text"
-
-
-@dataclass(frozen=True)
 class Bullets:
-    """A list of sentences under a small heading; nothing is shown where there are none."""
+    """A list of sentences, under a small heading or without; nothing is shown where there are none."""
 
-    kind: ClassVar[str] = "bullets"
     items: Sequence[str]
     title: str = ""
     warn: bool = False
+    kind: str = "bullets"
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command as it is typed, under a small heading."""
+
+    text: str
+    title: str
+    kind: str = "code"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure (SVG of `core.figures.to_svg`) and what to see in it."""
+    """A picture (of `core.figures.to_svg`) and what to see in it."""
 
-    kind: ClassVar[str] = "figure"
     svg: str
     caption: str = ""
+    kind: str = "figure"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table with a second line, and a share from 0 to 1 that is shown as depth of a colour."""
-
-    text: str
-    note: str
-    colour: str  # CSS variable
-    share: float
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The head of a column; `meaning` shows where the mouse rests."""
+class Heading(NamedTuple):
+    """The head of a column; its meaning shows where the mouse rests; `quiet` is grey."""
 
     text: str
     meaning: str = ""
     quiet: bool = False
 
 
+class Cell(NamedTuple):
+    """A cell with a second line, and a share from 0 to 1 shown as the depth of a colour of the palette."""
+
+    text: str
+    note: str
+    colour: str
+    share: float
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table that scrolls in its own box; first cells name the rows, those named in `strong` are bold."""
+    """A table that scrolls in its own box; first cells name the rows, the row `strong` is bold."""
 
-    kind: ClassVar[str] = "table"
     name: str
     head: Sequence[Heading]
     rows: Sequence[Sequence[str | Cell]]
-    strong: Sequence[str] = ()
+    strong: str = ""
     title: str = ""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and what is said of each."""
-
-    kind: ClassVar[str] = "facts"
-    entries: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Code:
-    """A command or a file, letter by letter, under a small heading."""
-
-    kind: ClassVar[str] = "code"
-    text: str
-    title: str
+    kind: str = "table"
 
 
 @dataclass(frozen=True)
 class Columns:
     """Lists of blocks side by side where the screen is wide enough; `small` for many small figures."""
 
-    kind: ClassVar[str] = "columns"
     columns: Sequence[Sequence["Block"]]
     small: bool = False
+    kind: str = "columns"
 
 
-Block = Paragraph | Bullets | Figure | Table | Facts | Code | Columns
+Block = str | Mapping[str, str] | Bullets | Code | Figure | Table | Columns
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A headed part of the page."""
 
     title: str
@@ -119,9 +100,11 @@ class Page:
 
     title: str  # of the browser's window
     heading: str
-    kicker: str  # small, above the heading
-    facts: str  # small, below it
-    lead: Sequence[Block]
+    above: str  # small, above the heading
+    below: str  # small, below it
+    lead: str  # the result in a sentence
+    verdict: str  # what to make of it
+    figure: Figure  # beside the lead
     sections: Sequence[Section]
     footer: str
     palette: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -137,30 +120,25 @@ def render_page(page: Page) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=clean_value,
+        finalize=lambda value: clean_text(value) if type(value) is str else value,  # not what is HTML already
     )
     return environment.get_template("page.html").render(page=page, palette={**COLOURS, **page.palette})
 
 
-def clean_value(value: object) -> object:
-    """Return what the template writes, text without control characters; what is HTML already stays as it is."""
-    return clean_text(value) if type(value) is str else value
-
-
 # --------------------------------------------------------------------------------------- numbers as text
-def show_decimal(value: float, digits: int = 3) -> str:
-    """Return 0.903, or a dash for NaN."""
-    return DASH if math.isnan(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+def show_number(value: float, pattern: str = "{:.3f}") -> str:
+    """Return 0.903, or a number in another pattern of `str.format`; a dash for NaN."""
+    return DASH if math.isnan(value) else pattern.format(value).replace("-", "\N{MINUS SIGN}")
 
 
 def show_count(value: float) -> str:
     """Return 12,345, or a dash for NaN."""
-    return DASH if math.isnan(value) else f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
+    return show_number(value, "{:,.0f}")
 
 
 def show_percent(share: float) -> str:
     """Return 84.5 % of a share of 0.845, or a dash for NaN."""
-    return DASH if math.isnan(share) else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    return show_number(100 * share, "{:.1f}\N{NO-BREAK SPACE}%")
 
 
 def show_seconds(seconds: float) -> str:
@@ -170,12 +148,10 @@ def show_seconds(seconds: float) -> str:
 
 def show_size(count: float) -> str:
     """Return bytes as kB, MB or GB (powers of 1000), or a dash for NaN."""
-    if math.isnan(count):
-        return DASH
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= power:
             return f"{count / power:.3g} {unit}" if count / power < 999.5 else f"{count / power:.0f} {unit}"
-    return f"{count:.0f} bytes"
+    return show_number(count, "{:.0f} bytes")
 
 
 def show_date(text: str) -> str:

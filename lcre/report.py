@@ -18,7 +18,7 @@ import pandas as pd
 
 from core import InputError, figures, page, scores, show_value
 from core.files import write_text
-from core.page import show_count, show_date, show_decimal, show_percent, show_seconds, show_size
+from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
 from lcre.records import fold_folder, read_record
 from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns
 
@@ -59,7 +59,7 @@ LEADING = ("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC")  # firs
 NOT_SHOWN = {"organism", "auROC_high"}  # stands above; stands with auROC_low
 OF_THE_CHOSEN_EPOCH = {"auROC", "auPR", "accuracy"}  # optimistic where the epoch was chosen on the scored genes
 FORMATS: dict[str, Callable[..., str]] = {
-    "score": show_decimal,
+    "score": show_number,
     "count": show_count,
     "seconds": show_seconds,
     "text": str,
@@ -298,6 +298,12 @@ def confusion(genes: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def spearman(genes: pd.DataFrame) -> float:
+    """Return Spearman's correlation of measured expression and probability; NaN where all are of one value."""
+    with np.errstate(invalid="ignore"):
+        return float(genes["logMaxTPM"].rank().corr(genes["probability"].rank()))
+
+
 def running_quartiles(xs: np.ndarray, ys: np.ndarray, bins: int = 20) -> pd.DataFrame:
     """Quartiles of y in up to `bins` groups of equal number along x; empty with too few genes for two."""
     bins = min(bins, len(xs) // QUARTILE_GENES)
@@ -316,138 +322,110 @@ METHODS = (  # column, name, colour and mark of a method
     ("kmer_auROC", "k-mers", KMER, "D"),
     ("gc_auROC", "base composition", GC, "s"),
 )
-SERIES = (  # prefix of the columns of a log, name, colour and line of what they are measured on
+SERIES = (  # prefix of columns of a log, name, colour and line of what they are measured on
     ("", "training", figures.QUIET, (0, (4, 3))),
     ("val_", "validation", figures.INK, "solid"),
     ("test_", "held-out", NETWORK, "solid"),
 )
+INTERVAL = {"color": NETWORK, "linewidth": 2, "alpha": 0.55}
+THIN = {"color": NETWORK, "linewidth": 1, "alpha": 0.45}
+THICK = {"color": NETWORK, "linewidth": 2.4}
+REFERENCE = {"color": figures.QUIET, "linewidth": 1}
+REMARK = {"color": figures.QUIET, "size": 11}
 
 
-@figures.styled
-def draw_auroc_rows(run: Run, rows: list[tuple[str, pd.Series]], label: str) -> str:
+def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow: bool = False):
+    """Draw the marks of a method; hollow where its scores are optimistic."""
+    face, edge, width = (figures.PAGE, colour, 1.8) if hollow else (colour, figures.PAGE, 1)
+    size = 8.4 if mark == "o" else 7
+    axis.plot(xs, ys, mark, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=width)
+
+
+@figures.page_style()
+def draw_auroc_rows(run: Run, rows: dict[str, pd.Series], label: str) -> str:
     """Draw auROC as dots with intervals, a line for each row: network, k-mers and base composition side by side."""
-    names = [show_value(name, 15) for name, _ in rows]
-    table = pd.DataFrame([row for _, row in rows])
+    names, table = [show_value(name, 15) for name in rows], pd.DataFrame(list(rows.values()))
     left, height = 12 + 7.9 * max(map(len, names)), 22 * len(rows)
-    width = FIGURE_WIDTH - left - 46
-    low = np.nanmin([0.5, *table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].to_numpy(float).ravel()])
-    low = math.floor(low * 20 + 1e-9) / 20
-    figure = figures.new_figure(FIGURE_WIDTH, 42 + height + 38)
-    x_label = f"auROC{run.mark}; 0.5 is guessing"
-    box = (left, 42, width, height)
-    axis = figures.add_panel(figure, box, (low, 1), (len(rows), 0), x_label, x_ticks=6, y_ticks=0, grid="x")
-    axis.axvline(0.5, color=figures.QUIET, linewidth=1)
+    values = table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].to_numpy(float)
+    low = math.floor(np.nanmin([0.5, *values.ravel()]) * 20 + 1e-9) / 20
+    figure = figures.new_figure(FIGURE_WIDTH, 80 + height)
+    box, text = (left, 42, FIGURE_WIDTH - left - 46, height), f"auROC{run.mark}; 0.5 is guessing"
+    axis = figures.add_panel(figure, box, (low, 1), (len(rows), 0), text, ticks=(6, 0))
+    axis.axvline(0.5, **REFERENCE)
     places = np.arange(len(rows)) + 0.5
-    axis.hlines(places, table["auROC_low"], table["auROC_high"], color=NETWORK, linewidth=2, alpha=0.55)
+    axis.hlines(places, table["auROC_low"], table["auROC_high"], **INTERVAL)
     for column, _, colour, mark in reversed(METHODS):
         draw_marks(axis, table[column], places, colour, mark, run.optimistic and column == "auROC")
     for name, auroc, place in zip(names, table["auROC"], places, strict=True):
         weight = "bold" if name == "pooled" else "normal"
         figures.write(axis, name, (low, place), (-10, -4), ha="right", weight=weight)
-        figures.write(axis, show_decimal(auroc), (1, place), (44, -4), ha="right", color=NETWORK, weight=weight)
-
-    first = table.iloc[0]
-    shown = [(first[column], name, colour) for column, name, colour, _ in METHODS if not math.isnan(first[column])]
-    unit = (1 - low) / width
-    sizes = [(6.6 * len(name) + 14) * unit for _, name, _ in shown]
-    names_at = figures.spread([x for x, _, _ in shown], sizes, low - 20 * unit, 1 + 46 * unit)
-    for (x, name, colour), at in zip(shown, names_at, strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "alpha": 0.7, "relpos": (0.5, 0), "shrinkA": 0, "shrinkB": 0}
-        shift = ((at - x) / unit, 24)
-        figures.write(axis, name, (x, 0.2), shift, ha="center", color=colour, arrowprops=leader)
+        figures.write(axis, show_number(auroc), (1, place), (44, -4), ha="right", color=NETWORK, weight=weight)
+    first = [(table[column].iloc[0], name, colour) for column, name, colour, _ in METHODS]
+    known = [method for method in first if not math.isnan(method[0])]
+    figures.write_row(axis, known, 0.2, 24, leader={"alpha": 0.7, "shrinkA": 0, "shrinkB": 0})
     return figures.to_svg(figure, label, PALETTE)
 
 
-def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow: bool = False):
-    """Draw the marks of a method; hollow where its scores are optimistic."""
-    style = {"markersize": 8.4, "markerfacecolor": colour, "markeredgecolor": figures.PAGE, "markeredgewidth": 1}
-    if hollow:
-        style |= {"markerfacecolor": figures.PAGE, "markeredgecolor": colour, "markeredgewidth": 1.8}
-    if mark in "Ds":
-        style["markersize"] = 7
-    axis.plot(xs, ys, mark, **style)
-
-
-class ThresholdCurve(NamedTuple):
-    """What is drawn over all thresholds of the probability."""
-
-    score: str
-    x_label: str
-    y_label: str
-    points: Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]
-    area: Callable[[np.ndarray, np.ndarray], float]
-    line: str  # how matplotlib joins the points
-    told_at: float  # x of the text on the pooled curve
-    told_side: str
-
-
-ROC = ThresholdCurve(
-    "auROC", "share of low genes called high", "share of high genes called high", roc_points, scores.auroc, "default",
-    0.97, "right",
-)  # fmt: skip
-PRECISION_RECALL = ThresholdCurve(
-    "auPR", "recall: share of high genes found", "precision: share high of those called", precision_recall_points,
-    scores.auprc, "steps-pre", 0.03, "left",
-)  # fmt: skip
-
-
-@figures.styled
-def draw_threshold_curve(run: Run, pooled: pd.DataFrame, kind: ThresholdCurve) -> str:
+@figures.page_style()
+def draw_roc(run: Run, pooled: pd.DataFrame, precision: bool = False) -> str:
     """Draw the ROC curve, or precision against recall: every fold thin, all scored genes together thick."""
-    figure = figures.new_figure(FIGURE_WIDTH, 368)
-    axis = figures.add_panel(figure, (40, 26, 324, 300), (0, 1), (0, 1), kind.x_label, kind.y_label)
     share = float(pooled["target"].mean())
-    guessing = (0, 1) if kind is ROC else (share, share)
-    axis.plot([0, 1], guessing, color=figures.QUIET, linewidth=1, linestyle=(0, (3, 4)))
-    if kind is ROC:
-        figures.write(axis, "guessing", (0.62, 0.56), color=figures.QUIET, size=11)
+    if precision:
+        x_label, y_label = "recall: share of high genes found", "precision: share high of those called"
+        name, area, points, steps = "auPR", scores.auprc, precision_recall_points, "steps-pre"
+        guessing, told_at, side = (share, share), 0.03, "left"
     else:
-        below = (0, -16) if share > 0.9 else (0, 7)
-        figures.write(axis, f"guessing {share:.2f}", (0.02, share), below, color=figures.QUIET, size=11)
+        x_label, y_label = "share of low genes called high", "share of high genes called high"
+        name, area, points, steps = "auROC", scores.auroc, roc_points, "default"
+        guessing, told_at, side = (0, 1), 0.97, "right"
+    figure = figures.new_figure(FIGURE_WIDTH, 368)
+    axis = figures.add_panel(figure, (40, 26, 324, 300), (0, 1), (0, 1), x_label, y_label)
+    axis.plot([0, 1], guessing, linestyle=figures.DASHED, **REFERENCE)
+    if precision:
+        figures.write(axis, f"guessing {share:.2f}", (0.02, share), (0, -16 if share > 0.9 else 7), **REMARK)
+    else:
+        figures.write(axis, "guessing", (0.62, 0.56), **REMARK)
     if len(run.folds) > 1:
-        most = max(20, min(200, CURVE_POINTS // len(run.folds)))
+        most = max(20, min(200, CURVE_POINTS // len(run.folds))) // (2 if precision else 1)  # a step has two ends
         for fold, genes in run.scored.groupby("fold", sort=False):
-            auroc = show_decimal(scores.auroc(genes["target"], genes["probability"]))
+            auroc = show_number(scores.auroc(genes["target"], genes["probability"]))
             title = f"fold {fold}: auROC{run.mark} {auroc}, {len(genes):,} genes"
-            points = figures.thin(*kind.points(genes), most)
-            style = {"color": NETWORK, "linewidth": 1, "alpha": 0.45}
-            figures.draw_line(axis, *points, title, drawstyle=kind.line, **style)
-    told = f"{kind.score}{run.mark} {show_decimal(kind.area(pooled['target'], pooled['probability']))}"
-    points = figures.thin(*kind.points(pooled), 400)
-    figures.draw_line(axis, *points, f"pooled: {told}", color=NETWORK, linewidth=2.4, drawstyle=kind.line)
-    figures.write(axis, "pooled", (kind.told_at, 0.16), color=NETWORK, ha=kind.told_side, weight="bold")
-    figures.write(axis, told, (kind.told_at, 0.10), color=NETWORK, ha=kind.told_side)
-    label = f"{kind.y_label} against {kind.x_label}: pooled {told}, {len(pooled):,} genes, {len(run.folds)} folds."
+            figures.draw_line(axis, *figures.thin(*points(genes), most), title, drawstyle=steps, **THIN)
+    told = f"{name}{run.mark} {show_number(area(pooled['target'], pooled['probability']))}"
+    figures.draw_line(axis, *figures.thin(*points(pooled), 400), f"pooled: {told}", drawstyle=steps, **THICK)
+    figures.write(axis, "pooled", (told_at, 0.16), color=NETWORK, ha=side, weight="bold")
+    figures.write(axis, told, (told_at, 0.10), color=NETWORK, ha=side)
+    label = f"{y_label} against {x_label}: pooled {told}, {len(pooled):,} genes, {len(run.folds)} folds."
     return figures.to_svg(figure, label, PALETTE)
 
 
-@figures.styled
+@figures.page_style()
 def draw_calibration(bins: pd.DataFrame, brier: float, error: float) -> str:
     """Draw the reliability curve with Wilson intervals, and the number of genes in each bin below it."""
     figure = figures.new_figure(FIGURE_WIDTH, 394)
-    axis = figures.add_panel(figure, (40, 26, 324, 230), (0, 1), (0, 1), "", "measured: share of high genes", x_ticks=0)
-    axis.plot([0, 1], [0, 1], color=figures.QUIET, linewidth=1, linestyle=(0, (3, 4)))
-    figures.write(axis, "dashed: perfect", (0.98, 0.05), color=figures.QUIET, size=11, ha="right")
-    axis.vlines(bins["mean_probability"], bins["low"], bins["high"], color=NETWORK, linewidth=2, alpha=0.55)
-    axis.plot(bins["mean_probability"], bins["share_high"], color=NETWORK, linewidth=2.4)
+    y_label = "measured: share of high genes"
+    axis = figures.add_panel(figure, (40, 26, 324, 230), (0, 1), (0, 1), "", y_label, ticks=(0, 5))
+    axis.plot([0, 1], [0, 1], linestyle=figures.DASHED, **REFERENCE)
+    figures.write(axis, "dashed: perfect", (0.98, 0.05), ha="right", **REMARK)
+    axis.vlines(bins["mean_probability"], bins["low"], bins["high"], **INTERVAL)
+    axis.plot(bins["mean_probability"], bins["share_high"], **THICK)
     draw_marks(axis, bins["mean_probability"], bins["share_high"], NETWORK)
 
     box, most = (40, 314, 324, 44), float(bins["genes"].max())
-    counts = figures.add_panel(figure, box, (0, 1), (0, most), "predicted probability of high", y_ticks=0)
+    counts = figures.add_panel(figure, box, (0, 1), (0, most), "predicted probability of high", ticks=(5, 0))
     figures.write(counts, "genes in the bin", (0, most), (-30, 24))
     middles = (bins["bin"] + 0.5) / CALIBRATION_BINS
     counts.bar(middles, bins["genes"], 0.94 / CALIBRATION_BINS, color=figures.COUNT, alpha=0.3)
-    for middle, genes in zip(middles, bins["genes"], strict=True):
-        figures.write(counts, show_count(genes), (middle, genes), (0, 3), color=figures.QUIET, size=9.5, ha="center")
-    pairs = "; ".join(
-        f"{row.mean_probability:.2f} predicted, {row.share_high:.2f} measured ({row.genes:.0f} genes)"
-        for row in bins.itertuples()
-    )
-    label = f"Reliability curve. Brier score {brier:.3f}, expected calibration error {error:.3f}. Bins: {pairs}."
-    return figures.to_svg(figure, label, PALETTE)
+    told = []
+    for middle, row in zip(middles, bins.itertuples(), strict=True):
+        text = show_count(row.genes)
+        figures.write(counts, text, (middle, row.genes), (0, 3), color=figures.QUIET, size=9.5, ha="center")
+        told.append(f"{row.mean_probability:.2f} predicted, {row.share_high:.2f} measured ({row.genes:.0f} genes)")
+    label = f"Reliability curve. Brier score {brier:.3f}, expected calibration error {error:.3f}."
+    return figures.to_svg(figure, f"{label} Bins: {'; '.join(told)}.", PALETTE)
 
 
-@figures.styled
+@figures.page_style()
 def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> str:
     """Draw probability against measured expression of all held-out genes: counts in cells, median and quartiles."""
     measured, probability = genes["logMaxTPM"].to_numpy(), genes["probability"].to_numpy()
@@ -456,26 +434,19 @@ def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> st
     x_label, y_label = f"measured expression, {measure}", "probability of high"
     axis = figures.add_panel(figure, (40, 64, 324, 240), (low, high), (0, 1), x_label, y_label)
     draw_density(axis, measured, probability, (54, 40) if len(genes) >= 3000 else (36, 25))
-    for target, colour in ((0, LOW), (1, HIGH)):
-        values = genes.loc[genes["target"] == target, "logMaxTPM"]
-        if len(values):
-            edge = values.min() if target else values.max()
-            axis.plot([edge, edge], [0, 1.11], color=colour, linewidth=1, alpha=0.7)
-            text = f"high ≥ {edge:.2f}" if target else f"low ≤ {edge:.2f}"
-            x, room = float(axis.transData.transform((edge, 0))[0]), 7 * len(text)
-            if target:  # to the right of its line, and higher where the other one has no room to the left of its own
-                shift = (min(5, FIGURE_WIDTH - room - x), 34 if x > room else 50)
-            else:
-                shift = (max(-5, room - x), 34)
-            figures.write(axis, text, (edge, 1), shift, color=colour, ha="left" if target else "right")
+    lows, highs = (genes.loc[genes["target"] == target, "logMaxTPM"] for target in (0, 1))
+    edges = [(lows.max(), f"low ≤ {lows.max():.2f}", LOW), (highs.min(), f"high ≥ {highs.min():.2f}", HIGH)]
+    edges = [edge for edge in edges if not math.isnan(edge[0])]
+    for x, _, colour in edges:
+        axis.plot([x, x], [0, 1.1], color=colour, linewidth=1, alpha=0.7)
+    figures.write_row(axis, edges, 1.1, 6)
     middles = running_quartiles(measured, probability)
     if len(middles) > 1:
-        for quartile in ("lower", "upper"):
-            axis.plot(middles["x"], middles[quartile], color=NETWORK, linewidth=1, alpha=0.45)
+        axis.plot(middles["x"], middles[["lower", "upper"]], **THIN)
         axis.plot(middles["x"], middles["median"], color=figures.PAGE, linewidth=5)
-        axis.plot(middles["x"], middles["median"], color=NETWORK, linewidth=2.4)
+        axis.plot(middles["x"], middles["median"], **THICK)
     label = f"Probability of high against measured expression of {len(genes):,} held-out genes"
-    return figures.to_svg(figure, f"{label}; Spearman correlation {show_decimal(correlation, 2)}.", PALETTE)
+    return figures.to_svg(figure, f"{label}; Spearman correlation {show_number(correlation, '{:.2f}')}.", PALETTE)
 
 
 def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -> None:
@@ -487,99 +458,93 @@ def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -
     steps = [step for step in (1, 3, 10, 30, 100, 300, 1000) if step <= counts.max()]
     shades = np.linspace(0.14 if len(steps) > 2 else 0.4, 0.84, len(steps))
     level = np.searchsorted(steps, counts, side="right")
-    (left, bottom), (right, top) = axis.transData.transform([(x_edges[0], 0), (x_edges[-1], 1)])
-    for i, (step, shade) in enumerate(zip(steps, shades, strict=True)):
-        change = np.diff((level == i + 1).astype(int), axis=0, prepend=0, append=0).T  # rows x edges of columns
+    for i, (step, shade) in enumerate(zip(steps, shades, strict=True), start=1):
+        change = np.diff((level == i).astype(int), axis=0, prepend=0, append=0).T  # rows x edges of columns
         row, first = np.nonzero(change == 1)
         _, last = np.nonzero(change == -1)
         ends = np.column_stack([x_edges[first], x_edges[last], np.full(len(row), np.nan)])
         heights = np.repeat((y_edges[row] + y_edges[row + 1]) / 2, 3)
-        style = {"color": figures.COUNT, "alpha": shade}
-        axis.plot(ends.ravel(), heights, linewidth=(top - bottom) / cells[1], **style)
-        from_right = FIGURE_WIDTH - right - 38 * (len(steps) - i)
-        figures.write(axis, f"≥{step}", (x_edges[-1], 1), (from_right, 10), color=figures.QUIET, size=9.5)
-        key = axis.transData.inverted().transform((right + from_right - 8, top + 13.5))
-        axis.plot(*key, "s", markersize=9, markeredgewidth=0, **style)
+        width = axis.bbox.height / cells[1]
+        axis.plot(ends.ravel(), heights, color=figures.COUNT, alpha=shade, linewidth=width, label=f"≥{step}")
+    key = {"ncols": len(steps), "loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2, "frameon": False}
+    axis.legend(fontsize=9.5, handlelength=1, handletextpad=0.3, columnspacing=0.8, labelcolor=figures.QUIET, **key)
 
 
-@figures.styled
-def draw_learning(run: Run, row: pd.Series, loss_range: tuple, auroc_range: tuple, most: int) -> str:
-    """Draw loss and auROC by epoch of the fold in `row`, the chosen epoch marked; ranges are those of all folds."""
+@figures.page_style()
+def draw_learning(run: Run, row: pd.Series, ranges: dict[str, tuple[float, float]], most: int) -> str:
+    """Draw loss and auROC by epoch of the fold in `row`, the chosen epoch marked; `ranges` are those of all folds."""
     fold, chosen, log = row["chromosome"], row["best_epoch"], run.logs[row["chromosome"]]
     last = max(float(log["epoch"].max()) if len(log) else 0, 1)
     thinned = log.iloc[np.unique(np.linspace(0, len(log) - 1, min(most, len(log))).astype(int))]
     label = f"Learning curves of fold {fold}, {len(log)} epochs"
     figure = figures.new_figure(240, 262)
-    loss = figures.add_panel(figure, (34, 38, 138, 74), (0, last), loss_range, "", "loss", x_ticks=0, y_ticks=4)
-    auroc = figures.add_panel(
-        figure, (34, 142, 138, 84), (0, last), auroc_range, "epoch", f"auROC{run.mark}", x_ticks=4, y_ticks=4
-    )
+    loss = figures.add_panel(figure, (34, 38, 138, 74), (0, last), ranges["loss"], "", "loss", ticks=(0, 4))
+    box, name = (34, 142, 138, 84), f"auROC{run.mark}"
+    auroc = figures.add_panel(figure, box, (0, last), ranges["auROC"], "epoch", name, ticks=(4, 4))
     auroc.xaxis.get_major_locator().set_params(integer=True)
-    top_left = (0, loss_range[1])
-    figures.write(loss, show_value(fold, 18), top_left, (-30, 26), weight="bold")
-    for axis, column, y_range in ((loss, "loss", loss_range), (auroc, "auROC", auroc_range)):
+    corner = (0, ranges["loss"][1])
+    figures.write(loss, show_value(fold, 18), corner, (-30, 26), weight="bold")
+    for axis, column in ((loss, "loss"), (auroc, "auROC")):
+        low, high = ranges[column]
         if not math.isnan(chosen):
-            figures.draw_line(axis, [chosen] * 2, y_range, f"epoch {chosen:.0f}", color=figures.QUIET, linewidth=1)
+            figures.draw_line(axis, [chosen, chosen], [low, high], f"epoch {chosen:.0f} chosen", **REFERENCE)
         ends = []
         for prefix, name, colour, dashes in SERIES:
-            values = thinned[prefix + column].clip(*y_range) if prefix + column in thinned else pd.Series()
+            values = thinned[prefix + column].clip(low, high) if prefix + column in thinned else pd.Series()
             if values.notna().any():
-                style = {"color": colour, "linewidth": 1.6, "linestyle": dashes}
+                style = {"color": colour, "linestyle": dashes, "linewidth": 1.6}
                 figures.draw_line(axis, thinned["epoch"], values, name, **style)
                 ends.append((values.dropna().iloc[-1], name, colour))
-        unit = (y_range[1] - y_range[0]) / axis.bbox.height
-        heights = [13 * unit] * len(ends)
-        places = figures.spread([end for end, _, _ in ends], heights, y_range[0] - 4 * unit, y_range[1] + 4 * unit)
+        unit = (high - low) / axis.bbox.height
+        sizes = [13 * unit] * len(ends)
+        places = figures.spread([end for end, _, _ in ends], sizes, low - 4 * unit, high + 4 * unit)
         for (_, name, colour), place in zip(ends, places, strict=True):
             figures.write(axis, name, (last, place), (5, -4), color=colour)
     if not math.isnan(chosen):
         label += f", epoch {chosen:.0f} chosen"
-        style = {"color": figures.QUIET, "size": 11, "ha": "right"}
-        figures.write(loss, f"epoch {chosen:.0f} chosen", top_left, (204, 26), **style)
+        figures.write(loss, f"epoch {chosen:.0f} chosen", corner, (204, 26), ha="right", **REMARK)
         there = log.loc[log["epoch"] == chosen, "test_auROC"].dropna()
         if len(there):
-            draw_marks(auroc, [chosen], [np.clip(there.iloc[0], *auroc_range)], NETWORK, hollow=run.optimistic)
+            draw_marks(auroc, [chosen], there[:1].clip(*ranges["auROC"]), NETWORK, hollow=run.optimistic)
             label += f", held-out auROC{run.mark} {there.iloc[0]:.3f} there"
     return figures.to_svg(figure, f"{label}.", PALETTE)
 
 
-@figures.styled
+@figures.page_style()
 def draw_funnel(steps: dict[str, float], classes: dict[str, float], scored: dict[str, float]) -> str:
     """Draw bars of the genes left after each step, the classes of the last, and the genes that were scored."""
     parts = {name: part for name, part in (("of these", classes), ("scored", scored)) if part}
-    height = 26 * len(steps) + 46 * len(parts)
+    height, most = 26 * len(steps) + 46 * len(parts), max([1, *steps.values()])
     figure = figures.new_figure(FIGURE_WIDTH, height)
-    box, most = (112, 0, FIGURE_WIDTH - 112 - 88, height), max([1, *steps.values()])
-    axis = figures.add_panel(figure, box, (0, most), (height, 0), x_ticks=0, y_ticks=0)  # heights are units
+    box = (112, 0, FIGURE_WIDTH - 112 - 88, height)
+    axis = figures.add_panel(figure, box, (0, most), (height, 0), ticks=(0, 0))  # y in units
     axis.spines["bottom"].set_visible(False)
     y, before = 14, math.nan
     for name, genes in steps.items():
+        axis.barh(y, genes, 19, color=figures.COUNT, alpha=0.3)
         count = show_count(genes)
         figures.write(axis, show_value(name, 17), (0, y), (-8, -4), ha="right")
-        axis.barh(y, genes, 19, color=figures.COUNT, alpha=0.3)
         figures.write(axis, count, (genes, y), (6, -4), weight="bold")
         if genes < before:
             lost = show_count(genes - before)
-            figures.write(axis, lost, (genes, y), (14 + 7.4 * len(count), -4), color=figures.QUIET, size=11)
+            figures.write(axis, lost, (genes, y), (14 + 7.4 * len(count), -4), **REMARK)
         y, before = y + 26, genes
-    unit = most / box[2]
     for name, part in parts.items():
+        labels, end = [], 0
+        for key, genes in part.items():
+            axis.barh(y, genes, 19, left=end, color=COLOUR_OF_CLASS[key], alpha=0.8, edgecolor=figures.PAGE)
+            labels.append((end + genes / 2, f"{key} {show_count(genes)}", COLOUR_OF_CLASS[key]))
+            end += genes
         figures.write(axis, name, (0, y), (-8, -4), ha="right")
-        edges = np.cumsum([0, *part.values()])
-        texts = [f"{key} {show_count(genes)}" for key, genes in part.items()]
-        sizes = [(7 * len(text) + 6) * unit for text in texts]
-        places = figures.spread((edges[:-1] + edges[1:]) / 2, sizes, -4 * unit, (FIGURE_WIDTH - 112) * unit)
-        for key, edge, genes, text, place in zip(part, edges, part.values(), texts, places, strict=False):
-            axis.barh(y, max(genes - unit, 0), 19, left=edge, color=COLOUR_OF_CLASS[key], alpha=0.8)
-            figures.write(axis, text, (place, y), (0, -23), color=COLOUR_OF_CLASS[key], ha="center")
-        figures.write(axis, show_count(edges[-1]), (edges[-1], y), (6, -4), weight="bold")
+        figures.write(axis, show_count(end), (end, y), (6, -4), weight="bold")
+        figures.write_row(axis, labels, y, -23)
         y += 46
     told = ", ".join(f"{name} {show_count(genes)}" for name, genes in {**steps, **classes}.items())
     label = f"Genes left after each step: {told}; scored {show_count(sum(scored.values()))}."
     return figures.to_svg(figure, label, PALETTE)
 
 
-@figures.styled
+@figures.page_style()
 def draw_profile(profile: pd.DataFrame, region: str) -> str:
     """Draw mean absolute contribution by position around TSS (promoter) or TES (terminator), low and high apart."""
     rows, site = profile[profile["region"] == region], "TSS" if region == "promoter" else "TES"
@@ -587,12 +552,12 @@ def draw_profile(profile: pd.DataFrame, region: str) -> str:
     bases = max(1, math.ceil((end - start + 1) / 300))  # averaged into one point of the line
     top = float(profile["mean_abs_contribution"].max())
     x_range, y_range = (start, max(end, start + 1)), (0, 1.05 * top if top > 1e-100 else 1)
-    label = f"{region}: mean |contribution|" + (f", means of {bases} bp" if bases > 1 else "")
+    x_label, label = f"position from the {site}, bp", f"{region}: mean |contribution|"
+    label += f", means of {bases} bp" if bases > 1 else ""
     figure = figures.new_figure(FIGURE_WIDTH, 240)
-    x_label = f"position from the {site}, bp"
-    axis = figures.add_panel(figure, (46, 30, 318, 170), x_range, y_range, x_label, label, y_ticks=4)
+    axis = figures.add_panel(figure, (46, 30, 318, 170), x_range, y_range, x_label, label, ticks=(5, 4))
     if start <= 0 <= end:
-        axis.axvline(0, color=figures.QUIET, linewidth=1)
+        axis.axvline(0, **REFERENCE)
     peak = rows.loc[rows["mean_abs_contribution"].idxmax(), "position"]
     corner, away, side = (x_range[0], 8, "left") if peak > (start + end) / 2 else (x_range[1], -4, "right")
     for down, name in ((16, "high"), (33, "low")):
@@ -611,20 +576,17 @@ def draw_profile(profile: pd.DataFrame, region: str) -> str:
 
 def headline(run: Run) -> tuple[str, str]:
     """Return the result in one sentence, and in a second one what the baselines make of it."""
-    value, low, high, kmer, gc = (
-        run.pooled[name] for name in ("auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC")
-    )
+    value, low, high, kmer, gc = run.pooled[["auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC"]]
     if math.isnan(value):
         return "No auROC: the scored genes are all of one class.", "Hold out more chromosomes, or larger ones."
     told = f"95\N{NO-BREAK SPACE}% interval {low:.3f} to {high:.3f}"
-    if math.isnan(low + high):
-        told = "no interval recorded"
+    told = "no interval recorded" if math.isnan(low + high) else told
     first = (
         "Given one lowly and one highly expressed gene of chromosomes that it was not trained on, the network "
         f"tells which is which {100 * value:.1f} times out of 100 (pooled auROC{run.mark} {value:.3f}, {told})"
     )
-    first += f"; a regression on k-mer counts {100 * kmer:.1f}" if not math.isnan(kmer) else ""
-    first += f"; base composition alone {100 * gc:.1f}." if not math.isnan(gc) else "."
+    first += "" if math.isnan(kmer) else f"; a regression on k-mer counts {100 * kmer:.1f}"
+    first += "." if math.isnan(gc) else f"; base composition alone {100 * gc:.1f}."
     gain = value - kmer
     if low <= 0.5 or value <= 0.5:
         second = "That is not distinguishable from guessing, which is right 50 times."
@@ -646,13 +608,11 @@ def headline(run: Run) -> tuple[str, str]:
     return first, second
 
 
-def make_lead(run: Run) -> list[page.Block]:
-    """Return the result in words, and the same as a figure."""
-    told = ", ".join(f"{name} {show_decimal(run.pooled[column])}" for column, name, _, _ in METHODS)
+def make_headline_figure(run: Run) -> page.Figure:
+    """Return the headline as a figure."""
+    told = ", ".join(f"{name} {show_number(run.pooled[column])}" for column, name, _, _ in METHODS)
     label = f"Pooled auROC{run.mark}: {told}; 95 % interval of the network {show_interval(run.pooled)}."
-    first, second = headline(run)
-    said = [page.Paragraph(first, "lead"), page.Paragraph(second, "verdict")]
-    return [page.Columns([said, [page.Figure(draw_auroc_rows(run, [("", run.pooled)], label))]])]
+    return page.Figure(draw_auroc_rows(run, {"": run.pooled}, label))
 
 
 def describe_in_a_line(run: Run) -> str:
@@ -676,7 +636,6 @@ def make_warnings(run: Run) -> page.Section | None:
 
 def make_folds(run: Run) -> page.Section:
     """Return every fold beside its baselines: figure and table."""
-    rows = [("pooled", run.pooled), *((row["chromosome"], row) for _, row in run.folds.iterrows())]
     text = "Each fold holds out one chromosome, or several together: none of its genes was there to learn from."
     known = run.folds.dropna(subset=["auROC"])
     if len(known) > 1:
@@ -685,65 +644,61 @@ def make_folds(run: Run) -> page.Section:
         text += f" to {best['auROC']:.3f} ({best['chromosome']})."
     both = known.dropna(subset=["kmer_auROC"])
     if len(both) > 1:
-        text += f" The network is above the k-mer baseline in {(both['auROC'] > both['kmer_auROC']).sum()}"
-        text += f" of {len(both)} folds."
+        above = (both["auROC"] > both["kmer_auROC"]).sum()
+        text += f" The network is above the k-mer baseline in {above} of {len(both)} folds."
+    doubt = (
+        "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well; "
+        "genes whose paralogs stood in training flatter it."
+    )
     caption = (
         "Circles: network, with 95 % bootstrap intervals. Diamonds: regression on k-mers. Squares: base composition. "
         "All on the same genes."
     )
     caption += " Hollow: optimistic." if run.optimistic else ""
-    doubt = (
-        "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well; "
-        "genes whose paralogs stood in training flatter it."
-    )
-    told = "; ".join(
-        f"{name} {show_decimal(row['auROC'])} (k-mers {show_decimal(row['kmer_auROC'])})" for name, row in rows
-    )
-    picture = draw_auroc_rows(run, rows, f"auROC{run.mark} by fold: {told}.")
-    beside = [page.Paragraph(text), page.Paragraph(doubt)]
-    return page.Section("Folds", [page.Columns([[page.Figure(picture, caption)], beside]), make_fold_table(run)])
+    rows = {row["chromosome"]: row for row in list_result_rows(run)}
+    told = [
+        f"{name} {show_number(row['auROC'])} (k-mers {show_number(row['kmer_auROC'])})" for name, row in rows.items()
+    ]
+    figure = page.Figure(draw_auroc_rows(run, rows, f"auROC{run.mark} by fold: {'; '.join(told)}."), caption)
+    return page.Section("Folds", [page.Columns([[figure], [text, doubt]]), make_fold_table(run)])
+
+
+def list_result_rows(run: Run) -> list[pd.Series]:
+    """Return the rows of the result table, `pooled` first."""
+    return [run.pooled, *(row for _, row in run.folds.iterrows())]
 
 
 def make_fold_table(run: Run) -> page.Table:
-    """Return the result table, `pooled` first; columns that an older run has not are left out."""
-    columns = [column for column in RESULT_COLUMNS if column.name in run.pooled and column.name not in NOT_SHOWN]
+    """Return the result table; columns that an older run has not are left out."""
+    columns = [column for column in RESULT_COLUMNS if column.name in run.folds and column.name not in NOT_SHOWN]
     columns.sort(key=lambda column: LEADING.index(column.name) if column.name in LEADING else len(LEADING))
-    head = [
-        page.Heading(
-            column.label + (run.mark if column.name in OF_THE_CHOSEN_EPOCH else ""),
-            column.meaning,
-            quiet=column.name == "auROC_optimistic",
-        )
-        for column in columns
-    ]
+    head = []
+    for column in columns:
+        mark = run.mark if column.name in OF_THE_CHOSEN_EPOCH else ""
+        head.append(page.Heading(column.label + mark, column.meaning, quiet=column.name == "auROC_optimistic"))
 
     def show(row: pd.Series, column: Column) -> str:
         return show_interval(row) if column.name == "auROC_low" else FORMATS[column.format](row[column.name])
 
-    table = [run.pooled, *(row for _, row in run.folds.iterrows())]
-    rows = [[show(row, column) for column in columns] for row in table]
-    return page.Table("Scores and sizes by fold", head, rows, strong=["pooled"])
+    rows = [[show(row, column) for column in columns] for row in list_result_rows(run)]
+    return page.Table("Scores and sizes by fold", head, rows, strong="pooled")
 
 
 def show_interval(row: pd.Series) -> str:
     """Return 0.895–0.911, or a dash where the run has no interval."""
-    if math.isnan(row["auROC_low"]) or math.isnan(row["auROC_high"]):
-        return page.DASH
-    return f"{row['auROC_low']:.3f}–{row['auROC_high']:.3f}"
+    low, high = row["auROC_low"], row["auROC_high"]
+    return page.DASH if math.isnan(low + high) else f"{low:.3f}–{high:.3f}"
 
 
 def make_curves(run: Run) -> page.Section:
     """Return ROC and precision-recall, or why there are none."""
     pooled, title = run.scored.drop_duplicates("gene_id"), "Sensitivity and precision"
     if pooled["target"].nunique() < 2:
-        return page.Section(title, [page.Paragraph("The scored genes are all of one class: no curves.")])
+        return page.Section(title, ["The scored genes are all of one class: no curves."])
     lines = " Thin: single folds. Thick: all scored genes together." if len(run.folds) > 1 else ""
-    captions = (
-        (ROC, "ROC curve over all thresholds of the probability."),
-        (PRECISION_RECALL, "Precision against recall."),
-    )
-    pair = [[page.Figure(draw_threshold_curve(run, pooled, kind), caption + lines)] for kind, caption in captions]
-    return page.Section(title, [page.Columns(pair)])
+    roc = page.Figure(draw_roc(run, pooled), f"ROC curve over all thresholds of the probability.{lines}")
+    precision = page.Figure(draw_roc(run, pooled, precision=True), f"Precision against recall.{lines}")
+    return page.Section(title, [page.Columns([[roc], [precision]])])
 
 
 def make_calibration(run: Run) -> page.Section:
@@ -751,29 +706,26 @@ def make_calibration(run: Run) -> page.Section:
     pooled = run.scored.drop_duplicates("gene_id")
     bins, brier, error = calibration(pooled["target"], pooled["probability"])
     share = float(pooled["target"].mean())
-    middle = run.predictions[(run.predictions["target"] == 2) & run.predictions["probability"].notna()]
-    rows = []
-    for name, row in confusion(pd.concat([pooled, middle])).iterrows():
-        shares = row / row.sum()
-        cells = [page.Cell(f"{row[key]:,}", show_percent(shares[key]), key, shares[key]) for key in ("low", "high")]
-        rows.append([f"{name} (not scored)" if name == "middle" else name, *cells])
-    head = [page.Heading(text) for text in ("measured", "called low", "called high")]
-    correct = scores.accuracy(pooled["target"], pooled["probability"])
     caption = (
         "Of the scored genes given a probability, how many are high? Lines: 95\N{NO-BREAK SPACE}% Wilson intervals. "
         f"Brier score{run.mark} {brier:.3f} (saying {share:.2f} of every gene would give {share * (1 - share):.3f}). "
         f"Expected calibration error{run.mark} {error:.3f}: the mean distance from the diagonal."
     )
-    reading = (
-        "Percentages are of each row. Middle genes have no right answer here: the row shows where the network puts "
-        "them. The probability is that of high against low, not of high among all genes."
-    )
+    figure = page.Figure(draw_calibration(bins, brier, error), caption)
+    middle = run.predictions[(run.predictions["target"] == 2) & run.predictions["probability"].notna()]
+    rows = []
+    for name, row in confusion(pd.concat([pooled, middle])).iterrows():
+        shares = row / row.sum()
+        cells = [page.Cell(show_count(row[key]), show_percent(shares[key]), key, shares[key]) for key in row.index]
+        rows.append([f"{name} (not scored)" if name == "middle" else name, *cells])
+    head = [page.Heading(text) for text in ("measured", "called low", "called high")]
+    correct = show_percent(scores.accuracy(pooled["target"], pooled["probability"]))
     calls = [
         page.Table("Calls at 0.5", head, rows, title="Calls at 0.5"),
-        page.Paragraph(f"Accuracy{run.mark} {show_percent(correct)} of scored genes; above 0.5 a gene is called high."),
-        page.Paragraph(reading),
+        f"Accuracy{run.mark} {correct} of scored genes; above 0.5 a gene is called high.",
+        "Percentages are of each row. Middle genes have no right answer here: the row shows where the network puts "
+        "them. The probability is that of high against low, not of high among all genes.",
     ]
-    figure = page.Figure(draw_calibration(bins, brier, error), caption)
     return page.Section("Probabilities and calls", [page.Columns([[figure], calls])])
 
 
@@ -782,42 +734,34 @@ def make_expression(run: Run) -> page.Section | None:
     genes = run.predictions.dropna(subset=["logMaxTPM", "probability"])
     if len(genes) < 2:
         return None
-    middle = genes[genes["target"] == 2]
-    correlation = spearman(genes)
+    middle, correlation = genes[genes["target"] == 2], spearman(genes)
     text = f"All {len(genes):,} genes of held-out chromosomes with a measured value, scored or not. "
-    text += f"Spearman correlation{run.mark} {show_decimal(correlation, 2)}"
-    text += (
-        f"; of the {len(middle):,} middle genes alone {show_decimal(spearman(middle), 2)}." if len(middle) > 2 else "."
-    )
+    text += f"Spearman correlation{run.mark} {show_number(correlation, '{:.2f}')}"
+    if len(middle) > 2:
+        text += f"; of the {len(middle):,} middle genes alone {show_number(spearman(middle), '{:.2f}')}"
     more = (
         "No score on this page looks at middle genes. Where the probability rises through the middle, the network "
         "orders expression and does not only tell its two ends apart."
     )
-    measure = show_value(show_setting(run.info["settings"].get("TARGET_COLUMN", "logMaxTPM")), 40)
     caption = "Grey: number of genes."
     caption += " Blue: median and quartiles of the probability." if len(genes) >= 2 * QUARTILE_GENES else ""
+    measure = show_value(show_setting(run.info["settings"].get("TARGET_COLUMN", "logMaxTPM")), 40)
     figure = page.Figure(draw_expression(genes, correlation, measure), caption)
-    beside = [page.Paragraph(text), page.Paragraph(more)]
-    return page.Section("Probability against measured expression", [page.Columns([[figure], beside])])
-
-
-def spearman(genes: pd.DataFrame) -> float:
-    """Return Spearman's correlation of measured expression and probability; NaN where all are of one value."""
-    with np.errstate(invalid="ignore"):
-        return float(genes["logMaxTPM"].rank().corr(genes["probability"].rank()))
+    return page.Section("Probability against measured expression", [page.Columns([[figure], [f"{text}.", more]])])
 
 
 def make_learning(run: Run) -> page.Section | None:
     """Return loss and auROC of every fold by epoch, as small figures of one scale."""
     logs = pd.concat(run.logs.values())
-    losses = logs[["loss", "val_loss", "test_loss"]].to_numpy().ravel()
-    losses = losses[~np.isnan(losses)]
+    losses = logs[["loss", "val_loss", "test_loss"]].stack().dropna()
     if not len(losses):
         return None
-    top = min(losses.max(), 2.5 * np.median(losses))
-    loss_range = figures.fit_range(float(losses.min()), float(top), 0.1)
-    least = np.nanmin([0.5, *logs[["val_auROC", "test_auROC"]].to_numpy().ravel()])
-    auroc_range = (math.floor(least * 20 + 1e-9) / 20, 1.0)
+    top = min(losses.max(), 2.5 * losses.median())
+    least = np.nanmin([0.5, *logs["val_auROC"], *logs["test_auROC"]])
+    ranges = {
+        "loss": figures.fit_range(float(losses.min()), float(top), 0.1),
+        "auROC": (math.floor(least * 20 + 1e-9) / 20, 1.0),
+    }
     text = "The epoch was chosen on the validation genes; the held-out curve is shown and was not used."
     if run.optimistic:
         text = "The epoch was chosen on the held-out genes themselves, so the auROC at the mark is optimistic."
@@ -825,9 +769,8 @@ def make_learning(run: Run) -> page.Section | None:
     text += " Losses above the scale are drawn at its upper edge." if losses.max() > top else ""
     text += f" {run.info['loss_note']}" if isinstance(run.info.get("loss_note"), str) else ""
     most = max(10, min(200, CURVE_POINTS // (5 * len(run.folds))))
-    pictures = [draw_learning(run, row, loss_range, auroc_range, most) for _, row in run.folds.iterrows()]
-    small = page.Columns([[page.Figure(picture)] for picture in pictures], small=True)
-    return page.Section("Learning curves", [page.Paragraph(text), small])
+    small = [[page.Figure(draw_learning(run, row, ranges, most))] for _, row in run.folds.iterrows()]
+    return page.Section("Learning curves", [text, page.Columns(small, small=True)])
 
 
 def make_profile(run: Run) -> page.Section | None:
@@ -836,48 +779,49 @@ def make_profile(run: Run) -> page.Section | None:
         return None
     usable = run.profile.dropna(subset=PROFILE_NUMBERS)
     usable = usable[usable["class"].isin(["low", "high"])]
-    regions = [name for name in ("promoter", "terminator") if (usable["region"] == name).any()]
+    regions = [region for region in ("promoter", "terminator") if (usable["region"] == region).any()]
     if not regions:
         return None
     text = "How much each position moves the prediction, on average over correctly predicted held-out genes."
     pair = [[page.Figure(draw_profile(usable, region))] for region in regions]
-    return page.Section("Where the network looks", [page.Paragraph(text), page.Columns(pair)])
+    return page.Section("Where the network looks", [text, page.Columns(pair)])
 
 
 def make_genes(run: Run) -> page.Section:
     """Return the way from the annotation to the scored genes: funnel, reasons, sequence audit, chromosomes."""
-    funnel = {str(row.get("chromosome")): row for row in run.info["funnel"]}
-    if "all" not in funnel:  # an older record: what O_genes.csv tells
-        used = run.genes.assign(**{"in annotation": 1, "used": (run.genes["status"] == "used").astype(int)})
-        sums = used.groupby("chromosome", sort=False)[["in annotation", "used"]].sum()
-        funnel = {"all": sums.sum().to_dict(), **sums.to_dict("index")}
-    total = {name: as_number(value) for name, value in funnel.pop("all").items()}
-    total = {name: count for name, count in total.items() if not math.isnan(count)}
-    steps = {name: count for name, count in total.items() if name not in CLASSES}
+    total, chromosomes = read_funnel(run)
+    steps = {name: genes for name, genes in total.items() if name not in CLASSES}
     classes = {name: total[name] for name in ("low", "middle", "high") if name in total}
     genes = run.scored.drop_duplicates("gene_id")
     scored = {name: float((genes["target"] == target).sum()) for target, name in enumerate(("low", "high"))}
+    figure = page.Figure(draw_funnel(steps, classes, scored), "From the annotation to the scored genes.")
+
     reasons = run.genes.loc[run.genes["status"] != "used", "status"].value_counts()
     left_out = [f"{reason}: {count:,}" for reason, count in reasons.head(12).items()]
     if len(reasons) > 12:
         left_out.append(f"{len(reasons) - 12} other reasons: {reasons.iloc[12:].sum():,}")
+    audit = page.Bullets(audit_sentences(run.info["audit"]), "Sequence audit")
 
     by_chromosome = genes["chromosome"].value_counts()
-    numbers = pd.DataFrame(
-        [[*(as_number(row.get(step)) for step in total), by_chromosome.get(name, 0)] for name, row in funnel.items()],
-        index=list(funnel),
-    )
+    numbers = chromosomes.assign(scored=[by_chromosome.get(name, 0) for name in chromosomes.index])
     rows = [[name, *map(show_count, row)] for name, row in numbers.head(TABLE_ROWS).iterrows()]
     rest = numbers.iloc[TABLE_ROWS:]
     if len(rest):
         rows.append([f"{len(rest):,} others", *map(show_count, rest.sum())])
-    head = [page.Heading(name) for name in ("chromosome", *total, "scored")]
-    figure = page.Figure(draw_funnel(steps, classes, scored), "From the annotation to the scored genes.")
-    lists = [
-        page.Bullets(left_out, "Left out, by reason"),
-        page.Bullets(audit_sentences(run.info["audit"]), "Sequence audit"),
-    ]
-    return page.Section("Genes", [page.Columns([[figure], lists]), page.Table("Genes by chromosome", head, rows)])
+    table = page.Table("Genes by chromosome", [page.Heading(name) for name in ("chromosome", *numbers)], rows)
+    lists = [page.Bullets(left_out, "Left out, by reason"), audit]
+    return page.Section("Genes", [page.Columns([[figure], lists]), table])
+
+
+def read_funnel(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return the genes left after each step: of all chromosomes, and a frame of chromosomes x steps."""
+    funnel = pd.DataFrame({str(row.get("chromosome")): row for row in run.info["funnel"]}).T
+    if "all" not in funnel.index:  # an older record: what O_genes.csv tells
+        used = run.genes.assign(**{"in annotation": 1, "used": (run.genes["status"] == "used").astype(int)})
+        funnel = used.groupby("chromosome", sort=False)[["in annotation", "used"]].sum()
+        funnel.loc["all"] = funnel.sum()
+    funnel = funnel.map(as_number).dropna(axis=1, subset=["all"])
+    return dict(funnel.loc["all"]), funnel.drop(index="all")
 
 
 def audit_sentences(audit: dict) -> list[str]:
@@ -894,7 +838,7 @@ def audit_sentences(audit: dict) -> list[str]:
     return sentences
 
 
-def make_run(run: Run) -> page.Section:
+def make_facts(run: Run) -> page.Section:
     """Return what was run on what: inputs, settings, versions, time, memory, and the command."""
     info = run.info
     facts = {
@@ -906,20 +850,18 @@ def make_run(run: Run) -> page.Section:
     for name, entry in info["inputs"].items():
         facts[name] = f"{entry['file']}, {show_size(entry['bytes'])}, SHA-256 {entry['sha256'][:12]}…"
     settings = {name: show_setting(value) for name, value in info["settings"].items()}
-    defaults = {**DEFAULTS, **info["defaults"]}
-    differing = [
-        f"{name} {value} (default {'that of the model' if defaults[name] is None else defaults[name]})"
-        for name, value in settings.items()
-        if name in defaults and name not in INPUT_SETTINGS and value != show_setting(defaults[name])
-    ]
+    differing = []
+    for name, default in {**DEFAULTS, **info["defaults"]}.items():
+        if name in settings and name not in INPUT_SETTINGS and settings[name] != show_setting(default):
+            told = "that of the model" if default is None else default
+            differing.append(f"{name} {settings[name]} (default {told})")
     facts["Not the default"] = "; ".join(differing) or "nothing, apart from the data"
     facts["All settings"] = " · ".join(f"{name} {value}" for name, value in settings.items())
     facts["Versions"] = " · ".join(f"{name} {value}" for name, value in info["versions"].items() if value)
-    blocks = [page.Facts({name: text for name, text in facts.items() if text and text != page.DASH})]
+    blocks = [{name: text for name, text in facts.items() if text and text != page.DASH}]
     command = info.get("command")
     if command:
-        command = command if command.startswith("python") else f"python {command}"
-        blocks.append(page.Code(command, "Run it again"))
+        blocks.append(page.Code(command if command.startswith("python") else f"python {command}", "Run it again"))
     return page.Section("The run", blocks)
 
 
@@ -939,30 +881,28 @@ def as_number(value: object) -> float:
 
 # The page ---------------------------------------------------------------------------------------------------
 
+SECTIONS = (
+    make_warnings, make_folds, make_curves, make_calibration, make_expression, make_learning, make_profile, make_genes,
+    make_facts,
+)  # fmt: skip
+
 
 def build_page(run: Run) -> str:
     """Return the whole page as HTML."""
-    sections = [
-        make_warnings(run),
-        make_folds(run),
-        make_curves(run),
-        make_calibration(run),
-        make_expression(run),
-        make_learning(run),
-        make_profile(run),
-        make_genes(run),
-        make_run(run),
-    ]
+    lead, verdict = headline(run)
+    sections = [make_section(run) for make_section in SECTIONS]
+    again = f"python lcre_report.py {run.prefix.as_posix()} writes it again."
     return page.render_page(
         page.Page(
             title=f"{run.organism}: LCRE report",
             heading=run.organism,
-            kicker="LCRE · low or high gene expression from regulatory sequence",
-            facts=describe_in_a_line(run),
-            lead=make_lead(run),
+            above="LCRE · low or high gene expression from regulatory sequence",
+            below=describe_in_a_line(run),
+            lead=lead,
+            verdict=verdict,
+            figure=make_headline_figure(run),
             sections=[section for section in sections if section],
-            footer="Written by lcre_report.py from the files of the run; "
-            f"python lcre_report.py {run.prefix.as_posix()} writes it again.",
+            footer=f"Written by lcre_report.py from the files of the run; {again}",
             palette=PALETTE,
         )
     )
