@@ -46,14 +46,6 @@ class Figure:
     kind: str = "figure"
 
 
-class Heading(NamedTuple):
-    """The head of a column; its meaning shows where the mouse rests; `quiet` is grey."""
-
-    text: str
-    meaning: str = ""
-    quiet: bool = False
-
-
 class Cell(NamedTuple):
     """A cell with a second line, and a share from 0 to 1 shown as the depth of a colour of the palette."""
 
@@ -65,12 +57,13 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table that scrolls in its own box; first cells name the rows, the row `strong` is bold."""
+    """A table that scrolls in its own box; first cells name the rows. A row may be bold, a column grey, by its name."""
 
     name: str
-    head: Sequence[Heading]
+    head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    strong: str = ""
+    bold: str = ""
+    grey: str = ""
     title: str = ""
     kind: str = "table"
 

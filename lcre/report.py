@@ -8,7 +8,7 @@ what stands in the sections, put the page together (`core.page`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -32,38 +32,31 @@ class Column(NamedTuple):
 
     name: str
     label: str
-    format: str  # score, count, text or seconds
-    meaning: str
+    format: str  # text, count, score or seconds
+    of_network: bool = False  # a score that is optimistic where the epoch was chosen on the scored genes
 
 
 RESULT_COLUMNS = (
-    Column("chromosome", "fold", "text", "the chromosomes that are held out together"),
-    Column("auROC", "auROC", "score", "area under the ROC curve of the network"),
-    Column("auROC_low", "95\N{NO-BREAK SPACE}% interval", "score", "2.5th percentile of the bootstrap of auROC"),
-    Column("auROC_high", "95\N{NO-BREAK SPACE}% interval", "score", "97.5th percentile of the bootstrap of auROC"),
-    Column("kmer_auROC", "k\N{NON-BREAKING HYPHEN}mers", "score", "auROC of a regression on k-mer counts"),
-    Column("gc_auROC", "base composition", "score", "auROC of a regression on base composition"),
-    Column("auPR", "auPR", "score", "area under the precision-recall curve of the network"),
-    Column("accuracy", "accuracy", "score", "share of scored genes on the right side of 0.5"),
-    Column("best_epoch", "epoch", "count", "epoch whose network is scored, counted from 0"),
-    Column("training_size", "training genes", "count", "genes that the network is trained on"),
-    Column("validation_size", "validation genes", "count", "genes that the epoch is chosen on"),
-    Column("test_size", "scored genes", "count", "low and high genes of the held-out chromosomes"),
-    Column("seconds", "time", "seconds", "time of training"),
-    Column(
-        "auROC_optimistic", "best test epoch (optimistic)", "score", "highest auROC of any epoch on the scored genes"
-    ),
+    Column("chromosome", "fold", "text"),
+    Column("accuracy", "accuracy", "score", of_network=True),
+    Column("auROC", "auROC", "score", of_network=True),
+    Column("auPR", "auPR", "score", of_network=True),
+    Column("organism", "organism", "text"),
+    Column("training_size", "training genes", "count"),
+    Column("validation_size", "validation genes", "count"),
+    Column("test_size", "scored genes", "count"),
+    Column("best_epoch", "epoch", "count"),
+    Column("auROC_low", "auROC, 95 % from", "score", of_network=True),
+    Column("auROC_high", "to", "score", of_network=True),
+    Column("kmer_auROC", "k-mers", "score"),
+    Column("gc_auROC", "base composition", "score"),
+    Column("auROC_optimistic", "best test epoch (optimistic)", "score"),
+    Column("seconds", "time", "seconds"),
 )
 NEEDED = ["auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "best_epoch"]  # figures and sentences use them
 LEADING = ("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC")  # first columns of the page's table
-NOT_SHOWN = {"organism", "auROC_high"}  # stands above; stands with auROC_low
-OF_THE_CHOSEN_EPOCH = {"auROC", "auPR", "accuracy"}  # optimistic where the epoch was chosen on the scored genes
-FORMATS: dict[str, Callable[..., str]] = {
-    "score": show_number,
-    "count": show_count,
-    "seconds": show_seconds,
-    "text": str,
-}
+NOT_SHOWN = ("organism", "auROC_high")  # stands above; stands with auROC_low
+FORMATS = {"score": show_number, "count": show_count, "seconds": show_seconds, "text": str}
 
 DEFAULTS = {  # of runs before the record had `defaults`
     "TARGET_COLUMN": "logMaxTPM",
@@ -112,14 +105,23 @@ class Run:
     prefix: Path
     organism: str
     info: dict  # O_run.json
-    folds: pd.DataFrame  # O_result.csv before the row `pooled`
-    pooled: pd.Series
+    result: pd.DataFrame  # O_result.csv, the row `pooled` first
     predictions: pd.DataFrame
     genes: pd.DataFrame
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns of predictions, and fold
     logs: dict[str, pd.DataFrame] = field(default_factory=dict)
     profile: pd.DataFrame | None = None
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def pooled(self) -> pd.Series:
+        """The row of all scored genes together."""
+        return self.result.iloc[0]
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """The rows of single folds."""
+        return self.result.iloc[1:]
 
     @property
     def optimistic(self) -> bool:
@@ -142,9 +144,6 @@ def read_run(prefix: Path) -> Run:
     if not result_path.is_file():
         raise InputError(explain_missing_run(prefix))
     result = read_result(result_path)
-    at = list(result["chromosome"]).index("pooled") if "pooled" in set(result["chromosome"]) else 0
-    if at == 0:
-        raise InputError(f"{result_path} has no row `pooled` below its folds: the run is unfinished, {TRAIN_AGAIN}")
     info = read_run_record(Path(f"{prefix}_run.json"))
     names = ["gene_id", "chromosome"]
     predictions = read_columns(predictions_path, names, ["target", "logMaxTPM", "probability"])
@@ -152,8 +151,7 @@ def read_run(prefix: Path) -> Run:
         prefix=prefix,
         organism=str(info.get("organism") or prefix.name),
         info=info,
-        folds=result.iloc[:at].reset_index(drop=True),
-        pooled=result.iloc[at],
+        result=result,
         predictions=predictions,
         genes=read_columns(Path(f"{prefix}_genes.csv"), [*names, "status"]),
         warnings=list(info["warnings"]),
@@ -184,15 +182,18 @@ def read_run(prefix: Path) -> Run:
 
 
 def read_result(path: Path) -> pd.DataFrame:
-    """Read O_result.csv, numbers as floats; columns that no figure needs may be absent, others may be there.
+    """Read O_result.csv, the row `pooled` first; columns that no figure needs may be absent, others may be there.
 
-    Raises InputError as `read_columns` does.
+    Raises InputError as `read_columns` does, and where no row is `pooled`.
     """
     result = read_columns(path, ["chromosome"], NEEDED)
     for column in RESULT_COLUMNS:
         if column.name in result and column.name not in NEEDED and column.format != "text":
             result[column.name] = parse_numbers(path, result[column.name], TRAIN_AGAIN)
-    return result
+    at = result["chromosome"].eq("pooled").argmax()
+    if at == 0:
+        raise InputError(f"{path} has no row `pooled` below its folds: the run is unfinished, {TRAIN_AGAIN}")
+    return pd.concat([result[at : at + 1], result[:at]])
 
 
 def read_run_record(path: Path) -> dict:
@@ -342,17 +343,17 @@ def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark
 
 
 @figures.page_style()
-def draw_auroc_rows(run: Run, rows: dict[str, pd.Series], label: str) -> str:
+def draw_auroc_rows(run: Run, table: pd.DataFrame, label: str) -> str:
     """Draw auROC as dots with intervals, a line for each row: network, k-mers and base composition side by side."""
-    names, table = [show_value(name, 15) for name in rows], pd.DataFrame(list(rows.values()))
-    left, height = 12 + 7.9 * max(map(len, names)), 22 * len(rows)
-    values = table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].to_numpy(float)
-    low = math.floor(np.nanmin([0.5, *values.ravel()]) * 20 + 1e-9) / 20
+    names = [show_value(name, 15) for name in table["chromosome"]]
+    left, height = 12 + 7.9 * max(map(len, names)), 22 * len(table)
+    least = table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].min(axis=None)
+    low = math.floor(np.nanmin([0.5, least]) * 20 + 1e-9) / 20
     figure = figures.new_figure(FIGURE_WIDTH, 80 + height)
     box, text = (left, 42, FIGURE_WIDTH - left - 46, height), f"auROC{run.mark}; 0.5 is guessing"
-    axis = figures.add_panel(figure, box, (low, 1), (len(rows), 0), text, ticks=(6, 0))
+    axis = figures.add_panel(figure, box, (low, 1), (len(table), 0), text, ticks=(6, 0))
     axis.axvline(0.5, **REFERENCE)
-    places = np.arange(len(rows)) + 0.5
+    places = np.arange(len(table)) + 0.5
     axis.hlines(places, table["auROC_low"], table["auROC_high"], **INTERVAL)
     for column, _, colour, mark in reversed(METHODS):
         draw_marks(axis, table[column], places, colour, mark, run.optimistic and column == "auROC")
@@ -612,7 +613,7 @@ def make_headline_figure(run: Run) -> page.Figure:
     """Return the headline as a figure."""
     told = ", ".join(f"{name} {show_number(run.pooled[column])}" for column, name, _, _ in METHODS)
     label = f"Pooled auROC{run.mark}: {told}; 95 % interval of the network {show_interval(run.pooled)}."
-    return page.Figure(draw_auroc_rows(run, {"": run.pooled}, label))
+    return page.Figure(draw_auroc_rows(run, run.result[:1].assign(chromosome=""), label))
 
 
 def describe_in_a_line(run: Run) -> str:
@@ -655,33 +656,22 @@ def make_folds(run: Run) -> page.Section:
         "All on the same genes."
     )
     caption += " Hollow: optimistic." if run.optimistic else ""
-    rows = {row["chromosome"]: row for row in list_result_rows(run)}
-    told = [
-        f"{name} {show_number(row['auROC'])} (k-mers {show_number(row['kmer_auROC'])})" for name, row in rows.items()
-    ]
-    figure = page.Figure(draw_auroc_rows(run, rows, f"auROC{run.mark} by fold: {'; '.join(told)}."), caption)
+    rows = zip(run.result["chromosome"], run.result["auROC"], run.result["kmer_auROC"], strict=True)
+    told = "; ".join(f"{name} {show_number(auroc)} (k-mers {show_number(kmer)})" for name, auroc, kmer in rows)
+    figure = page.Figure(draw_auroc_rows(run, run.result, f"auROC{run.mark} by fold: {told}."), caption)
     return page.Section("Folds", [page.Columns([[figure], [text, doubt]]), make_fold_table(run)])
-
-
-def list_result_rows(run: Run) -> list[pd.Series]:
-    """Return the rows of the result table, `pooled` first."""
-    return [run.pooled, *(row for _, row in run.folds.iterrows())]
 
 
 def make_fold_table(run: Run) -> page.Table:
     """Return the result table; columns that an older run has not are left out."""
-    columns = [column for column in RESULT_COLUMNS if column.name in run.folds and column.name not in NOT_SHOWN]
+    columns = [column for column in RESULT_COLUMNS if column.name in run.result and column.name not in NOT_SHOWN]
     columns.sort(key=lambda column: LEADING.index(column.name) if column.name in LEADING else len(LEADING))
-    head = []
-    for column in columns:
-        mark = run.mark if column.name in OF_THE_CHOSEN_EPOCH else ""
-        head.append(page.Heading(column.label + mark, column.meaning, quiet=column.name == "auROC_optimistic"))
-
-    def show(row: pd.Series, column: Column) -> str:
-        return show_interval(row) if column.name == "auROC_low" else FORMATS[column.format](row[column.name])
-
-    rows = [[show(row, column) for column in columns] for row in list_result_rows(run)]
-    return page.Table("Scores and sizes by fold", head, rows, strong="pooled")
+    labels = {column.name: column.label + (run.mark if column.of_network else "") for column in columns}
+    cells = {column.name: run.result[column.name].map(FORMATS[column.format]) for column in columns}
+    labels["auROC_low"], cells["auROC_low"] = "95\N{NO-BREAK SPACE}% interval", run.result.apply(show_interval, axis=1)
+    rows = list(zip(*cells.values(), strict=True))
+    grey = labels.get("auROC_optimistic", "")
+    return page.Table("Scores and sizes by fold", list(labels.values()), rows, bold="pooled", grey=grey)
 
 
 def show_interval(row: pd.Series) -> str:
@@ -718,10 +708,9 @@ def make_calibration(run: Run) -> page.Section:
         shares = row / row.sum()
         cells = [page.Cell(show_count(row[key]), show_percent(shares[key]), key, shares[key]) for key in row.index]
         rows.append([f"{name} (not scored)" if name == "middle" else name, *cells])
-    head = [page.Heading(text) for text in ("measured", "called low", "called high")]
     correct = show_percent(scores.accuracy(pooled["target"], pooled["probability"]))
     calls = [
-        page.Table("Calls at 0.5", head, rows, title="Calls at 0.5"),
+        page.Table("Calls at 0.5", ["measured", "called low", "called high"], rows, title="Calls at 0.5"),
         f"Accuracy{run.mark} {correct} of scored genes; above 0.5 a gene is called high.",
         "Percentages are of each row. Middle genes have no right answer here: the row shows where the network puts "
         "them. The probability is that of high against low, not of high among all genes.",
@@ -808,7 +797,7 @@ def make_genes(run: Run) -> page.Section:
     rest = numbers.iloc[TABLE_ROWS:]
     if len(rest):
         rows.append([f"{len(rest):,} others", *map(show_count, rest.sum())])
-    table = page.Table("Genes by chromosome", [page.Heading(name) for name in ("chromosome", *numbers)], rows)
+    table = page.Table("Genes by chromosome", ["chromosome", *numbers], rows)
     lists = [page.Bullets(left_out, "Left out, by reason"), audit]
     return page.Section("Genes", [page.Columns([[figure], lists]), table])
 

@@ -337,6 +337,23 @@ def learning_picture(page: str) -> str:
     return re.search(r'<svg[^>]*aria-label="Learning curves.*?</svg>', page, flags=re.DOTALL)[0]
 
 
+def test_columns_of_other_versions_in_the_result_table(tmp_path):
+    """What no figure needs may be missing, what the page does not know is passed over, and the order is the page's."""
+    prefix = make_run(tmp_path, folds={"1": 80, "2": 80}, epochs=2)
+    path = Path(f"{prefix}_result.csv")
+    table = pd.read_csv(path, dtype=str).drop(columns=["auPR", "seconds", "organism"])
+    table.insert(0, "later_auROC", "what?")
+    table.assign(chromosome=table.pop("chromosome")).to_csv(path, index=False)
+    page, text = write_page(prefix)
+    heads = re.findall('<th scope="col">(.*?)</th>', page)
+    assert heads[: heads.index("measured")] == [
+        *("fold", "auROC", "95\xa0% interval", "k-mers", "base composition", "accuracy"),
+        *("training genes", "validation genes", "scored genes", "epoch", "best test epoch (optimistic)"),
+    ]
+    assert "what?" not in text
+    assert page.count('<td class="quiet">') == 3
+
+
 def test_the_optimistic_column_is_named_so_in_any_run(tmp_path):
     page, text = write_page(make_run(tmp_path, epochs=3))
     assert "best test epoch (optimistic)" in text
