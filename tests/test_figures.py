@@ -10,26 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import HOSTILE
 
 from core import figures
 
 ROOT = Path(__file__).resolve().parents[1]
 PALETTE = {"network": ("#0069ad", "#62b5f2")}
-HOSTILE = {
-    "markup": "<script>alert(1)</script>\"'&amp;]]>",
-    "formula": "$x^{2}$ \\frac{a} $\\badcommand{$",
-    "one dollar": "US$ 5",
-    "control characters": "a\x00b\x1b[31mc\x7f",
-    "not characters": "\ufffe\uffff",
-    "half a pair": "\ud800",
-    "emoji": "\U0001f9ec\U0001f600",
-    "right to left": "\u202eabc \u05d0",
-    "combining": "a" + "\u0301" * 50,
-    "Chinese": "染色体",
-    "line break": "a\nb",
-    "long": "x" * 5000,
-    "a colour": "#0069ad; fill: #0069ad",
-}
 
 
 @figures.page_style()

@@ -4,7 +4,7 @@ import math
 
 import jinja2
 import pytest
-from test_figures import HOSTILE
+from runs import HOSTILE
 from test_report import Checker
 
 from core import page

@@ -6,17 +6,19 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from runs import DAMAGE, of_older_version
+from runs import DAMAGE, HOSTILE, of_older_version
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import lcre_report
-from core import scores
+from core import scores, show_value
+from core.figures import clean_text
 from lcre import records, report
 
 RESULT = ["chromosome", "accuracy", "auROC", "auPR", "organism", "training_size", "validation_size", "test_size"]
@@ -556,6 +558,24 @@ def test_nothing_from_a_file_becomes_markup(tmp_path):
         assert f'b="{what}">' not in page
     assert "measured expression, &lt;b&gt;'&amp;\"</text>" in page  # the label of an axis, in a picture
     assert "javascript" not in page
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_names_that_mean_something_elsewhere(tmp_path, name):
+    """Names that are formulas to matplotlib, markup to a browser or nothing to a font stand in figures and tables."""
+    record = {"device": name, "loss_note": name, "notes": [name], "warnings": [name]}
+    settings = {"TARGET_COLUMN": name, name: name}
+    funnel = [{"chromosome": "all", "in annotation": 9, name: 7}, {"chromosome": name, "in annotation": 9, name: 7}]
+    fold = "".join(letter for letter in name if letter not in "\0\n\x1b\x7f\ud800")[:40] or "V"  # names that a run can have
+    prefix = make_run(tmp_path, folds={fold: 60, "IV": 60}, epochs=2, **record, settings=settings, funnel=funnel)
+    path = Path(f"{prefix}_run.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"organism": name}))
+    page, text = write_page(prefix)
+    clean = " ".join(clean_text(name).split())
+    assert text.count(clean) >= 10
+    assert " ".join(clean_text(fold).split()) in text
+    assert f">{escape(show_value(fold, 18), quote=False)}</text>" in page  # above its learning curves
+    assert f">measured expression, {escape(show_value(name, 40), quote=False)}</text>" in page
 
 
 @pytest.mark.parametrize("what", DAMAGE)
