@@ -18,6 +18,7 @@ leaves one chromosome out at a time, trains a CNN + LSTM on the others, and logs
 #   "scikit-learn>=1.5,<2",
 #   "matplotlib>=3.9,<4",
 #   "logomaker>=0.8,<1",
+#   "jinja2>=3.1,<4",
 # ]
 # ///
 

@@ -13,7 +13,8 @@ from core.cli import OneLineParser, run_script
 
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
-    from lcre.report import size, write_report
+    from core.page import show_size
+    from lcre.report import write_report
 
     parser = OneLineParser(
         prog="lcre_report.py",
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> None:
     )
     parser.add_argument("run", type=Path, help="prefix of the run's files, such as saved_models/demo")
     path = write_report(parser.parse_args(argv).run)
-    print(f"{show_value(path, 1000)} ({size(path.stat().st_size)})")
+    print(f"{show_value(path, 1000)} ({show_size(path.stat().st_size)})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

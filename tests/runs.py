@@ -16,6 +16,21 @@ from lcre import records
 
 UPSTREAM, DOWNSTREAM, PADDING = 60, 40, 4
 COLUMNS = 2 * (UPSTREAM + DOWNSTREAM) + PADDING
+HOSTILE = {  # names that are only names, whatever they mean to a browser, to matplotlib or to a font
+    "markup": "<script>alert(1)</script>\"'&amp;]]>",
+    "formula": "$x^{2}$ \\frac{a} $\\badcommand{$",
+    "one dollar": "US$ 5",
+    "control characters": "a\x00b\x1b[31mc\x7f",
+    "not characters": "\ufffe\uffff",
+    "half a pair": "\ud800",
+    "emoji": "\U0001f9ec\U0001f600",
+    "right to left": "\u202eabc \u05d0",
+    "combining": "a" + "\u0301" * 50,
+    "Chinese": "染色体",
+    "line break": "a\nb",
+    "long": "x" * 5000,
+    "a colour": "#0069ad; fill: #0069ad",
+}
 
 
 @dataclass
