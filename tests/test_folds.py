@@ -349,7 +349,7 @@ def chosen_chromosomes(draw):
 
 
 def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_train():
-    """The windows of the first genes of I and II are identical: the one of II trains for III only, the other likewise."""
+    """The first genes of I and II have identical windows: that of II trains for III only, that of I likewise."""
     data = plain_data("I II III IV", low=6, high=6, middle=0)
     chromosome = data.with_windows["chromosome"].to_numpy(str)
     first, second = np.flatnonzero(chromosome == "I")[0], np.flatnonzero(chromosome == "II")[0]
