@@ -1,23 +1,23 @@
 """Accuracy of networks against k-mer regressions: same folds, same seeds, paired differences with p-values, times.
 
 `python benchmarks/accuracy.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV
---models motifs_and_words published --seeds 1 2 3 --runs FOLDER` trains every model with every seed by
+--models cnn_lstm_kmer published --seeds 1 2 3 --runs FOLDER` trains every model with every seed by
 `lcre_classifier.py`, fold by fold, in FOLDER, and prints tables. The trainer's other flags (`--epochs`, `--upstream`,
 `--validation-genes` ...) can be given as well and hold for every model. Ctrl-C stops it, and the same command goes on.
 Of a finished fold the probabilities of its test genes and its log are kept, and folds that are there are not trained
 again: a day's folds are added to those of the day before. With `--kept benchmarks/folds` the tables of RESULTS.md are
 printed within minutes. A fold does not depend on which others are trained beside it; delete its file to train it anew.
 
-The k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
-chromosome. halves: promoter and terminator apart, as in the trainer's result table. regions: before and behind TSS and
-TES apart. words: the default network's own regression on counts of words by itself, solved in seconds. Within folds:
-the auROC of each fold, averaged over the test genes, where pooled ranks the genes of all folds together.
+Two k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
+chromosome. Two regions: promoter and terminator apart, as in the trainer's result table. Four parts: before and behind
+TSS and TES apart. The k-mer regression alone is that of the default network without its branches, fitted in seconds.
+Within folds: the auROC of each fold, averaged over the test genes, where pooled ranks the genes of all folds together.
 
 Differences are tested by DeLong's paired test (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 837, 1988)
 on the genes of all folds; each gene's placement is averaged over the seeds, so seeds are no further observations.
 "Seeds averaged" is the auROC of the mean log-odds: of one model made of several.
 
-The test takes genes for independent of one another and the trained networks for given: relatives among the test genes
+The test takes genes for independent of one another and the trained networks for fixed: relatives among the test genes
 make its p-values too small, and only several seeds show what another training would have given.
 
 A test gene has a close relative if at least 100 of its window's 24-mers stand, on either strand, in the windows that
@@ -38,30 +38,30 @@ sys.path.insert(0, str(ROOT))
 from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
 
-WORD = 24  # bp: two windows of a genome hardly share one by chance
+SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 RELATED = 100  # of about 3,000
 INPUTS = ("FASTA", "GTF", "TPM")
 OWN_FLAGS = {"--organism", "--saved-models", "--model", "--seed", "--check", "--export-windows", "--overwrite"}
-REGRESSIONS = {"words": "words alone", "regions": "k-mers, regions", "halves": "k-mers, halves"}
+REGRESSIONS = {"alone": "k-mer regression alone", "parts": "k-mers, four parts", "regions": "k-mers, two regions"}
 
 
-def kept_file(asked: argparse.Namespace, model: str, seed: int, fold: str) -> Path:
+def kept_file(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> Path:
     """Return where a finished fold is kept."""
-    return asked.kept / f"{asked.name}_{model}_{seed}_{fold}.json.gz"
+    return arguments.kept / f"{arguments.name}_{model}_{seed}_{fold}.json.gz"
 
 
-def train(asked: argparse.Namespace, model: str, seed: int, fold: str) -> None:
+def train(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> None:
     """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already.
 
     Raises:
         InputError: the trainer refused, or it failed.
     """
-    if kept_file(asked, model, seed, fold).exists():
+    if kept_file(arguments, model, seed, fold).exists():
         return
-    name, runs = f"{asked.name}_{model}_{seed}", asked.runs / fold
+    name, runs = f"{arguments.name}_{model}_{seed}", arguments.runs / fold
     command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(runs)]
-    command += ["--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--chromosomes", fold]
-    command += ["--model", model, "--seed", str(seed), *asked.flags]
+    command += ["--fasta", arguments.fasta, "--gtf", arguments.gtf, "--tpm", arguments.tpm, "--chromosomes", fold]
+    command += ["--model", model, "--seed", str(seed), *arguments.flags]
     runs.mkdir(parents=True, exist_ok=True)
     log = runs / f"{name}.log"
     print(f"{name} {fold}: training; tail -f {log} shows how far", file=sys.stderr, flush=True)
@@ -72,7 +72,7 @@ def train(asked: argparse.Namespace, model: str, seed: int, fold: str) -> None:
     if status:
         last = log.read_text(encoding="utf-8").strip().split("\n")[-1]
         raise InputError(f"{name} {fold} was not trained (exit status {status}): {last}; all it said is in {log}")
-    keep(runs / name, fold, kept_file(asked, model, seed, fold), asked.flags, not asked.untimed)
+    keep(runs / name, fold, kept_file(arguments, model, seed, fold), arguments.flags, not arguments.untimed)
 
 
 def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> None:
@@ -124,18 +124,18 @@ def read_kept(path: Path, inputs: dict[str, str], flags: list[str]) -> dict:
     return kept
 
 
-def read_all_kept(asked: argparse.Namespace) -> dict[tuple[str, int, str], dict]:
-    """Return what is kept of the folds asked for, by model, seed and fold; raise InputError where one is of others."""
+def read_all_kept(arguments: argparse.Namespace) -> dict[tuple[str, int, str], dict]:
+    """Return what is kept of the folds wanted, by model, seed and fold; raise InputError where one is of others."""
     from core.files import hash_file
 
-    inputs = {name: hash_file(Path(vars(asked)[name.lower()])) for name in INPUTS}
-    folds = itertools.product(asked.models, asked.seeds, asked.chromosomes.split(","))
-    paths = {one: kept_file(asked, *one) for one in folds}
-    return {one: read_kept(path, inputs, asked.flags) for one, path in paths.items() if path.exists()}
+    inputs = {name: hash_file(Path(vars(arguments)[name.lower()])) for name in INPUTS}
+    folds = itertools.product(arguments.models, arguments.seeds, arguments.chromosomes.split(","))
+    paths = {one: kept_file(arguments, *one) for one in folds}
+    return {one: read_kept(path, inputs, arguments.flags) for one, path in paths.items() if path.exists()}
 
 
 def placements(target, score):
-    """Return of every high gene the share of low genes below it, and of every low gene that of high genes above it.
+    """Return of every high gene the fraction of low genes below it, and of every low gene that of high genes above it.
 
     Ties count half; the mean of either is the auROC.
     """
@@ -164,76 +164,81 @@ def compare(target, ours: list, theirs: list) -> dict:
     return {"difference": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error, "p": p_value}
 
 
-def count_shared(windows, trained, word: int = WORD):
-    """Return how many words of each window stand, on either strand, in any of the windows that train, (windows,)."""
+def count_shared(windows, trained, k: int = SHARED_K):
+    """Return how many k-mers of each window stand, on either strand, in any of the windows that train, (windows,)."""
     import numpy as np
 
-    def words(codes):
+    def number(codes):  # in 64 bits, where `lcre.kmers.number_kmers` has 32
         value, known = 0, True
-        for offset in range(word):
-            base = codes[:, offset : codes.shape[1] - word + 1 + offset]
+        for offset in range(k):
+            base = codes[:, offset : codes.shape[1] - k + 1 + offset]
             value, known = value * 4 + base.astype(np.uint64), known & (base < 4)
         return value, known
 
-    value, known = words(trained)
+    value, known = number(trained)
     either = [value[known]]
-    value, known = words(np.where(trained < 4, 3 - trained, 4)[:, ::-1])
+    value, known = number(np.where(trained < 4, 3 - trained, 4)[:, ::-1])
     either.append(value[known])
     there = np.unique(np.concatenate(either))
-    value, known = words(windows)
+    value, known = number(windows)
     place = np.minimum(np.searchsorted(there, value), len(there) - 1)
     return ((there[place] == value) & known).sum(axis=1)
 
 
-def load(asked: argparse.Namespace, model: str, flags: Sequence[str] = ()):
-    """Return data and settings as the trainer has them; `asked` has name, fasta, gtf, tpm and chromosomes."""
+def load(arguments: argparse.Namespace, model: str, flags: Sequence[str] = ()):
+    """Return data and settings as the trainer has them; `arguments` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
     from core.cli import parse_settings
     from lcre.settings import RULES
 
-    argv = ["--organism", asked.name, "--fasta", asked.fasta, "--gtf", asked.gtf, "--tpm", asked.tpm, "--model", model]
-    argv += ["--chromosomes", asked.chromosomes, *flags]
+    argv = ["--organism", arguments.name, "--fasta", arguments.fasta, "--gtf", arguments.gtf, "--tpm", arguments.tpm]
+    argv += ["--model", model, "--chromosomes", arguments.chromosomes, *flags]
     values, space = parse_settings(Path(lcre.__file__), vars(lcre), RULES, lcre.__version__, lcre.ACTIONS, argv)
-    settings = lcre.choose_settings(values, space.given)
+    settings = lcre.choose_settings(values, space.overrides)
     return lcre.load_data(settings), settings
 
 
 def score_regressions(data, settings, seed: int):
-    """Return the test genes of all folds: gene_id, fold, target, halves, regions, words, related (a frame)."""
+    """Return the test genes of all folds, a frame: gene_id, fold, target, related, and a column by each regression."""
     import keras
     import numpy as np
     import pandas as pd
 
     import lcre_classifier as lcre
     from lcre.baselines import kmer_baseline
-    from lcre.networks import fit_regression, make_predictor
+    from lcre.kmers import fit_ridge
+    from lcre.trained import make_predictor
 
     settings.SEED = seed  # it draws which genes of the larger class train
     folds = lcre.make_folds(data, settings)
     genes = data.with_windows
     target = genes["target"].to_numpy()
-    halves = lcre.window_halves(settings)
-    cuts = lcre.window_parts(data.windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
-    regions = [slice(*cut) for cut in cuts]
+    layout = lcre.WindowLayout.of(settings)
     log_odds = lcre.rank_log_odds(genes["rank"].to_numpy())
-    network = lcre.build_motifs_and_words(data.windows.shape[1], settings.UPSTREAM, settings.DOWNSTREAM)
-    ask_words = make_predictor(keras.Model(network.inputs, network.get_layer("regression").output))
+    network = lcre.build_cnn_lstm_kmer(layout)
+    counts = network.kmer_counts
+    predict = make_predictor(keras.Model(counts.inputs, network.regression(counts.outputs[0])))
     parts = []
     for fold in folds:
-        rows = fold.train, fold.validation, fold.test
+        rows = fold.balanced, fold.validation, fold.test
         part = pd.DataFrame({"gene_id": genes["gene_id"].to_numpy()[fold.test], "target": target[fold.test]})
         part["fold"] = fold.name
-        part["halves"] = kmer_baseline(data.windows, halves, target, *rows)[0]
-        part["regions"] = kmer_baseline(data.windows, regions, target, *rows)[0]
-        fit_regression(network, data.windows[fold.taught], log_odds[fold.taught])
-        part["words"] = 1 / (1 + np.exp(-ask_words(data.windows[fold.test])))
-        part["related"] = count_shared(data.windows[fold.test], data.windows[fold.taught]) >= RELATED
+        part["regions"] = kmer_baseline(data.windows, list(layout.regions.values()), target, *rows)[0]
+        part["parts"] = kmer_baseline(data.windows, layout.parts, target, *rows)[0]
+        fit_ridge(network.regression, counts, data.windows[fold.training], log_odds[fold.training])
+        part["alone"] = 1 / (1 + np.exp(-predict(data.windows[fold.test])))
+        part["related"] = count_shared(data.windows[fold.test], data.windows[fold.training]) >= RELATED
         print(f"{settings.ORGANISM} seed {seed} fold {fold.name}: regressions fitted", file=sys.stderr, flush=True)
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     if not np.isfinite(frame[list(REGRESSIONS)].to_numpy()).all():
         raise InputError(f"{settings.ORGANISM}: a regression gave no number")
     return frame
+
+
+def label(name: str) -> str:
+    """Return what the tables call a model or a regression."""
+    return REGRESSIONS.get(name, name)
 
 
 def show_range(areas: Sequence[float]) -> str:
@@ -248,7 +253,7 @@ def first_reaching(epochs: dict, least: float) -> str:
     return next((f"{spent:.0f}" for area, spent in log if area >= least), "-")
 
 
-def print_tables(asked: argparse.Namespace, data, settings) -> None:
+def print_tables(arguments: argparse.Namespace, data, settings) -> None:
     """Print what was measured, from the folds that are kept; `data` and `settings` are of `load`."""
     import numpy as np
     from scipy.special import logit
@@ -256,11 +261,11 @@ def print_tables(asked: argparse.Namespace, data, settings) -> None:
     from core.device import start_tensorflow
     from core.scores import auroc, auroc_interval
 
-    names, models = asked.chromosomes.split(","), asked.models
-    kept = read_all_kept(asked)
+    names, models = arguments.chromosomes.split(","), arguments.models
+    kept = read_all_kept(arguments)
     scores, targets, folds, related = {}, None, None, []
     start_tensorflow()
-    for seed in asked.seeds:
+    for seed in arguments.seeds:
         frame = score_regressions(data, settings, seed)
         for model in models:
             found = {gene: value for fold in names for gene, value in kept[model, seed, fold]["probability"].items()}
@@ -270,50 +275,51 @@ def print_tables(asked: argparse.Namespace, data, settings) -> None:
         targets, folds = frame["target"].to_numpy(), frame["fold"].to_numpy()
         related.append(frame["related"].to_numpy())
     if any(np.isnan(score).any() for score in scores.values()):
-        raise InputError(f"{asked.name}: a test gene has no score; were the folds trained on the same files?")
+        raise InputError(f"{arguments.name}: a test gene has no score; were the folds trained on the same files?")
 
     def spend(model: str, key: str) -> str:
         """Return the mean over seeds of the seconds of all folds."""
-        spent = [[kept[model, seed, fold][key] for fold in names] for seed in asked.seeds]
+        spent = [[kept[model, seed, fold][key] for fold in names] for seed in arguments.seeds]
         return "-" if any(None in one for one in spent) else f"{np.mean([sum(one) for one in spent]):.0f} s"
 
     of_folds = {
-        (name, fold): [auroc(targets[folds == fold], scores[name, seed][folds == fold]) for seed in asked.seeds]
+        (name, fold): [auroc(targets[folds == fold], scores[name, seed][folds == fold]) for seed in arguments.seeds]
         for name, fold in itertools.product([*models, *REGRESSIONS], dict.fromkeys(folds))
     }
     related = np.any(related, axis=0)  # seeds differ in which genes of the larger class train
-    print(f"\n{asked.name}: {len(targets):,} test genes, {related.sum():,} with a close relative in training; pooled\n")
+    relatives = f"{related.sum():,} with a close relative in training"
+    print(f"\n{arguments.name}: {len(targets):,} test genes, {relatives}; pooled\n")
     heads = ["seeds", "auROC, mean (range)", "95 % interval, first seed", "within folds", "without close relatives"]
     heads += ["seeds averaged", "wall", "CPU"]
     print("| | " + " | ".join(heads) + " |")
     print("|---" * (len(heads) + 1) + "|")
     for name in [*models, *REGRESSIONS]:
-        areas = [auroc(targets, scores[name, seed]) for seed in asked.seeds]
+        areas = [auroc(targets, scores[name, seed]) for seed in arguments.seeds]
         within = sum(np.mean(of_folds[name, fold]) * np.mean(folds == fold) for fold in dict.fromkeys(folds))
-        alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in asked.seeds])
-        log_odds = [logit(np.clip(scores[name, seed], 1e-6, 1 - 1e-6)) for seed in asked.seeds]
+        alone = np.mean([auroc(targets[~related], scores[name, seed][~related]) for seed in arguments.seeds])
+        log_odds = [logit(np.clip(scores[name, seed], 1e-6, 1 - 1e-6)) for seed in arguments.seeds]
         averaged = auroc(targets, np.mean(log_odds, axis=0))
-        low, high = auroc_interval(targets, scores[name, asked.seeds[0]], seed=1)
+        low, high = auroc_interval(targets, scores[name, arguments.seeds[0]], seed=1)
         spent = [spend(name, key) if name in models else "-" for key in ("seconds", "cpu_seconds")]
-        cells = [REGRESSIONS.get(name, name), len(areas), show_range(areas), f"{low:.4f} to {high:.4f}"]
+        cells = [label(name), len(areas), show_range(areas), f"{low:.4f} to {high:.4f}"]
         cells += [f"{within:.4f}", f"{alone:.4f}", f"{averaged:.4f}", *spent]
         print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
     print("\n| difference in auROC | mean | 95 % interval | p |")
     print("|---|---|---|---|")
     for first, second in itertools.combinations([*models, *REGRESSIONS], 2):
-        found = compare(targets, *([scores[name, seed] for seed in asked.seeds] for name in (first, second)))
+        found = compare(targets, *([scores[name, seed] for seed in arguments.seeds] for name in (first, second)))
         interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
         p_value = "< 1e-10" if found["p"] < 1e-10 else f"{found['p']:.1g}"
-        print(f"| {first} - {second} | {found['difference']:+.4f} | {interval} | {p_value} |")
+        print(f"| {label(first)} - {label(second)} | {found['difference']:+.4f} | {interval} | {p_value} |")
 
-    print("\n| fold | genes | " + " | ".join([*models, *REGRESSIONS]) + " |")
+    print("\n| fold | genes | " + " | ".join(map(label, [*models, *REGRESSIONS])) + " |")
     print("|---|---|" + "---|" * len([*models, *REGRESSIONS]))
     for fold in dict.fromkeys(folds):
         cells = [show_range(of_folds[name, fold]) for name in [*models, *REGRESSIONS]]
         print(f"| {fold} | {(folds == fold).sum():,} | " + " | ".join(cells) + " |")
 
-    seed = asked.seeds[0]
+    seed = arguments.seeds[0]
     if any(kept[model, seed, fold]["epochs"]["seconds"] is None for model in models for fold in names):
         print("\nThe first seed's folds were not timed.")
         return
@@ -348,24 +354,24 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--name", required=True, help="of the data set, such as yeast")
     for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
         parser.add_argument(name, required=True, help="as for lcre_classifier.py")
-    networks = list(lcre.RECIPES)
-    parser.add_argument("--models", nargs="+", choices=networks, default=["motifs_and_words"], help="the default alone")
+    networks = list(lcre.MODELS)
+    parser.add_argument("--models", nargs="+", choices=networks, default=["cnn_lstm_kmer"], help="the default alone")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="1 2 3")
     parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs: accuracy_runs")
     parser.add_argument("--kept", type=Path, help="folder of finished folds: folds in that of the runs")
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
-    asked, asked.flags = parser.parse_known_args(argv)
-    if own := [flag for flag in asked.flags if flag.split("=")[0] in OWN_FLAGS]:
+    arguments, arguments.flags = parser.parse_known_args(argv)
+    if own := [flag for flag in arguments.flags if flag.split("=")[0] in OWN_FLAGS]:
         raise InputError(
             f"{', '.join(own)} cannot be passed on to the trainer: this script sets it, or the run would end"
         )
-    asked.kept = asked.kept or asked.runs / "folds"
-    data, settings = load(asked, asked.models[0], asked.flags)
+    arguments.kept = arguments.kept or arguments.runs / "folds"
+    data, settings = load(arguments, arguments.models[0], arguments.flags)
     lcre.make_folds(data, settings)  # what is wrong is said before hours of training
-    read_all_kept(asked)
-    for seed, fold, model in itertools.product(asked.seeds, asked.chromosomes.split(","), asked.models):
-        train(asked, model, seed, fold)
-    print_tables(asked, data, settings)
+    read_all_kept(arguments)
+    for seed, fold, model in itertools.product(arguments.seeds, arguments.chromosomes.split(","), arguments.models):
+        train(arguments, model, seed, fold)
+    print_tables(arguments, data, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,26 +19,25 @@ import numpy as np  # noqa: E402 (the project's own modules lie beside this fold
 import pandas as pd  # noqa: E402
 
 from lcre import trained  # noqa: E402
-from lcre_explain import find_zeros  # noqa: E402
+from lcre_classifier import WindowLayout  # noqa: E402
 
 WIDTH = 12  # bp of every planted element
 WEIGHT = 0.5  # of a site that counts as working
 
 
-def read_sites(truth: Path, settings) -> pd.DataFrame:
+def read_sites(truth: Path, layout: WindowLayout) -> pd.DataFrame:
     """Return the working sites: gene_id, element, begin (column of the window)."""
-    zeros = find_zeros(settings)
     rows = []
     table = pd.read_csv(truth, comment="#", dtype={"gene_id": str}, keep_default_na=False)
     for gene_id, elements in zip(table["gene_id"], table["elements"], strict=True):
         for entry in filter(None, elements.split(";")):
             element, region, position, _, weight = entry.split(":")
             if float(weight) > WEIGHT:
-                rows.append((gene_id, element, zeros[region][1] + int(position)))
+                rows.append((gene_id, element, layout.sites[region] + int(position)))
     return pd.DataFrame(rows, columns=["gene_id", "element", "begin"])
 
 
-def compare_sites(explained: Path, settings) -> pd.DataFrame:
+def compare_sites(explained: Path, layout: WindowLayout) -> pd.DataFrame:
     """Compare working sites with the rest of the same windows.
 
     The rest is every base of those windows that is in no working site of any element; decoys belong to it.
@@ -52,12 +51,12 @@ def compare_sites(explained: Path, settings) -> pd.DataFrame:
         row_of = {name: row for row, name in enumerate(arrays["gene_id"])}
         values = arrays["contributions"].sum(axis=2, dtype=np.float64)
         rest = arrays["one_hot"].any(axis=2)
-    sites = read_sites(ROOT / "data/demo/truth.csv", settings)
+    sites = read_sites(ROOT / "data/demo/truth.csv", layout)
     sites = sites[sites["gene_id"].isin(row_of.keys())].assign(row=lambda frame: frame["gene_id"].map(row_of))
     for row, begin in zip(sites["row"], sites["begin"], strict=True):
         rest[row, begin : begin + WIDTH] = False
-    stretches = np.lib.stride_tricks.sliding_window_view(values, WIDTH, axis=1).mean(axis=2)
-    rest_stretches = np.lib.stride_tricks.sliding_window_view(rest, WIDTH, axis=1).all(axis=2)
+    by_place = np.lib.stride_tricks.sliding_window_view(values, WIDTH, axis=1).mean(axis=2)
+    in_rest = np.lib.stride_tricks.sliding_window_view(rest, WIDTH, axis=1).all(axis=2)
     table = []
     for element, here in sites.groupby("element", sort=False):
         inside = np.array(
@@ -65,7 +64,7 @@ def compare_sites(explained: Path, settings) -> pd.DataFrame:
         )
         windows = here["row"].unique()
         outside = values[windows][rest[windows]]
-        by_site = np.abs(inside.mean(axis=1)).mean() / np.abs(stretches[windows][rest_stretches[windows]]).mean()
+        by_site = np.abs(inside.mean(axis=1)).mean() / np.abs(by_place[windows][in_rest[windows]]).mean()
         by_base = np.abs(inside).mean() / np.abs(outside).mean()
         table.append((element, len(here), inside.mean(), abs(inside.mean() / outside.mean()), by_site, by_base))
     columns = ["element", "sites", "contribution", "signed", "site", "base"]
@@ -81,7 +80,7 @@ def time_pairs(model, codes: np.ndarray, steps: int, references: int, repeats: i
     """
     import tensorflow as tf
 
-    from lcre.contributions import Network, integrated_gradients
+    from lcre.attribution import Network, integrated_gradients
     from lcre.shuffle import shuffle_dinucleotides
 
     @tf.function
@@ -119,11 +118,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=Path("saved_models/demo"))
     parser.add_argument("--explained", type=Path, help="what lcre_explain.py wrote [MODELS_explain]")
     parser.add_argument("--repeats", type=int, default=9)
-    given = parser.parse_args(argv)
-    explained = given.explained or Path(f"{given.models}_explain")
-    run = trained.load_run(given.models)
+    arguments = parser.parse_args(argv)
+    explained = arguments.explained or Path(f"{arguments.models}_explain")
+    run = trained.load_run(arguments.models, WindowLayout.of)
     if run.settings.DATASET == "demo":
-        table = compare_sites(explained, run.settings)
+        table = compare_sites(explained, run.layout)
         print("contributions in working sites against the rest of the same windows, as ratios")
         print(table.to_string(index=False, float_format="%.3f"))
         for ratio in ("signed", "site", "base"):
@@ -139,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     codes = np.where(encoded.any(axis=1), encoded.argmax(axis=1), 4).astype(np.uint8)
     model = run.models[run.folds[0]]
     for references in (1, 10):
-        ratios = time_pairs(model, codes, 50, references, given.repeats)
+        ratios = time_pairs(model, codes, 50, references, arguments.repeats)
         print(
             f"50 steps, {references} reference(s), shuffling included: as long as {statistics.median(ratios):.1f} "
             f"forward-and-backward passes of one window ({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} pairs)"

@@ -26,6 +26,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 WINDOWS, COLUMNS = 1024, 3020
+SIZES = {"upstream": 1000, "downstream": 500, "padding": 20}
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
 
 
@@ -36,24 +37,25 @@ def measure_throughput(repeats: int) -> None:
 
     import lcre_classifier as lcre
     from core.device import start_tensorflow
-    from lcre.networks import BATCH
+    from core.genome import one_hot
+    from lcre.trained import BATCH
     from lcre_predict import Scorer, sigmoid
 
     print(f"{start_tensorflow()}; {WINDOWS:,} windows of {COLUMNS:,} columns, batches of {BATCH}")
     codes = np.random.default_rng(1).integers(0, 4, (WINDOWS, COLUMNS)).astype(np.uint8)
-    array = lcre.one_hot(codes).astype(np.float32)
+    array = one_hot(codes, np.float32)
     print("| network | ours, windows a second | model.predict | ours / model.predict, median (range) |")
     print("|---|---|---|---|")
-    for name, recipe in lcre.RECIPES.items():
-        model = recipe.build(COLUMNS, 1000, 500)
+    for name, entry in lcre.MODELS.items():
+        model = entry.build(lcre.WindowLayout(**SIZES)).model
         scorer = Scorer(SimpleNamespace(folds=["1"], models={"1": model}))
         wanted = np.ones((WINDOWS, 1), bool)
         ways = {
             "ours": lambda scorer=scorer, wanted=wanted: sigmoid(scorer.score(codes, wanted)[:, 0]),
             "keras": lambda model=model: model.predict(array, batch_size=BATCH, verbose=0)[:, 0],
         }
-        answers = {way: score() for way, score in ways.items()}  # also builds the graphs
-        assert np.abs(answers["ours"] - answers["keras"]).max() < 1e-5
+        outputs = {way: score() for way, score in ways.items()}  # also builds the graphs
+        assert np.abs(outputs["ours"] - outputs["keras"]).max() < 1e-5
         seconds = {way: [] for way in ways}
         for _ in range(repeats):
             for way, score in ways.items():
@@ -68,9 +70,9 @@ def measure_throughput(repeats: int) -> None:
 
 # ----------------------------------------------------------------------------------------------- effects
 def plan_effects(truth: Path, gtf: Path) -> list[tuple[str, str, int, int]]:
-    """Return (gene, chromosome, first base, kind) of stretches of 10 bp: kind 1 on a working element, 0 on none.
+    """Return (gene, chromosome, first base, kind) of pieces of 10 bp: kind 1 on a working element, 0 on none.
 
-    Each element that works fully is matched by a stretch of the same gene and region that touches no element.
+    Each element that works fully is matched by a piece of the same gene and region that touches no element.
     """
     import random
 
@@ -174,12 +176,12 @@ def write_untrained_run(prefix: Path, network: str) -> None:
         pooled = [layers.AveragePooling1D(20), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
         model = Sequential([layers.Input((COLUMNS, 4)), *pooled])
     else:
-        model = lcre.RECIPES[network].build(COLUMNS, 1000, 500)
+        model = lcre.MODELS[network].build(lcre.WindowLayout(**SIZES)).model
     folder = records.fold_folder(prefix, "none")
     folder.mkdir()
     model.save(folder / "best_model.keras")
     (folder / "genes.csv").write_text("gene_id,role\n")
-    settings = {"UPSTREAM": 1000, "DOWNSTREAM": 500, "PADDING": 20}
+    settings = {name.upper(): size for name, size in SIZES.items()}
     record = {"settings": settings, "inputs": {}, "folds": ["none"], "finished": "untrained"}
     write_json(Path(f"{prefix}_run.json"), record)
 
@@ -241,14 +243,14 @@ def main() -> int:
     variants.add_argument("--fasta", type=Path, required=True)
     variants.add_argument("--gtf", type=Path, required=True)
     variants.add_argument("--count", type=int, default=1_000_000)
-    variants.add_argument("--network", choices=("tiny", "motifs_and_words", "published"), default="tiny")
-    asked = parser.parse_args()
-    if asked.what == "throughput":
-        measure_throughput(asked.repeats)
-    elif asked.what == "effects":
-        measure_effects(asked.models)
+    variants.add_argument("--network", choices=("tiny", "cnn_lstm_kmer", "published"), default="tiny")
+    arguments = parser.parse_args()
+    if arguments.what == "throughput":
+        measure_throughput(arguments.repeats)
+    elif arguments.what == "effects":
+        measure_effects(arguments.models)
     else:
-        measure_variants(asked.fasta, asked.gtf, asked.count, asked.network)
+        measure_variants(arguments.fasta, arguments.gtf, arguments.count, arguments.network)
     return 0
 
 

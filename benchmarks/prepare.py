@@ -45,9 +45,9 @@ def cut_plainly(fasta, gene, up: int, down: int, padding: int):
     if gene.strand == "-":
         pieces = ["".join(COMPLEMENT.get(base, base) for base in reversed(piece)) for piece in reversed(pieces)]
     window = np.concatenate([encode(pieces[0]), np.zeros((padding, 4)), encode(pieces[1])])
-    half = up + down
+    size = up + down
     window[up : up + 3] = 0
-    window[half + padding + down - 3 : half + padding + down] = 0
+    window[size + padding + down - 3 : size + padding + down] = 0
     return window
 
 
@@ -101,7 +101,7 @@ def prepare_ours(fasta: Path, gtf: Path, tpm: Path) -> dict:
 
     argv = ["--fasta", str(fasta), "--gtf", str(gtf), "--tpm", str(tpm), "--upstream", "1000", "--downstream", "500"]
     values, space = parse_settings(Path(lcre.__file__), vars(lcre), RULES, lcre.__version__, lcre.ACTIONS, argv)
-    settings = lcre.choose_settings(values, space.given)
+    settings = lcre.choose_settings(values, space.overrides)
     data = lcre.load_data(settings)
     folds = lcre.make_folds(data, settings)
     return {"folds": len(folds), "windows": len(data.windows)}
@@ -125,22 +125,22 @@ def main() -> int:
     parser.add_argument("--tpm", type=Path, default=demo / "demo_tpm.csv", help="table with logMaxTPM")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.way:
+    arguments = parser.parse_args()
+    if arguments.way:
         import numpy  # noqa: F401  what both ways import is not timed
         import pandas  # noqa: F401
         import pyfaidx  # noqa: F401
         import pyranges  # noqa: F401
 
         began = time.perf_counter()
-        found = WAYS[asked.way](asked.fasta, asked.gtf, asked.tpm)
+        found = WAYS[arguments.way](arguments.fasta, arguments.gtf, arguments.tpm)
         found["seconds"] = time.perf_counter() - began
         found["bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(found))
         return 0
-    files = ["--fasta", str(asked.fasta), "--gtf", str(asked.gtf), "--tpm", str(asked.tpm)]
+    files = ["--fasta", str(arguments.fasta), "--gtf", str(arguments.gtf), "--tpm", str(arguments.tpm)]
     measured = {way: [] for way in WAYS}
-    for _ in range(asked.repeats):
+    for _ in range(arguments.repeats):
         for way in WAYS:
             measured[way].append(measure(way, files))
     print("| way | folds | windows | seconds, median (min to max) | peak memory, median |")

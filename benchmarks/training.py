@@ -1,16 +1,16 @@
-"""Sequences a second of the training step, as the trainer runs it and in other ways, and its share of the CPU's rate.
+"""Sequences a second of the training step, as the trainer runs it and otherwise, and its fraction of the CPU's rate.
 
-`python benchmarks/training.py [--models motifs_and_words published] [--repeats 5]` measures in turn, each in a process
+`python benchmarks/training.py [--models cnn_lstm_kmer published] [--repeats 5]` measures in turn, each in a process
 of its own, on random windows of 3,020 columns, and prints medians and the ratio pair by pair.
 
 ours: uint8 codes, one-hot inside the graph, batches as the trainer makes them, deterministic operations, an LSTM in one
-operation, gradients of convolutions by matrix products, of the network only what is taught, its branches side by side.
+operation, gradients of convolutions by matrix products, of the network only what is trained, its branches side by side.
 plain: the whole network and the same optimizer, one-hot float32 array given to `model.fit`. Other ways are ours but for
 what they name; XLA's steps are not repeatable.
 
-The share is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and backward,
-as many as the mathematics asks for) a second, against those of a product of two float32 matrices of 2,048 x 2,048 in
-the same process.
+The fraction is the operations of the step (matrix products of convolutions, LSTM and dense layers, forward and
+backward, as many as the mathematics needs) a second, against those of a product of two float32 matrices of 2,048 x
+2,048 in the same process.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-GENES, COLUMNS = 768, 3020
+GENES = 768
 WAYS = {  # way: what is unlike ours
     "plain, oneDNN off": {"one_dnn": "0"},
     "plain": {},
@@ -32,7 +32,7 @@ WAYS = {  # way: what is unlike ours
     "ours": {},
     "ours, Keras' loop for LSTMs": {"fused": False},
     "ours, Keras' loop for LSTMs, XLA": {"fused": False, "xla": True},  # XLA knows no fused LSTM
-    "ours, TensorFlow's gradients of convolutions": {"quickened": False},
+    "ours, TensorFlow's gradients of convolutions": {"products": False},
     "ours, every operation on all cores": {"branches": 1},
     "ours, batches of 32": {"batch": 32},
     "ours, batches of 128": {"batch": 128},
@@ -40,7 +40,7 @@ WAYS = {  # way: what is unlike ours
 
 
 def measure(model_name: str, way: str) -> tuple[float, float]:
-    """Train in a process of its own; return sequences a second of the steps after the first epoch, and the share."""
+    """Train in a process of its own; return sequences a second of the steps after the first epoch, and the fraction."""
     done = subprocess.run(
         [sys.executable, __file__, "--one", model_name, way],
         env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": WAYS[way].get("one_dnn", "1")},
@@ -98,11 +98,13 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
 
     import lcre_classifier as lcre
     from core.device import import_tensorflow, share_cores, start_tensorflow
-    from lcre.networks import fuse_lstms, make_trainer, quicken_convolutions
+    from core.genome import one_hot
+    from lcre import speed
 
     ours, unlike = way.startswith("ours"), WAYS[way]
+    entry, layout = lcre.MODELS[model_name], lcre.WindowLayout(1000, 500, 20)
     batch = unlike.get("batch", 64)
-    branches = unlike.get("branches", lcre.RECIPES[model_name].branches)
+    branches = unlike.get("branches", entry.branches)
     if unlike.get("xla"):  # knows no repeatable gradient of max-pooling
         share_cores(branches)
         import_tensorflow()
@@ -113,17 +115,14 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
 
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
-    codes = random.integers(0, 4, (GENES, COLUMNS)).astype(np.uint8)
+    codes = random.integers(0, 4, (GENES, layout.columns)).astype(np.uint8)
     target = random.integers(0, 2, GENES).astype(np.float32)
-    recipe = lcre.RECIPES[model_name]
-    model = recipe.build(COLUMNS, 1000, 500)
-    model.compile(recipe.make_optimizer())
-    if ours and unlike.get("fused", True):
-        fuse_lstms(model)
-    if ours and unlike.get("quickened", True):
-        quicken_convolutions(model)
+    for way, name in (("fused", "fuse_lstms"), ("products", "multiply_kernel_gradients")):
+        if not unlike.get(way, True):
+            setattr(speed, name, lambda model: None)
     if ours:
-        step = make_trainer(model, codes)
+        trainer = lcre.Trainer(entry, codes, layout)
+        model, step = trainer.network.model, trainer.step
         if unlike.get("xla"):
             step = tf.function(step.python_function, jit_compile=True)
 
@@ -131,8 +130,8 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
             for rows in np.array_split(random.permutation(GENES), GENES // batch):
                 float(step(rows, target[rows], 1e-3)[0])  # waits for it, as the trainer does
     else:
-        array = lcre.one_hot(codes).astype(np.float32)
-        model.compile(model.optimizer, "binary_crossentropy", metrics=["accuracy"])
+        array, model = one_hot(codes, np.float32), entry.build(layout).model
+        model.compile(entry.optimizer(entry.learning_rate), "binary_crossentropy", metrics=["accuracy"])
 
         def train() -> None:
             model.fit(array, target, batch_size=batch, verbose=0)
@@ -148,29 +147,29 @@ def measure_here(model_name: str, way: str) -> tuple[float, float]:
 def main() -> int:
     """Measure every model in every way, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["motifs_and_words", "published"])
+    parser.add_argument("--models", nargs="+", default=["cnn_lstm_kmer", "published"])
     parser.add_argument(
         "--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY", help="; ".join(WAYS)
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds over all ways")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure_here(*asked.one)))
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure_here(*arguments.one)))
         return 0
-    cases = [(model, way) for model in asked.models for way in asked.ways]
+    cases = [(model, way) for model in arguments.models for way in arguments.ways]
     found = {case: [] for case in cases}
-    for _ in range(asked.repeats):
+    for _ in range(arguments.repeats):
         for case in cases:
             found[case].append(measure(*case))
-    first = asked.ways[0]
-    print(f"| network | way | sequences a second (range) | against {first} | share of the matrix rate |")
+    first = arguments.ways[0]
+    print(f"| network | way | sequences a second (range) | against {first} | fraction of the matrix rate |")
     print("|---|---|---|---|---|")
     for (model, way), pairs in found.items():
-        rates, shares = zip(*pairs, strict=True)
+        rates, fractions = zip(*pairs, strict=True)
         ratio = statistics.median(rate / base for rate, (base, _) in zip(rates, found[model, first], strict=True))
         spread = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
-        print(f"| {model} | {way} | {spread} | {ratio:.2f} | {statistics.median(shares):.0%} |")
+        print(f"| {model} | {way} | {spread} | {ratio:.2f} | {statistics.median(fractions):.0%} |")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Small files for the tests, written byte by byte so that every answer is known by hand."""
+"""Small files for the tests, written byte by byte so that what they hold is known by hand."""
 
 import base64
 import gzip

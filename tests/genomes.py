@@ -105,7 +105,7 @@ def settings_of(flags: list[str]) -> SimpleNamespace:
     """The settings in force for a command line."""
     script = Path(lcre_classifier.__file__)
     values, space = parse_settings(script, vars(lcre_classifier), RULES, "0", lcre_classifier.ACTIONS, flags)
-    return lcre_classifier.choose_settings(values, space.given)
+    return lcre_classifier.choose_settings(values, space.overrides)
 
 
 def load(flags: list[str]):

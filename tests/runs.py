@@ -35,18 +35,18 @@ HOSTILE = {  # names that are only names, whatever they mean to a browser, to ma
 
 @dataclass
 class ToyRun:
-    """Where the run is, and what its folds answer."""
+    """Where the run is, and the weights of its folds' networks."""
 
     prefix: Path
     weights: dict[str, np.ndarray]  # fold -> (columns, 4)
 
     def probability(self, fold: str, window: str) -> float:
-        """The answer of a fold to a window given as letters; anything but ACGT counts nothing."""
+        """Return what a fold predicts for a window of letters; anything but ACGT counts nothing."""
         at = [("ACGT".index(base), column) for column, base in enumerate(window) if base in "ACGT"]
         return 1 / (1 + np.exp(-sum(self.weights[fold][column, base] for base, column in at)))
 
     def of_gene(self, fold: str, sequence: str, gene: Gene) -> float:
-        """The answer of a fold to a gene, read off its chromosome base by base."""
+        """Return what a fold predicts for a gene, read off its chromosome base by base."""
         return self.probability(fold, read_window(sequence, gene, UPSTREAM, DOWNSTREAM, PADDING, masked=3))
 
 

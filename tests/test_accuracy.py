@@ -1,4 +1,4 @@
-"""benchmarks/accuracy.py and afterwards.py: differences, shared words and shifts, on cases known by hand."""
+"""benchmarks/accuracy.py and afterwards.py: differences, shared k-mers and shifts, on cases known by hand."""
 
 import importlib.util
 import json
@@ -12,6 +12,7 @@ import pytest
 from builders import pack
 
 from core import InputError
+from core.genome import one_hot
 from core.scores import auroc
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,15 +69,15 @@ def test_under_no_difference_p_is_uniform():
     assert better["p"] < 1e-6
 
 
-def test_shared_words_on_either_strand():
+def test_shared_kmers_on_either_strand():
     random = np.random.default_rng(1)
     trained = random.integers(0, 4, (3, 200)).astype(np.uint8)
     windows = random.integers(0, 4, (4, 200)).astype(np.uint8)
-    windows[0, 10:60] = trained[1, 100:150]  # 50 bases: 27 words of 24
-    windows[1, 20:44] = 3 - trained[2, 30:54][::-1]  # one word, on the other strand
+    windows[0, 10:60] = trained[1, 100:150]  # 50 bases: 27 24-mers
+    windows[1, 20:44] = 3 - trained[2, 30:54][::-1]  # one 24-mer, on the other strand
     windows[1, [19, 44]] = trained[2, [54, 29]]  # and no base more: its complement would match
     windows[2, 30:70] = trained[0, 30:70]
-    windows[2, 50] = 4  # an unknown base: 20 and 19 known ones are no word
+    windows[2, 50] = 4  # an unknown base: 20 and 19 known ones are no 24-mer
     assert accuracy.count_shared(windows, trained).tolist() == [27, 1, 0, 0]
 
 
@@ -108,9 +109,9 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
     }
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, flags, timed=True)
     assert accuracy.read_kept(path, inputs, flags) == expected
-    for other, given, reason in ((inputs | {"TPM": "u"}, flags, "other files"), (inputs, [], "flags .*, not ")):
+    for other, passed, reason in ((inputs | {"TPM": "u"}, flags, "other files"), (inputs, [], "flags .*, not ")):
         with pytest.raises(InputError, match=reason):
-            accuracy.read_kept(path, other, given)
+            accuracy.read_kept(path, other, passed)
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, flags, timed=False)
     untimed = expected | {"seconds": None, "epochs": {"test_auROC": [0.5, 0.75], "seconds": None}}
     assert accuracy.read_kept(path, inputs, flags) == untimed
@@ -133,10 +134,10 @@ def test_folds_of_other_files_are_refused_before_anything_is_trained(tmp_path, m
 
 
 def test_a_finished_fold_is_not_trained_again(tmp_path, monkeypatch):
-    asked = SimpleNamespace(name="toy", kept=tmp_path)
-    accuracy.kept_file(asked, "published", 1, "I+II").write_bytes(b"")
+    arguments = SimpleNamespace(name="toy", kept=tmp_path)
+    accuracy.kept_file(arguments, "published", 1, "I+II").write_bytes(b"")
     monkeypatch.setattr(accuracy.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
-    accuracy.train(asked, "published", 1, "I+II")
+    accuracy.train(arguments, "published", 1, "I+II")
 
 
 @pytest.mark.parametrize("flag", ["--seed=3", "--model", "--check", "--organism"])
@@ -160,8 +161,8 @@ def test_one_command_trains_compares_and_refuses(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "folds/small_published_1_2.json.gz").exists()
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in done.stdout.split("\n\n")[1].splitlines()}
-    assert [*rows][2:] == ["published", "words alone", "k-mers, regions", "k-mers, halves"]
-    pooled, within = float(rows["words alone"][2]), float(rows["words alone"][4])
+    assert [*rows][2:] == ["published", "k-mer regression alone", "k-mers, four parts", "k-mers, two regions"]
+    pooled, within = float(rows["k-mer regression alone"][2]), float(rows["k-mer regression alone"][4])
     assert pooled == within  # there is one fold
     assert pooled > 0.55
     assert wrong.returncode == 2
@@ -169,32 +170,58 @@ def test_one_command_trains_compares_and_refuses(tmp_path):
     assert "banana" in wrong.stderr
 
 
-def test_a_shift_moves_each_half_and_leaves_the_padding():
-    codes, halves = np.array([[0, 1, 2, 4, 3, 2, 1]], np.uint8), (slice(0, 3), slice(4, 7))
-    assert afterwards.shift(codes, halves, 1).tolist() == [[4, 0, 1, 4, 4, 3, 2]]
-    assert afterwards.shift(codes, halves, -2).tolist() == [[2, 4, 4, 4, 1, 4, 4]]
+def test_a_shift_moves_each_region_and_leaves_the_padding():
+    codes, regions = np.array([[0, 1, 2, 4, 3, 2, 1]], np.uint8), (slice(0, 3), slice(4, 7))
+    assert afterwards.shift(codes, regions, 1).tolist() == [[4, 0, 1, 4, 4, 3, 2]]
+    assert afterwards.shift(codes, regions, -2).tolist() == [[2, 4, 4, 4, 1, 4, 4]]
     assert codes.tolist() == [[0, 1, 2, 4, 3, 2, 1]]
 
 
-def test_longer_words_join_those_of_a_network_from_a_file(tmp_path):
-    """Its layers have the names that new ones would get. A window of A alone: each part holds AAAAA at every place."""
-    import keras
-
+def test_longer_kmers_join_those_of_a_network(tmp_path):
+    """A window of A alone: each part holds AAAAA at every place."""
     import lcre_classifier as lcre
 
-    columns, upstream, downstream = 100, 30, 10
-    lcre.build_motifs_and_words(columns, upstream, downstream).save(tmp_path / "model.keras")
-    keras.backend.clear_session()  # as in a new process
-    model = keras.models.load_model(tmp_path / "model.keras")
-    parts = lcre.window_parts(columns, upstream, downstream)
-    longer = afterwards.count_longer(model, parts)
-    counts = keras.Model(longer.inputs, longer.get_layer("regression").input)
-    few = model.get_layer("words").output.shape[1]
-    found = counts([lcre.one_hot(np.zeros((1, columns), np.uint8)).astype("float32")]).numpy()[0]
+    layout = lcre.WindowLayout(upstream=30, downstream=10, padding=20)
+    network = lcre.build_cnn_lstm_kmer(layout)
+    counts = afterwards.count_longer(network, layout)
+    few = network.kmer_counts.output_shape[1]
+    codes = np.zeros((1, layout.columns), np.uint8)
+    found = counts(one_hot(codes, np.float32)).numpy()[0]
     assert len(found) == few + 4 * 4**5
+    assert found[:few] == pytest.approx(network.kmer_counts(one_hot(codes, np.float32)).numpy()[0])
     assert {place - few: count for place, count in enumerate(found) if count and place >= few} == {
         0: 26,
         1024: 6,
         2048: 6,
         3072: 26,
     }
+
+
+def test_ways_of_predicting_from_checkpoints(tmp_path):
+    """Two checkpoints of a network: what is added, weighted and averaged follows from their own predictions."""
+    import keras
+
+    import lcre_classifier as lcre
+    from lcre.trained import load_model, make_predictor
+
+    layout, random = lcre.WindowLayout(upstream=30, downstream=10, padding=20), np.random.default_rng(1)
+    codes = random.integers(0, 4, (20, layout.columns)).astype(np.uint8)
+    layout.hide(codes)
+    network, checkpoints, outputs = lcre.build_cnn_lstm_kmer(layout), [], []
+    for number in range(2):
+        kernel = network.regression.kernel
+        network.regression.set_weights([random.normal(0, 0.1, kernel.shape), np.array([0.5])])
+        checkpoints.append(tmp_path / f"model_epoch_{number}.keras")
+        network.model.save(checkpoints[-1])
+        keras.backend.clear_session()  # as in a new process
+        probability = make_predictor(load_model(checkpoints[-1], layout.columns))(codes)
+        outputs.append(np.log(probability / (1 - probability)))
+    ways = afterwards.predict_otherwise(checkpoints, codes, (codes, random.normal(0, 1, 20)), layout)
+    assert ways["as it is"] == pytest.approx(outputs[1], abs=1e-4)
+    assert ways["branches alone"] + ways["k-mers alone"] == pytest.approx(ways["as it is"], abs=1e-5)
+    assert ways["branches alone"] + ways["k-mers alone"] / 2 == pytest.approx(ways["k-mers times 0.5"], abs=1e-5)
+    both = ways["branch 1 and k-mers"] + ways["branch 2 and k-mers"]
+    assert both / 2 == pytest.approx(ways["as it is"], abs=1e-5)
+    assert ways["mean output of the last 2 epochs"] == pytest.approx(np.mean(outputs, axis=0), abs=1e-4)
+    assert not np.allclose(ways["5-mers too"], ways["as it is"])
+    assert not np.allclose(ways["mean of 3 shifts"], ways["as it is"])

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from core.genome import BASE_CODES
 from core.scores import auroc
 from lcre import baselines
+from lcre.kmers import count_kmers
 
-HALF = 60
-HALVES = (slice(0, HALF), slice(HALF + 5, 2 * HALF + 5))
+REGION = 60
+REGIONS = (slice(0, REGION), slice(REGION + 5, 2 * REGION + 5))
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def count_in_string(sequence: str, kmer: str) -> int:
     st.integers(1, 4),
 )
 def test_counts_are_those_of_the_strings(sequences, k):
-    counts = baselines.count_kmers(codes_of(sequences), k)
+    counts = count_kmers(codes_of(sequences), k)
     kmers = ["".join(letters) for letters in itertools.product("ACGT", repeat=k)]
     assert counts.dtype == np.float32
     assert counts.tolist() == [[count_in_string(sequence, kmer) for kmer in kmers] for sequence in sequences]
@@ -47,7 +48,7 @@ def test_counts_are_those_of_the_strings(sequences, k):
 def test_counts_of_more_sequences_than_are_counted_together():
     random = np.random.default_rng(1)
     codes = random.integers(0, 5, (600, 40), dtype=np.uint8)
-    counts = baselines.count_kmers(codes, 6)
+    counts = count_kmers(codes, 6)
     assert counts.shape == (600, 4096)
     for row in (0, 255, 256, 511, 512, 599):
         sequence = show_codes(codes[row])
@@ -59,8 +60,8 @@ def test_counts_of_more_sequences_than_are_counted_together():
 
 
 def test_sequences_shorter_than_k_and_no_sequences():
-    assert baselines.count_kmers(codes_of(["ACG"]), 4).tolist() == [[0] * 256]
-    assert baselines.count_kmers(np.zeros((0, 10), np.uint8), 2).shape == (0, 16)
+    assert count_kmers(codes_of(["ACG"]), 4).tolist() == [[0] * 256]
+    assert count_kmers(np.zeros((0, 10), np.uint8), 2).shape == (0, 16)
 
 
 def test_promoter_and_terminator_are_counted_apart_and_padding_not_at_all():
@@ -74,16 +75,16 @@ def test_promoter_and_terminator_are_counted_apart_and_padding_not_at_all():
 
 
 # ---------------------------------------------------------------------------------------------- regression
-def planted(genes: int = 240, motif: str = "GATTACA", half: int = 0, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Windows and targets: genes that are high have the motif in one half, the others in the other half."""
+def planted(genes: int = 240, motif: str = "GATTACA", region: int = 0, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Windows and targets: genes that are high have the motif in one region, the others in the other."""
     random = np.random.default_rng(seed)
     target = np.arange(genes) % 2
     sequences = []
     for high in target:
-        halves = [random_sequence(random, HALF), random_sequence(random, HALF)]
-        which, at = half if high else 1 - half, random.integers(0, HALF - len(motif))
-        halves[which] = halves[which][:at] + motif + halves[which][at + len(motif) :]
-        sequences.append(halves[0] + "N" * 5 + halves[1])
+        regions = [random_sequence(random, REGION), random_sequence(random, REGION)]
+        which, at = region if high else 1 - region, random.integers(0, REGION - len(motif))
+        regions[which] = regions[which][:at] + motif + regions[which][at + len(motif) :]
+        sequences.append(regions[0] + "N" * 5 + regions[1])
     return codes_of(sequences), target
 
 
@@ -92,11 +93,11 @@ def split(genes: int = 240) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows[:160], rows[160:200], rows[200:]
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_a_planted_motif_is_found_in_its_half(half):
-    windows, target = planted(half=half)
+@pytest.mark.parametrize("region", [0, 1])
+def test_a_planted_motif_is_found_in_its_region(region):
+    windows, target = planted(region=region)
     train, choose, test = split()
-    probability, choice = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
+    probability, choice = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
     assert probability.shape == (40,)
     assert ((probability > 0) & (probability < 1)).all()
     assert auroc(target[test], probability) > 0.95
@@ -109,9 +110,9 @@ def test_a_planted_motif_is_found_in_its_half(half):
 def test_composition_does_not_find_a_motif_that_all_genes_have_but_finds_composition():
     windows, target = planted()
     train, _, test = split()
-    assert 0.2 < auroc(target[test], baselines.composition_baseline(windows, HALVES, target, train, test)) < 0.8
+    assert 0.2 < auroc(target[test], baselines.composition_baseline(windows, REGIONS, target, train, test)) < 0.8
     windows[target == 1, :10] = 2  # a run of G
-    assert auroc(target[test], baselines.composition_baseline(windows, HALVES, target, train, test)) > 0.95
+    assert auroc(target[test], baselines.composition_baseline(windows, REGIONS, target, train, test)) > 0.95
 
 
 @pytest.mark.usefixtures("short")
@@ -119,7 +120,7 @@ def test_without_anything_to_find_nothing_is_found():
     random = np.random.default_rng(8)
     windows, target = random.integers(0, 4, (240, 125), dtype=np.uint8), random.integers(0, 2, 240)
     train, choose, test = split()
-    probability, _ = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
+    probability, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
     assert 0.25 < auroc(target[test], probability) < 0.75
 
 
@@ -127,23 +128,23 @@ def test_without_anything_to_find_nothing_is_found():
 def test_targets_of_test_genes_change_nothing():
     windows, target = planted()
     train, choose, test = split()
-    expected, choice = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
-    composition = baselines.composition_baseline(windows, HALVES, target, train, test)
+    expected, choice = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
+    composition = baselines.composition_baseline(windows, REGIONS, target, train, test)
     hidden = target.copy()
     for value in (np.random.default_rng(0).permutation(target[test]), 1 - target[test], 2, -1):
         hidden[test] = value
-        found = baselines.kmer_baseline(windows, HALVES, hidden, train, choose, test)
+        found = baselines.kmer_baseline(windows, REGIONS, hidden, train, choose, test)
         assert np.array_equal(found[0], expected)
         assert found[1] == choice
-        assert np.array_equal(baselines.composition_baseline(windows, HALVES, hidden, train, test), composition)
+        assert np.array_equal(baselines.composition_baseline(windows, REGIONS, hidden, train, test), composition)
 
 
 @pytest.mark.usefixtures("short")
 def test_test_genes_do_not_shift_each_other():
     windows, target = planted()
     train, choose, test = split()
-    together, _ = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
-    alone, _ = baselines.kmer_baseline(windows, HALVES, target, train, choose, test[7:8])
+    together, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
+    alone, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test[7:8])
     assert alone == pytest.approx(together[7:8], abs=1e-6)
 
 
@@ -153,7 +154,7 @@ def test_genes_to_choose_on_that_decide_nothing(choose):
     """None, or of one class: there is a prediction all the same."""
     windows, target = planted()
     train, _, test = split()
-    probability, choice = baselines.kmer_baseline(windows, HALVES, target, train, np.array(choose, int), test)
+    probability, choice = baselines.kmer_baseline(windows, REGIONS, target, train, np.array(choose, int), test)
     assert np.isfinite(probability).all()
     assert np.isnan(choice["choose_auROC"])
 
@@ -163,10 +164,10 @@ def test_what_is_the_same_in_all_training_genes_counts_for_nothing():
     windows, target = planted()
     train, choose, test = split()
     windows[:, 20:28] = 0  # the same AAAAAAAA in every gene ...
-    plain, _ = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
+    plain, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
     changed = windows.copy()
     changed[test[0], 20:28] = 3  # ... but in one of the test genes
-    probability, _ = baselines.kmer_baseline(changed, HALVES, target, train, choose, test)
+    probability, _ = baselines.kmer_baseline(changed, REGIONS, target, train, choose, test)
     assert probability[1:] == pytest.approx(plain[1:], abs=1e-6)
     assert 0.01 < probability[0] < 0.99
 
@@ -175,7 +176,7 @@ def test_what_is_the_same_in_all_training_genes_counts_for_nothing():
 def test_windows_are_left_as_they_were():
     windows, target = planted()
     before = windows.copy()
-    baselines.kmer_baseline(windows, HALVES, target, *split())
+    baselines.kmer_baseline(windows, REGIONS, target, *split())
     assert np.array_equal(windows, before)
 
 
@@ -183,6 +184,6 @@ def test_windows_are_left_as_they_were():
 def test_windows_of_unknown_bases_only():
     windows, target = np.full((240, 125), 4, np.uint8), np.arange(240) % 2
     train, choose, test = split()
-    probability, _ = baselines.kmer_baseline(windows, HALVES, target, train, choose, test)
+    probability, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
     assert probability == pytest.approx(np.full(40, 0.5))
-    assert baselines.composition_baseline(windows, HALVES, target, train, test) == pytest.approx(np.full(40, 0.5))
+    assert baselines.composition_baseline(windows, REGIONS, target, train, test) == pytest.approx(np.full(40, 0.5))

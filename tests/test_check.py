@@ -16,6 +16,7 @@ from core.genome import BASE_CODES
 from lcre import check
 
 LOW, HIGH, MIDDLE, NONE = 0, 1, 2, -1
+LAYOUT = lcre.WindowLayout(20, 10, 0)
 
 
 def gene_table() -> pd.DataFrame:
@@ -89,9 +90,9 @@ def test_losses_are_said():
 )
 def test_no_windows_at_all_is_explained_by_what_most_genes_lack(rows, says):
     genes = gene_table().assign(gene_id=[f"g{number}" for number in range(14)], end=5000)
-    check.require_windows(genes, (20, 10), 900, "make UPSTREAM smaller")
+    check.require_windows(genes, LAYOUT, 900, "make UPSTREAM smaller")
     with pytest.raises(InputError) as error:
-        check.require_windows(genes.iloc[rows].reset_index(drop=True), (20, 10), 900, "make UPSTREAM smaller")
+        check.require_windows(genes.iloc[rows].reset_index(drop=True), LAYOUT, 900, "make UPSTREAM smaller")
     assert "no coding gene has windows of 20 + 10 bp" in one_line(error)
     assert says in one_line(error)
 
@@ -155,12 +156,12 @@ def test_audit_of_more_windows_than_are_looked_at_together():
 
 
 @pytest.mark.parametrize(
-    ("atg", "share", "meaning"), [(95, "95.0%", "start codon itself"), (30, "30.0%", "a part"), (2, "2.0%", "chance")]
+    ("atg", "percent", "meaning"), [(95, "95.0%", "start codon itself"), (30, "30.0%", "a part"), (2, "2.0%", "chance")]
 )
-def test_audit_says_what_the_share_of_atg_means(atg, share, meaning):
+def test_audit_says_what_the_fraction_of_atg_means(atg, percent, meaning):
     audit = {"coding_genes": 100, "start_with_ATG": atg, "share_N": 0.0123, "duplicate_windows": 1234, "short_genes": 3}
     first, second, third, fourth = check.describe_audit(audit)
-    assert first.startswith(f"{atg} of 100 coding genes ({share})")
+    assert first.startswith(f"{atg} of 100 coding genes ({percent})")
     assert meaning in first
     assert second.startswith("1.23%")
     assert third.startswith("1,234 genes")
@@ -236,7 +237,7 @@ def test_a_genome_of_many_scaffolds_is_cut_short(capsys):
     genes = pd.DataFrame({"chromosome": [f"scaffold_{number}" for number in range(100)], "target": LOW})
     genes = genes.assign(coding=True, sequence_known=True, window_fits=genes.index % 2 == 0, in_table=True)
     audit = {"coding_genes": 100, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0, "short_genes": 3}
-    folds = [SimpleNamespace(name="1", validation_chromosome=None, taught=[1], validation=[], test=[2], held_out=[2])]
+    folds = [SimpleNamespace(name="1", validation_chromosome=None, training=[1], validation=[], test=[2], held_out=[2])]
     check.print_check(genes, "low: x <= 1; high: >= 2", audit)
     check.print_folds(folds)
     shown = capsys.readouterr().out

@@ -22,6 +22,7 @@ from core import InputError, show_value
 from core.files import replacing
 from lcre import motifs, trained
 from lcre.motifs import Motif
+from lcre_classifier import WindowLayout
 
 ROOT = Path(__file__).resolve().parents[1]
 UPSTREAM, DOWNSTREAM, PADDING = 30, 15, 4
@@ -198,7 +199,7 @@ def test_profile_by_hand(toy, explained):
         assert float(row["mean_abs_contribution"]) == pytest.approx(expected, abs=1e-6)
     places = {(row["region"], int(row["position"])) for row in table}
     assert len(table) == 2 * len(places)
-    # masked codons, and the outermost bases of each half, which shuffles leave in their place, are left out
+    # masked codons, and the outermost bases of each region, which shuffles leave in their place, are left out
     assert places == {("promoter", at) for at in range(-29, 14) if at not in (0, 1, 2)} | {
         ("terminator", at) for at in range(-14, 29) if at not in (-3, -2, -1)
     }
@@ -235,8 +236,8 @@ def test_mutagenesis(toy, tmp_path, capsys):
 def test_genes_by_name_are_explained_right_or_wrong(toy, tmp_path):
     names = ["g2_2", "g1_1"]  # predicted wrongly; of middle expression
     (tmp_path / "list.txt").write_text("\n".join(names))
-    for asked in (",".join(names), str(tmp_path / "list.txt")):
-        assert lcre_explain.main(toy.command(tmp_path / "out", "--genes", asked)) == 0
+    for wanted in (",".join(names), str(tmp_path / "list.txt")):
+        assert lcre_explain.main(toy.command(tmp_path / "out", "--genes", wanted)) == 0
         assert sorted(arrays(tmp_path / "out")["gene_id"]) == sorted(names)
     assert (tmp_path / "out/logos/g1_1.png").exists()
 
@@ -411,11 +412,11 @@ def test_predictions_that_are_not_finite_are_none(copied, tmp_path):
     """A cell without a finite number is an empty one, and so is one that a row cut short has not."""
     path = Path(f"{copied.prefix}_predictions.csv")
     path.write_text(path.read_text() + "n1,1,1,1.0,nan\nn2,1,1,1.0,inf\nn3,1,nan,1.0,0.5\nn4,1,1")
-    genes = lcre_explain.choose_genes(trained.load_run(copied.prefix), "n3,g1_0", 1)
+    genes = lcre_explain.choose_genes(trained.load_run(copied.prefix, WindowLayout.of), "n3,g1_0", 1)
     assert genes["gene_id"].tolist() == ["g1_0", "n3"]
     assert genes["target"].tolist() == [copied.target["g1_0"], -1]
     with pytest.raises(InputError, match="3 of 3 genes have no prediction"):
-        lcre_explain.choose_genes(trained.load_run(copied.prefix), "n1,n2,n4", 1)
+        lcre_explain.choose_genes(trained.load_run(copied.prefix, WindowLayout.of), "n1,n2,n4", 1)
 
 
 # ------------------------------------------------------------------------------------------- ids of any letters
@@ -434,11 +435,10 @@ def test_ids_are_drawn_as_they_are(tmp_path, gene_id, recwarn):
     import matplotlib
     import pandas as pd
 
-    settings = SimpleNamespace(UPSTREAM=4, DOWNSTREAM=4, PADDING=2)
     gene = {"gene_id": gene_id, "target": 1, "probability": 0.5, "fold": gene_id, "logit": 0.0, "reference_logit": 0.0}
     contributions = np.eye(4)[np.arange(18) % 4]
     with matplotlib.rc_context({"text.usetex": True, "axes.formatter.use_mathtext": True}):
-        lcre_explain.draw_gene(tmp_path / "gene", pd.Series(gene), contributions, settings)
+        lcre_explain.draw_gene(tmp_path / "gene", pd.Series(gene), contributions, WindowLayout(4, 4, 2))
     told = svg_texts(tmp_path / "gene.svg")
     assert f"{show_value(gene_id, 40)}: high; probability" in told
     assert f"(fold {show_value(gene_id, 30)}); logit" in told
@@ -481,7 +481,7 @@ def test_interrupted_run_leaves_the_earlier_one_whole(toy, explained, tmp_path, 
 
     assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_0", "--logos", "0")) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("lcre.contributions.integrated_gradients", interrupted)
+    monkeypatch.setattr("lcre.attribution.integrated_gradients", interrupted)
     assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_3")) == 130
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert capsys.readouterr().err.count("\n") == 1
@@ -525,8 +525,8 @@ def test_motifs_are_read_trimmed_and_placed(tmp_path):
         pattern = file.create_group("pos_patterns/pattern_0")
         pattern["sequence"], pattern["contrib_scores"] = letters, letters * strength
         pattern["seqlets/start"], pattern["seqlets/end"] = [60, 62, 10], [70, 72, 20]
-    regions = {"promoter": (slice(0, 40), 30), "terminator": (slice(44, 84), 54)}
-    (found,) = motifs.read_motifs(tmp_path / "motifs.h5", regions)
+    layout = WindowLayout(upstream=30, downstream=10, padding=4)  # the TES is between columns 53 and 54
+    (found,) = motifs.read_motifs(tmp_path / "motifs.h5", layout)
     assert (found.word, found.effect, found.seqlets, found.region) == ("GATTACA", "raises", 3, "terminator")
     assert found.positions.tolist() == [11, 13]
     row = motifs.tabulate([found]).iloc[0]

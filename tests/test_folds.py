@@ -45,7 +45,7 @@ def settings(
     chromosomes: str = "all",
     select_on: str = "validation",
     seed: int = 1,
-    model: str = "motifs_and_words",
+    model: str = "cnn_lstm_kmer",
     sizes: tuple[int, int] = (60, 0),
 ) -> SimpleNamespace:
     names = {"CHROMOSOMES": chromosomes, "SELECT_ON": select_on, "SEED": seed, "MODEL": model}
@@ -68,14 +68,14 @@ def same(one: lcre.Fold, other: lcre.Fold) -> bool:
     """Whether two folds have the same genes in the same order in every role."""
     return one.validation_chromosome == other.validation_chromosome and all(
         np.array_equal(getattr(one, role), getattr(other, role))
-        for role in ("train", "middle", "validation", "test", "held_out")
+        for role in ("balanced", "middle", "validation", "test", "held_out")
     )
 
 
 # ----------------------------------------------------------------------------------------------- labels
 def test_thresholds_are_percentiles_of_the_whole_table():
-    asked = SimpleNamespace(LOW_PERCENTILE=25.0, HIGH_PERCENTILE=75.0, TARGET_COLUMN="logMaxTPM")
-    low, high = lcre.find_thresholds(pd.Series(np.arange(101.0)), asked)
+    chosen = SimpleNamespace(LOW_PERCENTILE=25.0, HIGH_PERCENTILE=75.0, TARGET_COLUMN="logMaxTPM")
+    low, high = lcre.find_thresholds(pd.Series(np.arange(101.0)), chosen)
     assert (low, high) == (25, 75)
     values = np.array([25, 25.01, np.nan, 74.99, 75, -3, 200])
     assert lcre.label_genes(values, low, high).tolist() == [LOW, MIDDLE, NONE, MIDDLE, HIGH, LOW, HIGH]
@@ -163,7 +163,7 @@ def test_balance_depends_on_seed_and_name_of_the_fold_only():
         assert same(fold, reverse[name])
     assert list(reverse) == ["V", "IV", "III", "II", "I"]
     other_seed = folds_of(data, seed=2)
-    assert not np.array_equal(together["I"].train, other_seed["I"].train)
+    assert not np.array_equal(together["I"].balanced, other_seed["I"].balanced)
     assert np.array_equal(together["I"].test, other_seed["I"].test)
     assert together["I"].entropy(1) != together["II"].entropy(1)
 
@@ -173,13 +173,13 @@ def test_genes_of_the_held_out_chromosome_missing_from_the_list_are_in_no_role(t
     """The leak of the first implementation: what was not in the validation list went into training."""
     expression = {f"{letter}{number}": float(number) for letter in "abc" for number in range(12)}
     listed = [f"{letter}{number}" for letter in "abc" for number in (0, 1, 2, 10, 11)]
-    data, asked = load([*toy_files(tmp_path, expression, listed=listed), "--padding", "0"])
+    data, chosen = load([*toy_files(tmp_path, expression, listed=listed), "--padding", "0"])
     assert any("15 of 15 validation genes are in the annotation" in note for note in data.notes)
     ids = data.with_windows["gene_id"].to_numpy(str)
-    folds = lcre.make_folds(data, asked)
+    folds = lcre.make_folds(data, chosen)
     assert [fold.name for fold in folds] == ["1", "2", "3"]
     for fold, letter, chooser in zip(folds, "abc", "bca", strict=True):
-        train, validation, test = (set(ids[rows]) for rows in (fold.train, fold.validation, fold.test))
+        train, validation, test = (set(ids[rows]) for rows in (fold.balanced, fold.validation, fold.test))
         assert test == {letter + number for number in ("0", "1", "2", "10", "11")}
         assert validation == {chooser + number for number in ("0", "1", "2", "10", "11")}
         (other,) = set("abc") - {letter, chooser}
@@ -189,9 +189,9 @@ def test_genes_of_the_held_out_chromosome_missing_from_the_list_are_in_no_role(t
 
 def test_without_a_list_all_are_scored_with_a_warning(tmp_path):
     expression = {f"{letter}{number}": float(number) for letter in "abc" for number in range(12)}
-    data, asked = load(toy_files(tmp_path, expression))
+    data, chosen = load(toy_files(tmp_path, expression))
     assert any("homologs" in warning for warning in data.warnings)
-    assert all(len(fold.test) == 6 for fold in lcre.make_folds(data, asked))
+    assert all(len(fold.test) == 6 for fold in lcre.make_folds(data, chosen))
 
 
 def test_a_group_is_one_fold_of_that_name():
@@ -200,7 +200,7 @@ def test_a_group_is_one_fold_of_that_name():
     assert fold.name == "IV+VII"
     assert chromosomes_of(data, fold.test) == chromosomes_of(data, fold.held_out) == {"IV", "VII"}
     assert fold.validation_chromosome == "VIII"
-    assert chromosomes_of(data, fold.train) == {"I", "II", "III", "V", "VI", SCAFFOLD}
+    assert chromosomes_of(data, fold.balanced) == {"I", "II", "III", "V", "VI", SCAFFOLD}
     assert list(folds_of(data, " I + II , V ")) == ["I+II", "V"]
 
 
@@ -213,7 +213,7 @@ def test_the_next_chromosome_chooses_the_epoch(held_out, chooses):
     (fold,) = folds_of(data, held_out).values()
     assert fold.validation_chromosome == chooses
     assert chromosomes_of(data, fold.validation) == {chooses}
-    assert chooses not in chromosomes_of(data, fold.train)
+    assert chooses not in chromosomes_of(data, fold.balanced)
 
 
 @pytest.mark.parametrize("sizes", [(60, 0), (0, 60)])
@@ -230,12 +230,12 @@ def test_one_end_of_a_large_chromosome_chooses_and_the_other_trains(sizes):
     assert fold.validation.tolist() == [row for row in second if large[row - len(small)] != MIDDLE][: lcre.CHOOSE_ON]
     last = fold.validation[-1]
     assert last - len(small) == 748  # 250 times low, high, middle, but for the last
-    taught, behind = set(fold.taught.tolist()), set(range(last + 3, len(rows)))
-    assert taught < behind
-    assert targets_of(data, np.array(list(behind - taught))) == [HIGH]  # one too many for the low ones
-    assert last + 3 in taught or last + 4 in taught
+    training, behind = set(fold.training.tolist()), set(range(last + 3, len(rows)))
+    assert training < behind
+    assert targets_of(data, np.array(list(behind - training))) == [HIGH]  # one too many for the low ones
+    assert last + 3 in training or last + 4 in training
     # the other way round nothing is left over on the small one
-    assert chromosomes_of(data, folds_of(data, "II")["II"].taught) == {"I"}
+    assert chromosomes_of(data, folds_of(data, "II")["II"].training) == {"I"}
 
 
 def test_one_end_with_a_single_class_does_not_choose():
@@ -244,7 +244,7 @@ def test_one_end_with_a_single_class_does_not_choose():
     rows += [("III", t, True) for t in (LOW, HIGH)]
     fold = folds_of(make_data(rows, ["I", "II", "III"]), "I")["I"]
     assert len(fold.validation) == 1200
-    assert chromosomes_of(make_data(rows, ["I", "II", "III"]), fold.taught) == {"III"}
+    assert chromosomes_of(make_data(rows, ["I", "II", "III"]), fold.training) == {"III"}
 
 
 def test_a_chromosome_without_genes_to_score_is_passed_over_and_trains():
@@ -253,7 +253,7 @@ def test_a_chromosome_without_genes_to_score_is_passed_over_and_trains():
     folds = folds_of(data)
     assert list(folds) == ["I", "III"]
     assert folds["I"].validation_chromosome == "III"
-    assert chromosomes_of(data, folds["I"].train) == {"II"}
+    assert chromosomes_of(data, folds["I"].balanced) == {"II"}
 
 
 def test_select_on_test_trains_on_all_other_chromosomes():
@@ -261,7 +261,7 @@ def test_select_on_test_trains_on_all_other_chromosomes():
     for name, fold in folds_of(data, select_on="test").items():
         assert fold.validation_chromosome is None
         assert len(fold.validation) == 0
-        assert chromosomes_of(data, fold.train) == {"I", "II", "III", "IV", "V", SCAFFOLD} - {name}
+        assert chromosomes_of(data, fold.balanced) == {"I", "II", "III", "IV", "V", SCAFFOLD} - {name}
 
 
 def test_two_chromosomes_are_enough_only_where_the_test_genes_choose():
@@ -280,7 +280,7 @@ def test_organelles_neither_train_nor_are_held_out_unless_named():
     folds = folds_of(data)
     assert list(folds) == ["I", "II", "III", "IV", "V"]
     for fold in folds.values():
-        assert ORGANELLE not in chromosomes_of(data, np.concatenate([fold.taught, fold.validation, fold.held_out]))
+        assert ORGANELLE not in chromosomes_of(data, np.concatenate([fold.training, fold.validation, fold.held_out]))
     named = folds_of(data, f"I,{ORGANELLE}")[ORGANELLE]
     assert chromosomes_of(data, named.test) == {ORGANELLE}
     assert len(named.test) == 8
@@ -289,10 +289,10 @@ def test_organelles_neither_train_nor_are_held_out_unless_named():
 def test_scaffolds_train_and_are_held_out_only_when_named():
     data = plain_data()
     for fold in folds_of(data).values():
-        assert SCAFFOLD in chromosomes_of(data, fold.train)
+        assert SCAFFOLD in chromosomes_of(data, fold.balanced)
         assert fold.validation_chromosome != SCAFFOLD
     named = folds_of(data, SCAFFOLD)[SCAFFOLD]
-    assert SCAFFOLD not in chromosomes_of(data, named.train)
+    assert SCAFFOLD not in chromosomes_of(data, named.balanced)
     assert named.validation_chromosome == "I"
 
 
@@ -341,7 +341,7 @@ def genomes(draw):
 
 
 @st.composite
-def asked_chromosomes(draw):
+def chosen_chromosomes(draw):
     """A setting of CHROMOSOMES: all, or up to three groups of one or two."""
     names = draw(st.permutations(NAMES))
     pairs = ["+".join(names[at : at + draw(st.integers(1, 2))]) for at in (0, 2, 4)]
@@ -349,46 +349,46 @@ def asked_chromosomes(draw):
 
 
 def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_train():
-    """The first gene of II is base for base the first of I: it trains for III only, and its twin likewise."""
+    """The first genes of I and II have identical windows: that of II trains for III only, that of I likewise."""
     data = plain_data("I II III IV", low=6, high=6, middle=0)
     chromosome = data.with_windows["chromosome"].to_numpy(str)
-    first, twin = np.flatnonzero(chromosome == "I")[0], np.flatnonzero(chromosome == "II")[0]
-    data.windows[twin] = data.windows[first]
+    first, second = np.flatnonzero(chromosome == "I")[0], np.flatnonzero(chromosome == "II")[0]
+    data.windows[second] = data.windows[first]
     folds = folds_of(data)
     for name, fold in folds.items():
-        others = set(fold.train.tolist())
-        assert name not in ("I", "IV") or twin not in others  # IV: I, with the first gene, chooses the epoch
+        others = set(fold.balanced.tolist())
+        assert name not in ("I", "IV") or second not in others  # IV: I, with the first gene, chooses the epoch
         assert name not in ("II",) or first not in others
 
 
 def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_choose_the_epoch():
-    """II chooses for I. One of its genes is the twin of a gene of I: it is left out; with all of its high genes
-    twins, II cannot choose, and III does."""
+    """II chooses for I. One of its genes has the window of a gene of I: it is left out; where all of its high genes
+    have, II cannot choose, and III does."""
     data = plain_data("I II III IV", low=6, high=3, middle=0)
     chromosome, target = data.with_windows["chromosome"].to_numpy(str), data.with_windows["target"].to_numpy()
     first = np.flatnonzero((chromosome == "I") & (target == HIGH))
-    twins = np.flatnonzero((chromosome == "II") & (target == HIGH))
-    data.windows[twins[0]] = data.windows[first[0]]
+    identical = np.flatnonzero((chromosome == "II") & (target == HIGH))
+    data.windows[identical[0]] = data.windows[first[0]]
     fold = folds_of(data)["I"]
     assert fold.validation_chromosome == "II"
     assert len(fold.validation) == 8
-    assert twins[0] not in fold.validation
-    data.windows[twins] = data.windows[first]
+    assert identical[0] not in fold.validation
+    data.windows[identical] = data.windows[first]
     fold = folds_of(data)["I"]
     assert fold.validation_chromosome == "III"
-    assert not set(twins) & set(np.concatenate([fold.taught, fold.validation]).tolist())
+    assert not set(identical) & set(np.concatenate([fold.training, fold.validation]).tolist())
 
 
-def test_middle_genes_train_only_a_network_that_is_taught_ranks():
+def test_middle_genes_train_only_a_model_whose_targets_are_ranks():
     data = plain_data("I II III", low=5, high=3, middle=2)
-    for model, middle in (("motifs_and_words", 2 * 2), ("published", 0)):  # of one chromosome and the scaffold
+    for model, middle in (("cnn_lstm_kmer", 2 * 2), ("published", 0)):  # of one chromosome and the scaffold
         fold = folds_of(data, "I", model=model)["I"]
-        assert (len(fold.train), len(fold.middle), len(fold.taught)) == (2 * 2 * 3, middle, 2 * 2 * 3 + middle)
+        assert (len(fold.balanced), len(fold.middle), len(fold.training)) == (2 * 2 * 3, middle, 2 * 2 * 3 + middle)
         assert set(targets_of(data, fold.middle)) == ({MIDDLE} if middle else set())
 
 
 @budget(max_examples=60)
-@given(genomes(), asked_chromosomes(), st.sampled_from(["validation", "test"]))
+@given(genomes(), chosen_chromosomes(), st.sampled_from(["validation", "test"]))
 def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, select_on):
     genes = data.with_windows
     used, labelled = genes["status"] == "used", genes["target"].isin([LOW, HIGH])
@@ -405,13 +405,13 @@ def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, sel
         assert fold.held_out.tolist() == np.flatnonzero(held_out).tolist()
         assert fold.test.tolist() == np.flatnonzero(held_out & labelled & genes["scorable"]).tolist()
         assert fold.validation.tolist() == np.flatnonzero(chooses & used & labelled & genes["scorable"]).tolist()
-        assert set(fold.train) <= set(np.flatnonzero(used & labelled & ~held_out & ~chooses))
-        assert not set(fold.train) & set(fold.validation)
-        assert not set(fold.held_out) & (set(fold.train) | set(fold.validation))
+        assert set(fold.balanced) <= set(np.flatnonzero(used & labelled & ~held_out & ~chooses))
+        assert not set(fold.balanced) & set(fold.validation)
+        assert not set(fold.held_out) & (set(fold.balanced) | set(fold.validation))
         assert (
             fold.middle.tolist() == np.flatnonzero(used & (genes["target"] == MIDDLE) & ~held_out & ~chooses).tolist()
         )
-        train, pool = targets_of(data, fold.train), genes.loc[used & labelled & ~held_out & ~chooses, "target"]
+        train, pool = targets_of(data, fold.balanced), genes.loc[used & labelled & ~held_out & ~chooses, "target"]
         assert train.count(LOW) == train.count(HIGH) == min((pool == LOW).sum(), (pool == HIGH).sum()) > 0
         assert set(targets_of(data, fold.test)) == {LOW, HIGH}
         assert (select_on == "test") == (len(fold.validation) == 0)

@@ -1,4 +1,4 @@
-"""The networks: what their parts do on windows whose answer is known by hand, and how they are taught."""
+"""The networks: what their parts do on windows whose answer is known by hand, and how they are trained."""
 
 import itertools
 
@@ -8,220 +8,260 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lcre_classifier as lcre
-from lcre.baselines import count_kmers
-from lcre.networks import (
-    PENALTY,
-    Workbench,
-    fit_regression,
-    fuse_lstms,
-    kernel_gradient,
-    make_predictor,
-    make_trainer,
-    match_words,
-    quicken_convolutions,
-    seed_layers,
-)
+from core.genome import one_hot
+from lcre.kmers import PENALTY, count_kmers, kmer_kernel
+from lcre.speed import fuse_lstms, kernel_gradient, multiply_kernel_gradients, speed_up
+from lcre.trained import make_predictor
 
-COLUMNS, UPSTREAM, DOWNSTREAM = 450, 150, 60  # 30 of padding
-WORDS = 2 * (11 * 64 + 3 * 256) + 2 * (5 * 64 + 256) + 6 * 3 * 64
+LAYOUT = lcre.WindowLayout(upstream=150, downstream=60, padding=30)
+KMERS = 2 * (11 * 64 + 3 * 256) + 2 * (5 * 64 + 256) + 6 * 3 * 64
 
 
 @pytest.fixture(scope="module")
-def model():
+def network() -> lcre.Network:
     import keras
 
     keras.utils.set_random_seed(1)
-    return lcre.build_motifs_and_words(COLUMNS, UPSTREAM, DOWNSTREAM)
+    return lcre.build_cnn_lstm_kmer(LAYOUT)
 
 
 def some_codes(rows: int = 6) -> np.ndarray:
-    codes = np.random.default_rng(1).integers(0, 4, (rows, COLUMNS)).astype(np.uint8)
-    codes[:, 210:240] = 4  # as padding is
+    codes = np.random.default_rng(1).integers(0, 4, (rows, LAYOUT.columns)).astype(np.uint8)
+    codes[:, 210:240] = 4  # the padding
     return codes
 
 
-def output_of(model, layer: str, codes: np.ndarray) -> np.ndarray:
-    import keras
-
-    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
-    return part(lcre.one_hot(codes).astype(np.float32)).numpy()
+def output_of(model, codes: np.ndarray) -> np.ndarray:
+    return model(one_hot(codes, np.float32)).numpy()
 
 
-def test_a_word_answers_where_it_stands_and_nowhere_else():
-    kernel, bias = match_words(3)
+def test_a_kmer_is_found_where_it_stands_and_nowhere_else():
+    kernel, bias = kmer_kernel(3)
     assert (kernel.shape, bias.shape) == ((3, 4, 64), (64,))
-    words = list(itertools.product(range(4), repeat=3))
+    kmers = list(itertools.product(range(4), repeat=3))
     for codes in ([0, 1, 2], [3, 3, 0], [2, 2, 2]):
-        answers = np.maximum(np.einsum("pb,pbw->w", np.eye(4)[codes], kernel) + bias, 0)
-        assert [words[at] for at in np.flatnonzero(answers)] == [tuple(codes)]
-        assert answers.sum() == 1
-    unknown = np.maximum(np.einsum("pb,pbw->w", np.eye(5, 4)[[0, 4, 2]], kernel) + bias, 0)
+        found = np.maximum(np.einsum("pb,pbk->k", np.eye(4)[codes], kernel) + bias, 0)
+        assert [kmers[at] for at in np.flatnonzero(found)] == [tuple(codes)]
+        assert found.sum() == 1
+    unknown = np.maximum(np.einsum("pb,pbk->k", np.eye(5, 4)[[0, 4, 2]], kernel) + bias, 0)
     assert not unknown.any()
 
 
-def count_in_stretches(codes: np.ndarray, length: int, stride: int, places: list[int]) -> np.ndarray:
-    """Counts of words in stretches of so many places, a shorter one scaled to the length of the longest."""
-    starts = np.arange(0, codes.shape[1] - length + 1, stride)
+def count_in_bins(codes: np.ndarray, k: int, stride: int, places: list[int]) -> np.ndarray:
+    """Counts of k-mers in bins of so many places, a shorter one scaled to the length of the longest."""
+    starts = np.arange(0, codes.shape[1] - k + 1, stride)
     assert sum(places) == len(starts)
-    hits = np.stack([count_kmers(codes[:, at : at + length], length) for at in starts], axis=1)
-    stretches = np.split(hits, np.cumsum(places)[:-1], axis=1)
-    return np.concatenate([part.mean(axis=1) * max(places) for part in stretches], axis=1)
+    hits = np.stack([count_kmers(codes[:, at : at + k], k) for at in starts], axis=1)
+    bins = np.split(hits, np.cumsum(places)[:-1], axis=1)
+    return np.concatenate([part.mean(axis=1) * max(places) for part in bins], axis=1)
 
 
-def test_word_counts_are_those_of_the_window(model):
-    """Before and behind TSS and TES every 3-mer and 4-mer in stretches; inside the gene, codons by frame.
+def test_kmer_counts_are_those_of_the_window(network):
+    """Before and behind TSS and TES every 3-mer and 4-mer in bins; inside the gene, codons by frame.
 
-    Half a window has 210 columns: 3-mers are counted at 14 places, 4-mers at 70, codons at 8. What is over is shared
-    out: of the 148 3-mers before the TSS the first and the last 11 stand alone.
+    A region has 210 columns: 3-mers are counted at 14 places, 4-mers at 70, codons at 8. What is over is split
+    between the first and the last: of the 148 3-mers before the TSS the first and the last 11 stand alone.
     """
     codes = some_codes()
     outside, inside = (codes[:, :150], codes[:, 300:]), (codes[:, 150:210], codes[:, 240:300])
     expected = []
     for part in (outside[0], *inside, outside[1]):
         long = part.shape[1] == 150
-        expected.append(count_in_stretches(part, 3, 1, [11, *[14] * 9, 11] if long else [8, 14, 14, 14, 8]))
-        expected.append(count_in_stretches(part, 4, 1, [39, 70, 38] if long else [57]))
+        expected.append(count_in_bins(part, 3, 1, [11, *[14] * 9, 11] if long else [8, 14, 14, 14, 8]))
+        expected.append(count_in_bins(part, 4, 1, [39, 70, 38] if long else [57]))
     for part in inside:
-        expected.append(count_in_stretches(part, 3, 3, [6, 8, 6]))
-        expected += [count_in_stretches(part[:, frame:], 3, 3, [6, 8, 5]) for frame in (1, 2)]
+        expected.append(count_in_bins(part, 3, 3, [6, 8, 6]))
+        expected += [count_in_bins(part[:, frame:], 3, 3, [6, 8, 5]) for frame in (1, 2)]
     expected = np.concatenate(expected, axis=1)
-    assert expected.shape == (6, WORDS)
-    assert output_of(model, "words", codes) == pytest.approx(expected, abs=1e-3)
+    assert expected.shape == (6, KMERS)
+    assert output_of(network.kmer_counts, codes) == pytest.approx(expected, abs=1e-3)
     assert expected.sum() > 6 * 800
 
 
-def test_parts_too_short_for_a_word_are_left_out():
+def test_parts_too_short_for_a_kmer_are_left_out():
     """Two bases outside the gene hold no 3-mer, four inside one codon in each of two frames."""
-    short = lcre.build_motifs_and_words(40, 2, 8)  # 6 3-mers and 2 codons a frame, each a stretch of its own
-    assert short.get_layer("words").output.shape == (None, 2 * (6 * 64 + 2 * 256) + 6 * 2 * 64)
-    shorter = lcre.build_motifs_and_words(28, 4, 4)
-    assert shorter.get_layer("words").output.shape == (None, 4 * (2 * 64 + 256) + 4 * 64)
+
+    def count_features(layout: lcre.WindowLayout) -> int:
+        return lcre.build_cnn_lstm_kmer(layout).kmer_counts.output_shape[1]
+
+    # padding of 20: 6 3-mers and 2 codons a frame, each a bin of its own
+    assert count_features(lcre.WindowLayout(2, 8, 20)) == 2 * (6 * 64 + 2 * 256) + 6 * 2 * 64
+    assert count_features(lcre.WindowLayout(4, 4, 12)) == 4 * (2 * 64 + 256) + 4 * 64
 
 
-def test_the_answer_adds_the_words_to_the_mean_of_the_detectors(model):
-    codes = some_codes()
-    layer = model.get_layer("regression")
+def test_the_logit_is_the_regression_plus_the_mean_of_the_branches(network):
+    codes, layer = some_codes(), network.regression
     layer.set_weights([np.full(layer.kernel.shape, 0.01), np.array([-5.0])])
-    taught, words = output_of(model, "taught", codes), output_of(model, "regression", codes)
-    assert taught.shape == (6, 2)
-    assert words[:, 0] == pytest.approx(output_of(model, "words", codes).sum(axis=1) * 0.01 - 5, abs=1e-4)
-    assert abs(words).min() > 0.01
-    log_odds = taught.mean(axis=1) + words[:, 0]
-    assert make_predictor(model)(codes) == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-6)
+    branches = output_of(network.trained, codes)
+    assert branches.shape == (6, 2)
+    by_kmers = output_of(network.kmer_counts, codes).sum(axis=1) * 0.01 - 5
+    assert abs(by_kmers).min() > 0.01
+    assert abs(branches[:, 0] - branches[:, 1]).min() > 1e-5  # they differ in their random weights
+    log_odds = branches.mean(axis=1) + by_kmers
+    assert make_predictor(network.model)(codes) == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-5)
 
 
-def test_the_regression_is_the_ridge_solution(model):
+@pytest.mark.parametrize("branches", [1, 3])
+def test_any_number_of_branches_has_its_mean(branches):
+    network, codes = lcre.build_cnn_lstm_kmer(LAYOUT, branches), some_codes()
+    logits = output_of(network.trained, codes)
+    assert logits.shape == (6, branches)
+    expected = 1 / (1 + np.exp(-logits.mean(axis=1)))  # the regression is not fitted: zero
+    assert output_of(network.model, codes)[:, 0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_regression_is_the_ridge_solution(network):
     """Zero slope of the penalised squares at the solution, on counts scaled as the k-mer regressions scale theirs."""
-    codes, wanted = some_codes(40), np.linspace(-3, 2, 40)
-    assert fit_regression(model, codes, wanted) == WORDS
-    words = output_of(model, "words", codes).astype(float)
-    kernel, bias = (part.astype(float) for part in model.get_layer("regression").get_weights())
-    spread = words.std(axis=0)
+    codes, ranks = some_codes(40), np.linspace(0, 5 / 6, 40)
+    log_odds = np.linspace(-3, 2, 40)  # of these ranks
+    said = lcre.fit_kmer_regression(network, codes, np.zeros(40, int), ranks)
+    assert said == f"regression on {KMERS:,} k-mer counts fitted"
+    counts = output_of(network.kmer_counts, codes).astype(float)
+    kernel, bias = (part.astype(float) for part in network.regression.get_weights())
+    spread = counts.std(axis=0)
     scale = np.sqrt(np.maximum(spread, spread.mean() / 100) * spread.mean())
-    scaled, weights = (words - words.mean(axis=0)) / scale, kernel[:, 0] * scale
-    missing = wanted - (words @ kernel[:, 0] + bias)
+    scaled, weights = (counts - counts.mean(axis=0)) / scale, kernel[:, 0] * scale
+    missing = log_odds - (counts @ kernel[:, 0] + bias)
     assert missing.mean() == pytest.approx(0, abs=1e-3)
     penalty = PENALTY * np.square(scaled).sum(axis=1).mean()
     assert scaled.T @ missing == pytest.approx(penalty * weights, abs=1e-3 * abs(penalty * weights).max())
-    assert abs(missing).mean() < abs(wanted - wanted.mean()).mean()
+    assert abs(missing).mean() < abs(log_odds - log_odds.mean()).mean()
 
 
-def test_the_regression_is_not_taught_by_steps():
+def test_the_regression_is_not_trained_by_steps():
     """Neither counts nor regression are part of what is trained; everything else is."""
-    import keras
-
-    model = lcre.build_motifs_and_words(COLUMNS, UPSTREAM, DOWNSTREAM)
-    model.compile(keras.optimizers.Adam(0.01))
+    trainer = lcre.Trainer(lcre.MODELS["cnn_lstm_kmer"], some_codes(), LAYOUT)
+    model = trainer.network.model
     before = {weight.path: weight.numpy() for weight in model.weights}
-    train = make_trainer(model, some_codes())
-    train(np.arange(6), np.linspace(0, 1, 6, dtype=np.float32), 0.01)
+    trainer.step(np.arange(6), np.linspace(0, 1, 6, dtype=np.float32), 0.01)
     moved = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
     averages = {path for path in before if "moving_" in path}
     assert len(averages) == 8
     assert moved == averages | {weight.path for weight in model.trainable_variables}
-    operations = [node.type for node in train.get_concrete_function().graph.get_operations()]
-    assert operations.count("Conv2D") == 8  # four of each detector, none that counts words
+    fixed = {weight.path for weight in trainer.network.regression.weights}
+    assert len(fixed) == 2
+    assert not fixed & moved
+    operations = [node.type for node in trainer.step.get_concrete_function().graph.get_operations()]
+    assert operations.count("Conv2D") == 8  # four of each branch, none that counts k-mers
 
 
-def test_answers_are_taught_apart():
-    """A step with one answer already right still teaches the other as much as if it stood alone."""
+def make_model(build, **more) -> lcre.Model:
+    """A model trained by plain gradient descent, whose steps are known by hand."""
     import keras
 
-    windows = keras.layers.Input((2, 4))
-    flat = keras.layers.Flatten()(windows)
-    right = keras.layers.Dense(1, use_bias=False, kernel_initializer=keras.initializers.Constant(9), name="right")(flat)
-    blank = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="blank")(flat)
-    both = keras.layers.Concatenate(name="taught")([right, blank])
-    total = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False)(both)
-    model = keras.Model(windows, total)
-    model.compile(keras.optimizers.SGD(0.5))
-    train = make_trainer(model, np.zeros((4, 2), np.uint8))  # AA, high: `right` says 18
-    loss, accuracy = train(np.arange(4), np.ones(4, np.float32), 1.0)
+    return lcre.Model(build, **{"learning_rate": 0.5, "optimizer": keras.optimizers.SGD} | more)
+
+
+TWO_BASES = lcre.WindowLayout(upstream=1, downstream=0, padding=0)
+
+
+def test_branches_are_trained_apart():
+    """A step with one branch already right moves the other as much as if it stood alone."""
+    import keras
+
+    def build(layout: lcre.WindowLayout) -> lcre.Network:
+        windows = keras.layers.Input((layout.columns, 4))
+        flat = keras.layers.Flatten()(windows)
+        nine = keras.initializers.Constant(9)
+        right = keras.layers.Dense(1, use_bias=False, kernel_initializer=nine, name="right")(flat)
+        blank = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="blank")(flat)
+        both = keras.layers.Concatenate()([right, blank])
+        total = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="ones", trainable=False)(both)
+        return lcre.Network(keras.Model(windows, total), trained=keras.Model(windows, both))
+
+    of_logits = {"loss": lcre.MODELS["cnn_lstm_kmer"].loss, "called_high_above": 0.0}
+    trainer = lcre.Trainer(make_model(build, **of_logits), np.zeros((4, 2), np.uint8), TWO_BASES)
+    loss, accuracy = trainer.step(np.arange(4), np.ones(4, np.float32), 1.0)  # AA, high: `right` says 18
     # binary cross-entropy: log 2 of the blank one, next to nothing of the other; their mean
     assert float(loss) == pytest.approx(np.log(2) / 2, abs=1e-4)
     assert float(accuracy) == 1
+    model = trainer.network.model
     moved = model.get_layer("blank").kernel.numpy()[[0, 4], 0]
     assert moved == pytest.approx(0.25, abs=1e-5)  # half the loss is its own; its slope is (1 - 1/2) at each base
     assert model.get_layer("right").kernel.numpy()[0, 0] == pytest.approx(9, abs=1e-4)
-    assert int(model.optimizer.iterations) == 1
+    assert int(trainer.optimizer.iterations) == 1
 
 
-def test_a_network_without_such_a_layer_is_trained_as_it_is():
+def test_a_network_without_branches_is_trained_as_it_is():
     import keras
 
-    answer = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="zeros")
-    model = keras.Sequential([keras.layers.Input((2, 4)), keras.layers.Flatten(), answer])
-    model.compile(keras.optimizers.SGD(0.5))
-    assert fit_regression(model, np.zeros((4, 2), np.uint8), np.array([1, 1, 1, 0])) == 0
-    train = make_trainer(model, np.array([[3, 3], [0, 0], [0, 0], [0, 0], [0, 0]], np.uint8))
-    loss, accuracy = train(np.arange(1, 5), np.array([1, 1, 1, 0], np.float32), 1.0)
+    output = keras.layers.Dense(1, "sigmoid", use_bias=False, kernel_initializer="zeros")
+
+    def build(layout: lcre.WindowLayout) -> lcre.Network:
+        return lcre.Network(keras.Sequential([keras.layers.Input((layout.columns, 4)), keras.layers.Flatten(), output]))
+
+    model = make_model(build)
+    assert model.fit_first is None
+    codes = np.array([[3, 3], [0, 0], [0, 0], [0, 0], [0, 0]], np.uint8)
+    trainer = lcre.Trainer(model, codes, TWO_BASES)
+    assert trainer.network.trained is trainer.network.model
+    loss, accuracy = trainer.step(np.arange(1, 5), np.array([1, 1, 1, 0], np.float32), 1.0)
     assert float(loss) == pytest.approx(np.log(2), abs=1e-6)
     assert float(accuracy) == 0.25  # 0.5 is not called high
-    assert answer.kernel.numpy()[[0, 4], 0] == pytest.approx(0.25, abs=1e-6)  # 3/4 - 1/2 at each base
+    assert output.kernel.numpy()[[0, 4], 0] == pytest.approx(0.25, abs=1e-6)  # 3/4 - 1/2 at each base
 
 
-def make_bench() -> Workbench:
+def test_a_model_says_its_own_loss():
+    """The squared error of an output of 0 against targets of 1 and 3 is (1 + 9) / 2; its slope is -2 on average."""
+    import keras
+
+    output = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+
+    def build(layout: lcre.WindowLayout) -> lcre.Network:
+        return lcre.Network(keras.Sequential([keras.layers.Input((layout.columns, 4)), keras.layers.Flatten(), output]))
+
+    def squared_error(targets, outputs):
+        return keras.ops.mean(keras.ops.square(outputs[:, 0] - targets))
+
+    trainer = lcre.Trainer(make_model(build, loss=squared_error), np.zeros((2, 2), np.uint8), TWO_BASES)
+    loss, _ = trainer.step(np.arange(2), np.array([1, 3], np.float32), 0.25)
+    assert float(loss) == pytest.approx(5)
+    assert output.kernel.numpy()[[0, 4], 0] == pytest.approx(0.25 * 4)
+
+
+def make_trainer() -> lcre.Trainer:
     """A dense layer behind dropout, so that random states take part."""
     import keras
 
-    def build(columns, upstream, downstream):
+    def build(layout: lcre.WindowLayout) -> lcre.Network:
         layers = keras.layers
-        answer = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(3, "relu"), layers.Dense(1, "sigmoid")]
-        return keras.Sequential([layers.Input((columns, 4)), *answer])
+        parts = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(3, "relu"), layers.Dense(1, "sigmoid")]
+        return lcre.Network(keras.Sequential([layers.Input((layout.columns, 4)), *parts]))
 
-    return Workbench(lcre.Recipe(build, 1e-2, one_cycle=True), some_codes(8), UPSTREAM, DOWNSTREAM)
+    model = lcre.Model(build, 1e-2, optimizer=lcre.adamw, schedule=lcre.one_cycle)
+    return lcre.Trainer(model, some_codes(8), LAYOUT)
 
 
 def test_a_fold_learns_nothing_from_the_one_before_it(tmp_path):
-    """The same bits on a bench where another fold was trained; and from a checkpoint, with the optimizer's state."""
+    """The same bits of a trainer that trained another fold; and from a checkpoint, with the optimizer's state."""
     import keras
 
-    def train(bench, steps):
+    def train(trainer, steps):
         for step in steps:
-            seed_layers(bench.model, np.random.default_rng(step))
-            bench.train(np.arange(8), np.linspace(0, 1, 8, dtype=np.float32), 0.01 * (1 + step))
+            trainer.seed_dropout(np.random.default_rng(step))
+            trainer.step(np.arange(8), np.linspace(0, 1, 8, dtype=np.float32), 0.01 * (1 + step))
 
-    def state(bench):
-        kept = *bench.model.weights, *bench.model.optimizer.variables
+    def state(trainer):
+        kept = *trainer.network.model.weights, *trainer.optimizer.variables
         return [variable.numpy().tolist() for variable in kept]
 
     keras.utils.set_random_seed(1)
-    used = make_bench()
+    used = make_trainer()
     used.begin()
     train(used, range(3))
     keras.utils.set_random_seed(2)
     used.begin()
     train(used, range(2))
-    used.model.save(tmp_path / "model.keras")
+    used.network.model.save(tmp_path / "model.keras")
     train(used, [2])
     keras.utils.set_random_seed(9)
-    fresh = make_bench()
+    fresh = make_trainer()
     keras.utils.set_random_seed(2)
     fresh.begin()
     train(fresh, range(3))
     assert state(fresh) == state(used)
-    other = make_bench()
-    other.model.load_weights(tmp_path / "model.keras")
+    other = make_trainer()
+    other.network.model.load_weights(tmp_path / "model.keras")
     train(other, [2])
     assert state(other) == state(used)
 
@@ -234,34 +274,47 @@ def test_the_rate_is_that_of_the_step(precision):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(precision)
     try:
-        bench = make_bench()
+        trainer = make_trainer()
     finally:
         keras.mixed_precision.set_global_policy(before)
+    weights = trainer.network.model.trainable_weights
     for rate in (0, 0.125):
-        bench.begin()
-        old = [weight.numpy() for weight in bench.model.trainable_weights]
-        bench.train(np.arange(8), np.ones(8, np.float32), rate)
-        moved = [abs(weight.numpy() - value) for weight, value in zip(bench.model.trainable_weights, old, strict=True)]
+        trainer.begin()
+        old = [weight.numpy() for weight in weights]
+        trainer.step(np.arange(8), np.ones(8, np.float32), rate)
+        moved = [abs(weight.numpy() - value) for weight, value in zip(weights, old, strict=True)]
         assert max(part.max() for part in moved) == pytest.approx(rate, rel=0.02)  # a hundredth of it is weight decay
 
 
 def test_one_cycle_is_the_schedule_of_keras():
     import keras
 
-    recipe = lcre.Recipe(None, learning_rate=2e-3, one_cycle=True)
     for steps in (1, 4, 35, 1000):
         warmup = max(steps // 5, 1)
         theirs = keras.optimizers.schedules.CosineDecay(
             2e-3 / 25, max(steps - warmup, 1), alpha=1e-3, warmup_target=2e-3, warmup_steps=warmup
         )
-        ours = [recipe.find_rate(step, steps) for step in range(steps)]
+        ours = [lcre.one_cycle(2e-3, step, steps) for step in range(steps)]
         assert ours == pytest.approx([float(theirs(step)) for step in range(steps)], abs=1e-9)
     assert max(ours) == ours[200] == 2e-3
-    assert lcre.Recipe(None, learning_rate=1e-4).find_rate(7, 9) == 1e-4
+    assert lcre.constant_rate(1e-4, 7, 9) == 1e-4
+    assert [lcre.MODELS[name].schedule for name in ("published", "cnn_lstm_kmer")] == [
+        lcre.constant_rate,
+        lcre.one_cycle,
+    ]
 
 
-def test_ranks_are_taught_around_one_half():
+def test_targets_by_class_and_by_rank():
+    labels, ranks = np.array([0, 2, 1]), np.array([0.0, 0.5, 1.0])
     assert lcre.rank_log_odds(np.array([0.0, 0.25, 0.5, 0.75, 1.0])).tolist() == [-3, -1.5, 0, 1.5, 3]
+    by_rank = lcre.rank_targets(labels, ranks)
+    assert by_rank == pytest.approx([1 / (1 + np.exp(3)), 0.5, 1 / (1 + np.exp(-3))])
+    by_class = lcre.class_targets(np.array([0, 1]), np.array([0.9, 0.1]))
+    assert by_class.tolist() == [0, 1]
+    assert (by_class.dtype, by_rank.dtype) == (np.float32, np.float32)
+    published, default = lcre.MODELS["published"], lcre.MODELS["cnn_lstm_kmer"]
+    assert (published.targets, published.trains_on_middle_genes) == (lcre.class_targets, False)
+    assert (default.targets, default.trains_on_middle_genes) == (lcre.rank_targets, True)
 
 
 def make_reader(**options):
@@ -276,16 +329,16 @@ def make_reader(**options):
 
 
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_a_fused_lstm_answers_and_learns_as_keras_does(go_backwards, tmp_path):
+def test_a_fused_lstm_computes_and_learns_as_keras_does(go_backwards, tmp_path):
     import keras
     import tensorflow as tf
 
     def look(model):
         with tf.GradientTape() as tape:
             tape.watch(windows)
-            answers = model(windows)
-            loss = tf.reduce_sum(answers**2)
-        return [answers, *tape.gradient(loss, [windows, *model.trainable_weights])]
+            outputs = model(windows)
+            loss = tf.reduce_sum(outputs**2)
+        return [outputs, *tape.gradient(loss, [windows, *model.trainable_weights])]
 
     windows = tf.constant(np.random.default_rng(1).normal(size=(3, 7, 4)).astype(np.float32))
     model = make_reader(go_backwards=go_backwards)
@@ -309,6 +362,20 @@ def test_an_lstm_that_does_more_is_left_to_keras(options):
     model = make_reader(**options)
     fuse_lstms(model)
     assert ["inner_loop" in vars(layer) for layer in model.layers[1:3]] == [False, False]
+
+
+@pytest.mark.parametrize(("gpus", "training", "changed"), [(0, True, "both"), (0, False, "LSTM"), (1, True, "")])
+def test_what_is_made_faster_where(monkeypatch, gpus, training, changed):
+    """On CPUs LSTMs, and what is going to be trained in convolutions too; on GPUs nothing."""
+    import keras
+    import tensorflow as tf
+
+    parts = [keras.layers.Conv1D(2, 3, padding="same"), keras.layers.LSTM(2), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.layers.Input((8, 4)), *parts])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU"] * gpus if kind == "GPU" else ["CPU"])
+    speed_up(model, training)
+    assert ("call" in vars(parts[0])) == (changed == "both")
+    assert ("inner_loop" in vars(parts[1])) == (changed in ("both", "LSTM"))
 
 
 def test_layers_of_a_subclass_keep_their_own_computation():
@@ -336,8 +403,7 @@ def test_layers_of_a_subclass_keep_their_own_computation():
     )
     windows = np.random.default_rng(1).random((2, 20, 4), np.float32)
     before = model(windows).numpy()
-    fuse_lstms(model)
-    quicken_convolutions(model)
+    speed_up(model)
     assert np.array_equal(model(windows).numpy(), before)
     assert "call" not in vars(model.layers[0])
     assert "inner_loop" not in vars(model.layers[1])
@@ -363,7 +429,7 @@ def test_the_gradient_of_a_kernel_is_the_sum_over_all_places(count, columns, cha
     assert np.array_equal(kernel_gradient(sequences, upstream, width), expected)
 
 
-def test_quickened_convolutions_answer_and_learn_as_keras_does(tmp_path):
+def test_convolutions_by_matrix_products_compute_and_learn_as_keras_does(tmp_path):
     import keras
     import tensorflow as tf
 
@@ -378,12 +444,12 @@ def test_quickened_convolutions_answer_and_learn_as_keras_does(tmp_path):
     def look():
         with tf.GradientTape() as tape:
             tape.watch(windows)
-            answers = model(windows)
-            loss = tf.reduce_sum(answers**2)
-        return [answers, *tape.gradient(loss, [windows, *model.trainable_weights])]
+            outputs = model(windows)
+            loss = tf.reduce_sum(outputs**2)
+        return [outputs, *tape.gradient(loss, [windows, *model.trainable_weights])]
 
     before = look()
-    quicken_convolutions(model)
+    multiply_kernel_gradients(model)
     after = look()
     assert ["call" in vars(layer) for layer in model.layers] == [False, True, True, True]
     assert len(before) == 7
@@ -406,5 +472,5 @@ def test_a_convolution_that_does_more_is_left_to_keras(options):
     model = keras.Sequential(
         [keras.layers.Input((20, 4)), keras.layers.Conv1D(**{"padding": "same"} | options, filters=2, kernel_size=3)]
     )
-    quicken_convolutions(model)
+    multiply_kernel_gradients(model)
     assert "call" not in vars(model.layers[0])

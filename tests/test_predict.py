@@ -1,4 +1,4 @@
-"""Scores of genes, windows and variants, with networks whose answers are known by hand."""
+"""Scores of genes, windows and variants, with networks whose outputs are known by hand."""
 
 import csv
 import json
@@ -64,7 +64,7 @@ def predict(toy, out: Path, *more, models: Path | None = None, genome: bool = Tr
     return rows(out)
 
 
-def answers(toy, gene: Gene, chromosomes: dict[str, str] | None = None) -> list[float]:
+def predictions(toy, gene: Gene, chromosomes: dict[str, str] | None = None) -> list[float]:
     return [toy.run.of_gene(fold, (chromosomes or toy.chromosomes)[gene.chromosome], gene) for fold in FOLDS]
 
 
@@ -74,7 +74,7 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(toy, tmp_path, caps
     assert list(found[0]) == ["gene_id", "chromosome", "probability", "sd", "fold_1", "fold_2+3"]
     assert [row["gene_id"] for row in found] == [gene.gene_id for gene in FIT]
     for row, gene in zip(found, FIT, strict=True):
-        by_hand = answers(toy, gene)
+        by_hand = predictions(toy, gene)
         assert row["chromosome"] == gene.chromosome
         if gene.gene_id == "s1":  # no fold held its chromosome out
             assert float(row["probability"]) == pytest.approx(np.mean(by_hand), abs=1e-6)
@@ -92,7 +92,7 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(toy, tmp_path, caps
 def test_all_folds_and_other_genomes_are_averaged(toy, tmp_path, capsys):
     averaged = predict(toy, tmp_path / "all.csv", "--all-folds")
     for row, gene in zip(averaged, FIT, strict=True):
-        by_hand = answers(toy, gene)
+        by_hand = predictions(toy, gene)
         assert [float(row[f"fold_{fold}"]) for fold in FOLDS] == pytest.approx(by_hand, abs=1e-6)
         assert float(row["probability"]) == pytest.approx(np.mean(by_hand), abs=1e-6)
         assert float(row["sd"]) == pytest.approx(np.std(by_hand, ddof=1), abs=1e-6)
@@ -123,9 +123,9 @@ def test_ready_windows(toy, tmp_path, capsys):
     assert "scored by all folds" in capsys.readouterr().out
     for row, gene in zip(found, FIT, strict=True):  # start and stop codon are masked as in training
         assert (row["gene_id"], row["chromosome"]) == (gene.gene_id, "")
-        assert [float(row[f"fold_{fold}"]) for fold in FOLDS] == pytest.approx(answers(toy, gene), abs=1e-6)
+        assert [float(row[f"fold_{fold}"]) for fold in FOLDS] == pytest.approx(predictions(toy, gene), abs=1e-6)
     short = write_fasta(tmp_path / "short.fa", windows | {"g1": "ACGT"})
-    assert f"1 of 7 sequences of {short} have not {COLUMNS} bases ('g1' has 4)" in refuse(
+    assert f"1 of 7 sequences of {short} do not have {COLUMNS} bases ('g1' has 4)" in refuse(
         toy, capsys, "--windows", short, genome=False
     )
 
@@ -165,7 +165,7 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
     by_variant: dict[str, dict[str, dict]] = {}
     for row in found:
         by_variant.setdefault(row["variant"], {})[row["gene_id"]] = row
-    run = trained.load_run(toy.run.prefix)
+    run = trained.load_run(toy.run.prefix, lcre_classifier.WindowLayout.of)
     scorer = lcre_predict.Scorer(run)
     compared = 0
     for name, position, ref, alt in dict.fromkeys(made):
@@ -182,7 +182,7 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
         effects = by_variant.get(f"{name}:{position + 1}:{ref}:{alt}", {})
         for gene_id, log_odds in zip(genes["gene_id"], alternative, strict=True):
             gene = next(gene for gene in FIT if gene.gene_id == gene_id)
-            reference = np.array(answers(toy, gene))
+            reference = np.array(predictions(toy, gene))
             effect = log_odds - np.log(reference / (1 - reference))
             probability = 1 / (1 + np.exp(-log_odds))
             if gene_id not in effects:
@@ -235,7 +235,7 @@ def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
     windows_scored = []
     score = lcre_predict.Scorer.score
     monkeypatch.setattr(
-        lcre_predict.Scorer, "score", lambda *given: windows_scored.append(len(given[1])) or score(*given)
+        lcre_predict.Scorer, "score", lambda *arguments: windows_scored.append(len(arguments[1])) or score(*arguments)
     )
     monkeypatch.setattr(lcre_predict, "BATCH", 3)
     sequence = toy.chromosomes["1"]
@@ -272,7 +272,7 @@ def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
     assert listed == {
         ("3", "*", "ALT names no allele (., * and the like)"),
         ("3", "<DEL>", "ALT is symbolic"),
-        ("4", base, f"REF is not what the FASTA has: {base}"),
+        ("4", base, f"REF does not match the FASTA: {base}"),
         ("6", "C", "REF lies outside the chromosome"),
         ("7", "C", "chromosome is not in the FASTA"),
         ("8", sequence[925], "deletes a whole gene: g4"),
@@ -280,7 +280,7 @@ def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
     }
     printed = capsys.readouterr().out
     assert "3 variants lie in windows and are scored" in printed
-    assert "1 are not scored: REF is not what the FASTA has" in printed
+    assert "1 are not scored: REF does not match the FASTA" in printed
     assert "1 are not scored: outside of all windows" in printed
     assert "differ by a 'chr' prefix" in printed
     predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", lines[2:3]))
@@ -309,7 +309,7 @@ def test_vcf_of_another_genome_and_damaged_vcf(toy, tmp_path, capsys):
     lines = [("1", at, other[at], "A" if other[at] != "A" else "C") for at in range(50)]
     told = refuse(toy, capsys, "--vcf", vcf_of(tmp_path / "o.vcf", lines))
     assert "another genome" in told
-    assert "REF is not what the FASTA has: " in told
+    assert "REF does not match the FASTA: " in told
     lines = [(f"NC_{number}.1", *line[1:]) for number, line in enumerate(lines)]
     assert "no chromosome in common" in refuse(toy, capsys, "--vcf", vcf_of(tmp_path / "n.vcf", lines))
     whole = vcf_of(tmp_path / "v.vcf", make_variants(toy)).read_bytes()
@@ -573,8 +573,8 @@ def flags_of(toy, models: Path) -> list[str]:
 
 # --------------------------------------------------------------------------------------------- the run
 def test_opened_run(toy):
-    run = trained.load_run(toy.run.prefix)
-    assert (run.folds, run.columns, run.settings.UPSTREAM) == (FOLDS, COLUMNS, UPSTREAM)
+    run = trained.load_run(toy.run.prefix, lcre_classifier.WindowLayout.of)
+    assert (run.folds, run.layout.columns, run.settings.UPSTREAM) == (FOLDS, COLUMNS, UPSTREAM)
     assert run.roles("2+3").to_dict() == {gene.gene_id: "test" if gene.chromosome in "23" else "train" for gene in FIT}
     assert [run.held_out_by(name) for name in ("1", "2", "3", "2+3", "4")] == [["1"], ["2+3"], ["2+3"], ["2+3"], []]
     assert run.is_own(toy.fasta, toy.gtf)
@@ -611,12 +611,12 @@ def test_networks_trained_in_half_precision_compute_in_single(tmp_path):
     assert loaded(window).numpy() == pytest.approx(model(window).numpy(), abs=2e-3)
 
 
-@pytest.mark.parametrize("name", list(lcre_classifier.RECIPES))
+@pytest.mark.parametrize("name", list(lcre_classifier.MODELS))
 def test_log_odds_are_those_of_the_trained_network(name):
-    """Both networks of the trainer, saved or not: the sigmoid of the log-odds is what the network answers."""
+    """Both networks of the trainer, saved or not: the sigmoid of the log-odds is the network's output."""
     import keras
 
-    model = lcre_classifier.RECIPES[name].build(90, 20, 20)
+    model = lcre_classifier.MODELS[name].build(lcre_classifier.WindowLayout(20, 20, 10)).model
     windows = np.random.default_rng(1).random((6, 90, 4), np.float32)
     log_odds = trained.without_sigmoid(model)(windows).numpy()
     assert lcre_predict.sigmoid(log_odds) == pytest.approx(model(windows).numpy(), abs=1e-6)
@@ -640,7 +640,7 @@ def test_mean_and_sd_over_the_folds_that_scored():
 
 
 def test_stop_leaves_nothing(toy, tmp_path, monkeypatch, capsys):
-    def stop(*given):
+    def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lcre_predict.Scorer, "score", stop)
@@ -652,7 +652,7 @@ def test_stop_leaves_nothing(toy, tmp_path, monkeypatch, capsys):
 
 
 def test_full_disk_is_one_line(toy, tmp_path, monkeypatch, capsys):
-    def fail(*given):
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(lcre_predict.Scorer, "score", fail)
@@ -690,7 +690,7 @@ def test_refusals_need_no_tensorflow(toy, tmp_path):
 
 
 def test_another_error_is_not_hidden(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(lcre_predict.Scorer, "score", lambda *given: 1 / 0)
+    monkeypatch.setattr(lcre_predict.Scorer, "score", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         predict(toy, tmp_path / "o.csv")
     assert not list(tmp_path.iterdir())
@@ -698,4 +698,4 @@ def test_another_error_is_not_hidden(toy, tmp_path, monkeypatch):
 
 def test_roles_need_their_file(toy):
     with pytest.raises(InputError, match="is missing"):
-        trained.load_run(toy.run.prefix).roles("absent")
+        trained.load_run(toy.run.prefix, lcre_classifier.WindowLayout.of).roles("absent")

@@ -49,64 +49,64 @@ def test_durations(seconds, shown):
 
 # ------------------------------------------------------------------------------------------- time left
 def test_time_left_is_known_after_a_few_steps_and_leaves_out_the_first(clock):
-    watch = Progress(11)
+    progress = Progress(11)
     left = []
     for _ in range(11):
         clock.seconds += 60.0 if not left else 2.0  # the first step builds the graph
-        watch.step("")
-        left.append(watch.time_left())
+        progress.step("")
+        left.append(progress.time_left())
     assert left == ["", "", "", "14 s left", *(f"{seconds} s left" for seconds in (12, 10, 8, 6, 4, 2, 0))]
 
 
 def test_steps_done_by_an_earlier_run_are_not_waited_for(clock):
-    watch = Progress(100)
-    watch.skip(90)
+    progress = Progress(100)
+    progress.skip(90)
     for _ in range(5):
-        watch.step("")
+        progress.step("")
         clock.seconds += 3.0
-    assert watch.time_left() == "19 s left"  # 15 s for the 4 steps behind the first, and 5 steps are left
+    assert progress.time_left() == "19 s left"  # 15 s for the 4 steps behind the first, and 5 steps are left
 
 
 def test_more_steps_than_said_leave_nothing(clock):
-    watch = Progress(2)
+    progress = Progress(2)
     for _ in range(6):
-        watch.step("")
+        progress.step("")
         clock.seconds += 3.0
-    assert watch.time_left() == "0 s left"
+    assert progress.time_left() == "0 s left"
 
 
 # --------------------------------------------------------------------------------- terminal and plain lines
 def test_on_a_terminal_one_line_is_kept_up_to_date(clock, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    watch = Progress(100)
+    progress = Progress(100)
     for number in range(10):
-        watch.step(f"step {number}")
+        progress.step(f"step {number}")
         clock.seconds += 0.1
     shown = capsys.readouterr().out
     assert "\n" not in shown
     assert [part.split()[1] for part in shown.split("\r\033[K")[1:]] == ["0", "3", "6", "9"]  # five a second at most
-    watch.line("epoch over")
+    progress.line("epoch over")
     assert capsys.readouterr().out == "\r\033[Kepoch over\n"
 
 
 def test_elsewhere_only_lines_that_stay(capsys):
-    watch = Progress(100)
+    progress = Progress(100)
     for number in range(10):
-        watch.step(f"step {number}")
-    watch.line("epoch over")
+        progress.step(f"step {number}")
+    progress.line("epoch over")
     assert capsys.readouterr().out == "epoch over\n"
 
 
 # ------------------------------------------------------------------------------------------------ stopping
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_inside_a_step_waits_for_its_end(number):
-    watch, reached = Progress(10), []
+    progress, reached = Progress(10), []
 
     def train():
-        with watch.whole_steps():
+        with progress.whole_steps():
             os.kill(os.getpid(), number)
             reached.append("rest of the step")
-            watch.step("")
+            progress.step("")
             reached.append("next step")
 
     with pytest.raises(KeyboardInterrupt):
@@ -115,11 +115,11 @@ def test_a_stop_inside_a_step_waits_for_its_end(number):
 
 
 def test_a_stop_after_the_last_step_ends_with_the_block():
-    watch, reached = Progress(10), []
+    progress, reached = Progress(10), []
 
     def train():
-        with watch.whole_steps():
-            watch.step("")
+        with progress.whole_steps():
+            progress.step("")
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append("rest of the block")
         reached.append("after the block")
@@ -131,18 +131,18 @@ def test_a_stop_after_the_last_step_ends_with_the_block():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_between_steps_is_at_once(number):
-    watch = Progress(10)
-    with watch.whole_steps():
-        watch.step("")
+    progress = Progress(10)
+    with progress.whole_steps():
+        progress.step("")
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
 
 
 def test_a_second_stop_does_not_wait():
-    watch, reached = Progress(10), []
+    progress, reached = Progress(10), []
 
     def train():
-        with watch.whole_steps():
+        with progress.whole_steps():
             os.kill(os.getpid(), signal.SIGINT)
             reached.append("first")
             os.kill(os.getpid(), signal.SIGINT)
@@ -154,16 +154,16 @@ def test_a_second_stop_does_not_wait():
 
 
 def test_an_error_inside_a_step_is_not_hidden_by_a_stop():
-    watch = Progress(10)
+    progress = Progress(10)
 
     def train():
-        with watch.whole_steps():
+        with progress.whole_steps():
             os.kill(os.getpid(), signal.SIGINT)
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         train()
-    assert not watch.in_step
+    assert not progress.in_step
 
 
 # --------------------------------------------------------------------------------------------------- device

@@ -64,7 +64,7 @@ def test_worm_folds_leave_no_gene_of_the_held_out_chromosome():
     folds = lcre_classifier.make_folds(data, settings)
     assert [fold.name for fold in folds] == ["I", "II", "III", "IV", "V"]
     for fold in folds:
-        others = np.concatenate([fold.taught, fold.validation])
+        others = np.concatenate([fold.training, fold.validation])
         assert fold.name not in chromosome[others]
         assert "MtDNA" not in chromosome[others]
         assert set(chromosome[fold.test]) == {fold.name}

@@ -23,18 +23,20 @@ from lcre import records
 EPOCHS = 4
 
 
-def build_small(columns: int, upstream: int, downstream: int):
+def build_small(layout: lcre_classifier.WindowLayout) -> lcre_classifier.Network:
     from keras import Sequential, layers
 
-    return Sequential(
-        [layers.Input((columns, 4)), layers.Flatten(), layers.Dropout(0.2), layers.Dense(1, "sigmoid", dtype="float32")]
-    )
+    parts = [layers.Flatten(), layers.Dropout(0.2), layers.Dense(1, "sigmoid", dtype="float32")]
+    return lcre_classifier.Network(Sequential([layers.Input((layout.columns, 4)), *parts]))
+
+
+def small_model(build: Callable = build_small, **more) -> lcre_classifier.Model:
+    return lcre_classifier.Model(build, learning_rate=0.01, batch_size=8, epochs=EPOCHS, **more)
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
-    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+    monkeypatch.setitem(lcre_classifier.MODELS, "published", small_model())
 
 
 def make_files(folder: Path, chromosomes: list[str]) -> list[str]:
@@ -76,21 +78,20 @@ def whole(tmp_path_factory, species) -> Path:
     """A run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
-        patch.setitem(lcre_classifier.RECIPES, "published", recipe)
+        patch.setitem(lcre_classifier.MODELS, "published", small_model())
         assert train(folder, species, "--chromosomes", "I,II") == 0
     return folder
 
 
 # ------------------------------------------------------------------------------------------- damaged files
-def cut(share: float) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+def cut(fraction: float) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
 
 
-def flip(share: float) -> Callable[[Path], None]:
+def flip(fraction: float) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        content[int((len(content) - 1) * share)] ^= 0x10
+        content[int((len(content) - 1) * fraction)] ^= 0x10
         path.write_bytes(content)
 
     return change
@@ -117,7 +118,7 @@ CHECKPOINT_DAMAGE = {
     "last is another fold's": (LAST, replace_by("../../toy_model_II/epoch_models/model_epoch_3.keras")),
     "first cut": (FIRST, cut(0.7)),
     "first is another epoch's": (FIRST, replace_by("model_epoch_3.keras")),
-    **{f"bit flipped at {share}": (LAST, flip(share)) for share in (0, 0.001, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1)},
+    **{f"bit flipped at {place}": (LAST, flip(place)) for place in (0, 0.001, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99, 1)},
     "middle zeroed": ("epoch_models/model_epoch_2.keras", write_bytes(b"")),
 }
 OTHER_DAMAGE = {
@@ -303,8 +304,8 @@ def test_a_chromosome_is_held_out_by_one_fold_of_a_run(whole, species, tmp_path,
 # --------------------------------------------------------------------------------------- what is not read
 def test_expression_on_the_held_out_chromosome_makes_no_difference(species, tmp_path, monkeypatch):
     """Shuffled among the genes of chromosome II, it changes neither training nor the choice nor any output there."""
-    recipe = lcre_classifier.Recipe(build_small, learning_rate=0.01, batch_size=8, epochs=EPOCHS, ranks=True)
-    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+    on_ranks = small_model(targets=lcre_classifier.rank_targets, trains_on_middle_genes=True)
+    monkeypatch.setitem(lcre_classifier.MODELS, "published", on_ranks)
     first, *lines = Path(species[species.index("--tpm") + 1]).read_text().splitlines()
     table = dict(line.split(",", 1) for line in lines)
     held_out = [name for name in table if name.startswith("1g")]
@@ -338,8 +339,7 @@ def test_the_best_model_is_float32_also_after_training_in_mixed_precision(specie
     """As on a GPU: checkpoints are in mixed precision, and the best model is the chosen one of them in float32."""
     import keras
 
-    recipe = lcre_classifier.Recipe(build_mixed, learning_rate=0.01, batch_size=8, epochs=EPOCHS)
-    monkeypatch.setitem(lcre_classifier.RECIPES, "published", recipe)
+    monkeypatch.setitem(lcre_classifier.MODELS, "published", small_model(build_mixed))
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         assert train(tmp_path, species, "--chromosomes", "I") == 0
@@ -361,7 +361,7 @@ def test_the_best_model_is_float32_also_after_training_in_mixed_precision(specie
         assert np.array_equal(ours, theirs)
 
 
-def build_mixed(columns: int, upstream: int, downstream: int):
+def build_mixed(layout: lcre_classifier.WindowLayout) -> lcre_classifier.Network:
     from keras import Sequential, layers
 
     parts = [
@@ -370,7 +370,7 @@ def build_mixed(columns: int, upstream: int, downstream: int):
         layers.Dropout(0.2),
         layers.Dense(1, "sigmoid", dtype="float32"),
     ]
-    return Sequential([layers.Input((columns, 4)), *parts])
+    return lcre_classifier.Network(Sequential([layers.Input((layout.columns, 4)), *parts]))
 
 
 # ------------------------------------------------------------------------------------------- a full disk
@@ -421,7 +421,7 @@ def test_names_of_chromosomes_that_are_no_file_names(tmp_path):
 
     from lcre.trained import load_run
 
-    run = load_run(tmp_path / "models/toy")
+    run = load_run(tmp_path / "models/toy", lcre_classifier.WindowLayout.of)
     assert run.folds == names
     assert [run.held_out_by(name) for name in names] == [[name] for name in names]
     assert run.held_out_by("x") == []

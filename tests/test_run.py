@@ -137,8 +137,8 @@ def test_numbers_agree_between_files(finished):
         assert [row["epoch"] for row in log] == ["0", "1", "2"]
         validation = [float(row["val_auROC"]) for row in log]
         chosen_on = [predictions[gene]["target"] for gene, role in roles.items() if role == "validation"]
-        leeway = auroc_error(chosen_on.count("0"), chosen_on.count("1"))
-        best = 2 if validation[2] >= max(validation) - leeway else validation.index(max(validation))
+        tolerance = auroc_error(chosen_on.count("0"), chosen_on.count("1"))
+        best = 2 if validation[2] >= max(validation) - tolerance else validation.index(max(validation))
         assert best == int(result[fold]["best_epoch"])
         assert float(log[best]["test_auROC"]) == pytest.approx(score, abs=2e-5)
         assert float(result[fold]["auROC_optimistic"]) == max(float(row["test_auROC"]) for row in log)
@@ -247,7 +247,7 @@ def test_other_settings_over_a_run_are_refused(finished):
     assert numbers(folder) == before
 
 
-def test_published_recipe_choosing_on_the_test_genes(tmp_path):
+def test_published_model_choosing_on_the_test_genes(tmp_path):
     flags = ["--model", "published", "--select-on", "test", "--epochs", "1", "--chromosomes", "1+3"]
     done = train(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
@@ -289,7 +289,7 @@ def test_keras_order_of_layers_is_the_published_one():
     """The network of the description, layer by layer, with its shapes and its number of weights by hand."""
     import lcre_classifier
 
-    model = lcre_classifier.build_published(3020, 1000, 500)
+    model = lcre_classifier.build_published(lcre_classifier.WindowLayout(1000, 500, 20)).model
     kinds = [layer.__class__.__name__ for layer in model.layers]
     convolutions = ["Conv1D", "Conv1D", "MaxPooling1D", "Dropout"]
     assert kinds == [

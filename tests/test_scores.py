@@ -151,7 +151,7 @@ def test_best_epoch(validation, test, select_on, best):
 
 
 @pytest.mark.parametrize(
-    ("validation", "leeway", "best"),
+    ("validation", "tolerance", "best"),
     [
         ([0.9, 0.8, 0.88], 0.03, 2),
         ([0.9, 0.8, 0.86], 0.03, 0),  # lower by more than chance
@@ -160,8 +160,8 @@ def test_best_epoch(validation, test, select_on, best):
         ([0.9, 0.8, 0.89], 0.0, 0),
     ],
 )
-def test_the_last_epoch_is_taken_unless_it_is_worse_by_more_than_chance(validation, leeway, best):
-    assert results.best_epoch(log_rows(validation, validation), "validation", leeway) == best
+def test_the_last_epoch_is_taken_unless_it_is_worse_by_more_than_chance(validation, tolerance, best):
+    assert results.best_epoch(log_rows(validation, validation), "validation", tolerance) == best
 
 
 def test_standard_error_of_an_area():
@@ -202,8 +202,8 @@ def finished_run(folder, diverged: bool = False):
         folds.append(
             SimpleNamespace(
                 name=name,
-                leeway=0.0,
-                taught=np.arange(4),
+                tolerance=0.0,
+                training=np.arange(4),
                 validation=np.arange(2),
                 test=np.array(test[name]),
                 held_out=rows,
@@ -221,7 +221,7 @@ def finished_run(folder, diverged: bool = False):
 def test_result_table_and_predictions_of_the_finished_folds(tmp_path):
     prefix, folders, folds, genes = finished_run(tmp_path)
     result, predictions = results.collect_results(prefix, folders, folds, genes, "validation", 1)
-    assert list(result.columns) == results.RESULT_COLUMNS
+    assert list(result.columns) == [column.name for column in results.RESULT_COLUMNS]
     assert result["chromosome"].tolist() == ["I", "II", "pooled"]
     assert result["auROC"].tolist() == [1.0, 0.5, round(5 / 6, 6)]
     assert result["kmer_auROC"].tolist() == [0.0, 1.0, round(3.5 / 6, 6)]
@@ -238,7 +238,7 @@ def test_result_table_and_predictions_of_the_finished_folds(tmp_path):
     assert lines[1] == "1,I,0,0.0,0.2"
     assert lines[7] == "7,I,,,0.4"  # no value in the table, predicted all the same
     assert lines[8] == "8,III,0,0.2,"  # its fold is not finished
-    assert (tmp_path / "toy_result.csv").read_text().splitlines()[0] == ",".join(results.RESULT_COLUMNS)
+    assert (tmp_path / "toy_result.csv").read_text().splitlines()[0] == ",".join(result.columns)
 
 
 def test_result_table_before_any_fold_is_finished(tmp_path):

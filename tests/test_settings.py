@@ -133,23 +133,23 @@ def test_a_constant_that_was_deleted(script):
     with pytest.raises(InputError) as error:
         parse_settings(script, values, TOY_RULES, "9.8", ACTIONS, [])
     assert one_line(error) == "RATE: toy.py has no such constant any more; write RATE = ... into it"
-    given, _ = parse_settings(script, values, TOY_RULES, "9.8", ACTIONS, ["--rate", "1"])
-    assert given["RATE"] == 1
+    found, _ = parse_settings(script, values, TOY_RULES, "9.8", ACTIONS, ["--rate", "1"])
+    assert found["RATE"] == 1
 
 
 def test_without_flags_the_constants_hold(parse):
-    given, asked = parse()
-    assert given == {name: value for name, value in VALUES.items() if name != "__doc__"}
-    assert asked.check is False
-    assert asked.export is None
+    found, arguments = parse()
+    assert found == {name: value for name, value in VALUES.items() if name != "__doc__"}
+    assert arguments.check is False
+    assert arguments.export is None
 
 
 def test_flags_have_the_types_of_the_constants(parse):
-    given, asked = parse(
+    found, arguments = parse(
         *("--fasta", "g.fa", "--pair-of", "7", "--share=1", "--epochs", "5", "--rate", "3e-4"),
         *("--window", "-20", "--limit", "-.5", "--check", "--export", "a b.npz"),
     )
-    assert given == {
+    assert found == {
         "FASTA": "g.fa",
         "PAIR_OF": "7",
         "SHARE": 1.0,
@@ -158,9 +158,9 @@ def test_flags_have_the_types_of_the_constants(parse):
         "WINDOW": -20,
         "LIMIT": -0.5,
     }
-    assert type(given["SHARE"]) is float
-    assert asked.check is True
-    assert asked.export == Path("a b.npz")
+    assert type(found["SHARE"]) is float
+    assert arguments.check is True
+    assert arguments.export == Path("a b.npz")
 
 
 def test_help_tells_each_constant_and_its_value(parse, capsys):
@@ -213,7 +213,7 @@ def test_wrong_flags(parse, capsys, argv, says):
 
 @settings(max_examples=50)
 @given(st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_come_back_as_they_were_given(tmp_path_factory, whole, real):
+def test_numbers_come_back_as_they_were_written(tmp_path_factory, whole, real):
     path = write(tmp_path_factory.getbasetemp() / "numbers.py", "COUNT = 1  # n\nRATE = 1.0  # x\n")
     argv, rules = [f"--count={whole}", f"--rate={real!r}"], {"COUNT": Rule(int), "RATE": Rule(float)}
     assert parse_settings(path, {"COUNT": 1, "RATE": 1.0}, rules, "1", {}, argv)[0] == {"COUNT": whole, "RATE": real}
@@ -310,7 +310,7 @@ def test_a_legal_edit_means_what_python_says(tmp_path, seed):
     path = write(tmp_path / "lcre_classifier.py", edit_block(np.random.default_rng(seed)))
     module = import_script(path)
     values, space = parse_settings(path, vars(module), RULES, "1", module.ACTIONS, [])
-    assert space.given == {}
+    assert space.overrides == {}
     assert list(values) == list(RULES)
     for name, value in values.items():
         assert value is getattr(module, name)
@@ -438,7 +438,7 @@ def test_wrong_values_end_with_status_2_and_one_line(tmp_path, monkeypatch, caps
 
 
 # ------------------------------------------------------------------------------------- what settings may be
-GIVEN = {
+SETTINGS = {
     "DATASET": "toy",
     "ORGANISM": None,
     "FASTA": None,
@@ -463,7 +463,7 @@ OWN = {"FASTA": "g.fa", "GTF": "Zea_mays.B73.gtf.gz", "TPM": "t.csv"}
 
 @pytest.fixture
 def resolve(tmp_path):
-    """Give a function that resolves `GIVEN` with changes; the files of the data set `toy` are there."""
+    """Give a function that resolves `SETTINGS` with changes; the files of the data set `toy` are there."""
     files = {name: write(tmp_path / name.lower(), "x") for name in ("FASTA", "GTF", "TPM", "VALIDATION_GENES")}
     datasets = {
         "toy": {"ORGANISM": "toy", **files, "PICKLE_KEY": "k", "UPSTREAM": 40},
@@ -473,7 +473,7 @@ def resolve(tmp_path):
 
     def resolved(**changes) -> SimpleNamespace:
         return resolve_settings(
-            GIVEN | changes, datasets, {"UPSTREAM": 1000, "DOWNSTREAM": 500}, ("small", "published")
+            SETTINGS | changes, datasets, {"UPSTREAM": 1000, "DOWNSTREAM": 500}, ("small", "published")
         )
 
     resolved.files = files
@@ -552,7 +552,7 @@ def test_settings_that_cannot_be(resolve, changes, says):
 @settings(max_examples=50)
 @given(st.floats(), st.floats())
 def test_percentiles_are_in_order_or_refused(low, high):
-    changes = GIVEN | OWN | {"LOW_PERCENTILE": low, "HIGH_PERCENTILE": high}
+    changes = SETTINGS | OWN | {"LOW_PERCENTILE": low, "HIGH_PERCENTILE": high}
     fallbacks = {"UPSTREAM": 9, "DOWNSTREAM": 9}
     if 0 < low < high < 100:
         resolve_settings(changes, {"toy": {}}, fallbacks, ("small",))

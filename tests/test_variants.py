@@ -1,7 +1,5 @@
 """Windows with variants in them, against the plainest way: write the chromosome with the variant and cut again."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from builders import cut_gzip, one_line, pack, write
@@ -15,7 +13,6 @@ from core.genome import BASE_CODES, open_genome
 from lcre import variants
 
 UPSTREAM, DOWNSTREAM, PADDING = 14, 9, 4
-SETTINGS = SimpleNamespace(UPSTREAM=UPSTREAM, DOWNSTREAM=DOWNSTREAM, PADDING=PADDING)
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
 
@@ -36,15 +33,14 @@ def encode(sequence: str) -> np.ndarray:
 
 
 def make_windows(sequence: str, genes: list[Gene], sizes=(UPSTREAM, DOWNSTREAM, PADDING)) -> variants.Windows:
-    """The windows of genes on a chromosome 'c', cut by the trainer's own functions and masked."""
+    """The windows of genes of chromosomes with this sequence, cut by the trainer's own functions and masked."""
     start, end = (np.array([getattr(gene, name) for gene in genes]) for name in ("start", "end"))
     strand = np.array([gene.strand for gene in genes])
-    fits, codes = lcre_classifier.cut_windows(encode(sequence), start, end, strand, *sizes)
+    layout = lcre_classifier.WindowLayout(*sizes)
+    fits, codes = lcre_classifier.cut_windows(encode(sequence), start, end, strand, layout)
     assert fits.all()
-    settings = SimpleNamespace(UPSTREAM=sizes[0], DOWNSTREAM=sizes[1], PADDING=sizes[2])
-    hidden = np.flatnonzero(~lcre_classifier.real_columns(settings))
-    codes[:, hidden] = 4
-    return variants.Windows(codes, ["c"] * len(genes), start, end, strand, *sizes[:2], hidden)
+    layout.hide(codes)
+    return variants.Windows(codes, [gene.chromosome for gene in genes], start, end, strand, layout)
 
 
 def write_in(sequence: str, position: int, reference: str, alternative: str) -> tuple[str, list[int | None]]:
@@ -92,7 +88,7 @@ def check_variant(sequence, genes, position, reference, alternative, sizes=(UPST
     """Compare every gene with the reference, and return how many hold the variant."""
     genome, windows = Chromosomes(c=sequence), make_windows(sequence, genes, sizes)
     edit = variants.make_edit(line_of(position, reference, alternative), alternative)
-    found = dict(windows.find("c", edit))
+    found = dict(windows.find(["c"], [edit])[0])
     before = windows.codes.copy()
     for number, gene in enumerate(genes):
         expected = reference_window(sequence, gene, position, reference, alternative, sizes)
@@ -107,16 +103,16 @@ def check_variant(sequence, genes, position, reference, alternative, sizes=(UPST
 
 
 def reference_region(gene: Gene, edit: variants.Edit, sizes) -> str:
-    """Which halves hold a replaced base, or an insertion between two of their bases."""
+    """Which regions hold a replaced base, or an insertion between two of their bases."""
     upstream, downstream, _ = sizes
-    halves = {
+    regions = {
         "left": (gene.start - upstream, gene.start + downstream),
         "right": (gene.end - downstream, gene.end + upstream),
     }
     replaced = {*range(edit.begin, edit.end)}
-    hit = {side for side, (first, last) in halves.items() if {*range(first, last)} & replaced}
+    hit = {side for side, (first, last) in regions.items() if {*range(first, last)} & replaced}
     if len(edit.codes) > len(replaced):  # something is inserted before the base edit.end
-        hit |= {side for side, half in halves.items() if {edit.end - 1, edit.end} <= {*range(*half)}}
+        hit |= {side for side, edges in regions.items() if {edit.end - 1, edit.end} <= {*range(*edges)}}
         hit |= {side for side, at in (("left", gene.start), ("right", gene.end)) if upstream and edit.end == at}
     names = {"left": "promoter", "right": "terminator"}
     if gene.strand == "-":
@@ -179,6 +175,31 @@ def test_any_variant_equals_the_edited_chromosome(data):
         check_variant(sequence, genes, position, reference, alternative, sizes)
 
 
+def test_variants_are_found_together_as_each_alone():
+    """Genes on two chromosomes, variants in any order on three: each finds its own genes, in their order."""
+    sequence = random_sequence(np.random.default_rng(4), 120)
+    genes = [Gene("late", "d", 60, 90), Gene("early", "c", 20, 60, "-"), Gene("first", "d", 20, 45)]
+    windows = make_windows(sequence, genes, (14, 9, 0))
+    whole = variants.Edit(20, 90, np.zeros(70, np.uint8))
+    in_front, behind = variants.Edit(5, 6, np.ones(1, np.uint8)), variants.Edit(104, 104, np.ones(3, np.uint8))
+    at_tss = variants.Edit(60, 60, np.ones(1, np.uint8))
+    one_base = variants.Edit(6, 7, np.ones(1, np.uint8))
+    cases = [
+        ("d", whole, [(0, "both"), (2, "both")]),
+        ("e", whole, []),
+        ("c", whole, [(1, "both")]),
+        ("d", behind, []),  # an insertion behind the last base of a terminator
+        ("d", in_front, []),
+        ("d", at_tss, [(0, "promoter")]),
+        ("c", at_tss, [(1, "promoter")]),  # of a gene on the minus strand
+        ("c", one_base, [(1, "terminator")]),
+    ]
+    for some in (cases, cases[::-1], *([case] for case in cases)):
+        names, edits, expected = zip(*some, strict=True)
+        assert windows.find(names, edits) == list(expected)
+    assert windows.find([], []) == []
+
+
 def test_insertion_pushes_sequence_out_at_the_far_end_only():
     """Drawn by hand: 4 before and 3 after the TSS (nothing masked), plus strand."""
     #           01234567 89...
@@ -193,7 +214,7 @@ def test_insertion_pushes_sequence_out_at_the_far_end_only():
     assert show_codes(windows.edit(0, genome, inside)) == "ACGT...TGGA" + "GATT...CCCC"
     lost = variants.make_edit(line_of(4, "ACG", "A"), "A")  # two upstream bases move in
     assert show_codes(windows.edit(0, genome, lost)) == "TTAT...TACA" + "GATT...CCCC"
-    assert [windows.find("c", edit) for edit in (upstream, inside, lost)] == [[(0, "promoter")]] * 3
+    assert windows.find(["c"] * 3, [upstream, inside, lost]) == [[(0, "promoter")]] * 3
 
 
 def test_bases_from_beyond_the_chromosome_are_unknown():
@@ -322,8 +343,8 @@ def test_why_a_reference_cannot_be_found(tmp_path):
         return variants.explain_reference(variants.Line(1, name, position, reference, ["T"]), {"c": "c"}, genome)
 
     assert reason(0, "ACGTNNACGT") == ""
-    assert reason(0, "C") == "REF is not what the FASTA has: A"
-    assert reason(3, "TNNNC") == "REF is not what the FASTA has: TNNAC"
+    assert reason(0, "C") == "REF does not match the FASTA: A"
+    assert reason(3, "TNNNC") == "REF does not match the FASTA: TNNAC"
     assert reason(8, "GTA") == reason(-1, "N") == "REF lies outside the chromosome"
     assert reason(0, "R") == "REF is not bases"
     assert reason(0, "A", "d") == "chromosome is not in the FASTA"

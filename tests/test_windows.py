@@ -1,7 +1,5 @@
 """Windows: against hand-made chromosomes, against a reading base by base, and from files."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +19,7 @@ from hypothesis import strategies as st
 
 import lcre_classifier as lcre
 from core import InputError
-from core.genome import BASE_CODES
+from core.genome import BASE_CODES, one_hot
 
 #           0         10        20        30
 SEQUENCE = "ACGTTGCATTACGGATCCATAGCTTGACCA"
@@ -35,31 +33,29 @@ def cut(sequence: str, genes: list[Gene], upstream: int, downstream: int, paddin
     """What cut_windows makes of each gene, as a string; None where it does not fit."""
     start, end = (np.array([getattr(gene, name) for gene in genes], np.int64) for name in ("start", "end"))
     strand = np.array([gene.strand for gene in genes], str)
-    fits, windows = lcre.cut_windows(codes_of(sequence), start, end, strand, upstream, downstream, padding)
+    fits, windows = lcre.cut_windows(
+        codes_of(sequence), start, end, strand, lcre.WindowLayout(upstream, downstream, padding)
+    )
     assert windows.dtype == np.uint8
     assert windows.shape == (fits.sum(), 2 * (upstream + downstream) + padding)
     shown = iter(windows)
     return [show_codes(next(shown)) if fit else None for fit in fits]
 
 
-def window_settings(upstream: int, downstream: int, padding: int) -> SimpleNamespace:
-    return SimpleNamespace(UPSTREAM=upstream, DOWNSTREAM=downstream, PADDING=padding)
-
-
 def mask(upstream: int, downstream: int, padding: int) -> str:
-    """The columns that hold sequence, as a string: # sequence, . none."""
-    return "".join("#" if real else "." for real in lcre.real_columns(window_settings(upstream, downstream, padding)))
+    """The columns whose base is visible, as a string: # visible, . hidden."""
+    return "".join("#" if visible else "." for visible in lcre.WindowLayout(upstream, downstream, padding).visible)
 
 
 class Genome:
     """A genome in memory that counts how often each chromosome is read."""
 
     def __init__(self, chromosomes: dict[str, str]):
-        self.chromosomes, self.asked = chromosomes, []
+        self.chromosomes, self.read = chromosomes, []
         self.lengths = {name: len(sequence) for name, sequence in chromosomes.items()}
 
     def codes(self, name: str) -> np.ndarray:
-        self.asked.append(name)
+        self.read.append(name)
         return codes_of(self.chromosomes[name])
 
 
@@ -69,7 +65,7 @@ class Genome:
     [
         (10, 20, "+", "CATT" + "ACG" + ".." + "CAT" + "AGCT"),
         (10, 20, "-", "AGCT" + "ATG" + ".." + "CGT" + "AATG"),
-        (14, 16, "+", "ACGG" + "ATC" + ".." + "GAT" + "CCAT"),  # shorter than downstream: the halves overlap
+        (14, 16, "+", "ACGG" + "ATC" + ".." + "GAT" + "CCAT"),  # shorter than downstream: the regions overlap
         (14, 16, "-", "ATGG" + "ATC" + ".." + "GAT" + "CCGT"),
         (4, 26, "+", "ACGT" + "TGC" + ".." + "TTG" + "ACCA"),  # from the very first to the very last base
         (4, 26, "-", "TGGT" + "CAA" + ".." + "GCA" + "ACGT"),
@@ -107,7 +103,7 @@ def test_a_gene_shorter_than_downstream_near_an_end_of_the_chromosome(strand):
     assert None not in (first, last)
 
 
-def test_a_chromosome_shorter_than_half_a_window_and_no_genes():
+def test_a_chromosome_shorter_than_a_region_and_no_genes():
     assert cut("ACGTACGT", [Gene("g", "1", 3, 5)], 6, 3, 1) == [None]
     assert cut("", [Gene("g", "1", 0, 0)], 1, 1, 1) == [None]
     assert cut("ACGTACGT", [], 2, 2, 1) == []
@@ -137,9 +133,10 @@ def test_masked_columns(sizes, columns):
 
 def test_default_window_has_3020_columns():
     settings = settings_of(["--fasta", "x", "--gtf", "y.gtf", "--tpm", "z"])
-    real = lcre.real_columns(settings)
-    assert real.shape == (3020,)
-    assert np.flatnonzero(~real).tolist() == [1000, 1001, 1002, *range(1500, 1520), 2017, 2018, 2019]
+    layout = lcre.WindowLayout.of(settings)
+    assert (layout.columns, layout.region_size) == (3020, 1500)
+    assert layout.visible.shape == (3020,)
+    assert np.flatnonzero(~layout.visible).tolist() == [1000, 1001, 1002, *range(1500, 1520), 2017, 2018, 2019]
 
 
 @pytest.mark.parametrize("strand", "+-")
@@ -147,7 +144,7 @@ def test_start_and_stop_codon_are_masked_on_both_strands(strand):
     gene = "ATG" + "C" * 20 + "TAA"
     sequence = "C" * 10 + (gene if strand == "+" else reverse_complement(gene)) + "C" * 10
     genes = gene_frame([Gene("g", "1", 10, 10 + len(gene), strand)])
-    windows, atg = lcre.cut_genome(Genome({"1": sequence}), genes, {"1": "1"}, window_settings(6, 8, 2))
+    windows, atg = lcre.cut_genome(Genome({"1": sequence}), genes, {"1": "1"}, lcre.WindowLayout(6, 8, 2))
     flank = "C" if strand == "+" else "G"
     assert show_codes(windows[0]) == flank * 6 + "..." + "CCCCC" + ".." + "CCCCC" + "..." + flank * 6
     assert atg.tolist() == [True]
@@ -175,18 +172,18 @@ def test_cut_genome_keeps_the_order_of_the_genes_and_reads_each_chromosome_once(
     ]
     frame, genome = gene_frame(genes), Genome(chromosomes)
     partner = {"chrX": "x", "chrY": "y"}
-    windows, _ = lcre.cut_genome(genome, frame, partner, window_settings(8, 6, 3))
+    windows, _ = lcre.cut_genome(genome, frame, partner, lcre.WindowLayout(8, 6, 3))
     inside = [gene for gene in genes if gene.gene_id in "abcd"]
     assert frame.loc[frame["window_fits"], "gene_id"].tolist() == list("abcd")
     assert frame.loc[frame["sequence_known"], "gene_id"].tolist() == ["a", "b", "c", "edge", "d"]
     assert [show_codes(window) for window in windows] == [
         read_window(chromosomes[partner[gene.chromosome]], gene, 8, 6, 3, masked=3) for gene in inside
     ]
-    assert sorted(genome.asked) == ["x", "y"]
+    assert sorted(genome.read) == ["x", "y"]
 
 
 def test_one_hot_columns_are_acgt_and_unknown_is_all_zero():
-    encoded = lcre.one_hot(np.array([[0, 1, 2, 3, 4]], np.uint8))
+    encoded = one_hot(np.array([[0, 1, 2, 3, 4]], np.uint8))
     assert encoded.dtype == np.uint8
     assert encoded.tolist() == [[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]]
 
@@ -216,7 +213,7 @@ def test_windows_equal_those_read_base_by_base(chromosome, size):
 def test_masked_windows_equal_those_read_base_by_base(chromosome, size):
     sequence, genes = chromosome
     frame = gene_frame(genes)
-    windows, _ = lcre.cut_genome(Genome({"1": sequence}), frame, {"1": "1"}, window_settings(*size))
+    windows, _ = lcre.cut_genome(Genome({"1": sequence}), frame, {"1": "1"}, lcre.WindowLayout(*size))
     expected = [read_window(sequence, gene, *size, masked=3) for gene in genes]
     assert [show_codes(window) for window in windows] == [window for window in expected if window]
     assert frame["window_fits"].tolist() == [window is not None for window in expected]
@@ -234,7 +231,7 @@ def test_turning_the_chromosome_around_changes_no_window(chromosome, size):
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_one_hot_rows_sum_to_one_for_a_base_and_to_zero_otherwise(codes):
     codes = np.array(codes, np.uint8)
-    assert (lcre.one_hot(codes).sum(axis=-1) == (codes < 4)).all()
+    assert (one_hot(codes).sum(axis=-1) == (codes < 4)).all()
 
 
 # ------------------------------------------------------------------------------------------- from files
@@ -370,5 +367,9 @@ def test_windows_longer_than_every_chromosome_are_refused(tmp_path):
 
 def test_parts_of_a_window():
     """1000 before and 500 behind the TSS, 20 of padding, 500 before and 1000 behind the TES."""
-    assert lcre.window_parts(3020, 1000, 500) == [(0, 1000), (1000, 1500), (1520, 2020), (2020, 3020)]
-    assert lcre.window_parts(16, 0, 8) == [(0, 0), (0, 8), (8, 16), (16, 16)]
+
+    def parts(*sizes: int) -> list[tuple[int, int]]:
+        return [(part.start, part.stop) for part in lcre.WindowLayout(*sizes).parts]
+
+    assert parts(1000, 500, 20) == [(0, 1000), (1000, 1500), (1520, 2020), (2020, 3020)]
+    assert parts(0, 8, 0) == [(0, 0), (0, 8), (8, 16), (16, 16)]

@@ -1,4 +1,4 @@
-"""Networks whose contributions are known by hand, shuffles counted base by base, and words that were planted."""
+"""Networks whose contribution scores are known by hand, shuffles counted base by base, and planted k-mers."""
 
 import itertools
 from collections import Counter
@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import InputError
-from lcre.contributions import Network, Profile, integrated_gradients, mutagenesis, one_hot
+from core.genome import one_hot
+from lcre.attribution import Network, Profile, integrated_gradients, mutagenesis
+from lcre.enrichment import KmerEnrichment
+from lcre.kmers import spell
 from lcre.shuffle import TREES, WAYS, find_runs, shuffle_dinucleotides
-from lcre.words import WordCounter, spell
+from lcre_classifier import WindowLayout
 
 COLUMNS = 30
 MOTIF = np.array([2, 0, 3, 3, 0, 1, 0], np.uint8)  # GATTACA
@@ -244,7 +247,7 @@ def test_shuffles_of_a_long_window_differ():
     assert 0.6 < (shuffled != codes).mean() < 0.85
 
 
-# ----------------------------------------------------------------------------------------------- profile and words
+# ----------------------------------------------------------------------------------------------- profile and k-mers
 def test_profile_is_the_mean_over_the_genes_that_have_one():
     profile = Profile(3)
     profile.add(np.array([[1.0, 0, 0, 0], [0, -2, 0, 0], [0, 0, 0, 0]]), np.array([True, True, False]), 1)
@@ -252,9 +255,9 @@ def test_profile_is_the_mean_over_the_genes_that_have_one():
     np.testing.assert_array_equal(profile.means, [[np.nan] * 3, [2.0, 2.0, np.nan]])
 
 
-def test_planted_word_comes_first_and_where_it_was_planted():
+def test_planted_kmer_comes_first_and_where_it_was_planted():
     random = np.random.default_rng(5)
-    regions = {"promoter": (slice(0, 100), 80), "terminator": (slice(104, 204), 20)}
+    layout = WindowLayout(upstream=80, downstream=20, padding=4)  # the terminator begins in column 104
     windows, values = [], []
     for _ in range(60):
         codes, value = random.integers(0, 4, 204).astype(np.uint8), random.normal(0, 0.01, 204)
@@ -263,12 +266,12 @@ def test_planted_word_comes_first_and_where_it_was_planted():
         codes[at : at + 7], value[at : at + 7] = MOTIF, -1.0
         windows.append(codes)
         values.append(value)
-    counter = WordCounter(regions, 6, 6.5)
+    enrichment = KmerEnrichment(layout, 6, 6.5)
     for codes, value in zip(windows, values, strict=True):
-        counter.measure(codes, value)
+        enrichment.measure(codes, value)
     for codes, value in zip(windows, values, strict=True):
-        counter.count(codes, value, counter.threshold)
-    found = counter.top_words(5)
+        enrichment.count(codes, value, enrichment.threshold)
+    found = enrichment.top_kmers(5)
     first = found[found["region"] == "promoter"].iloc[0]
     assert first["word"] in ("GATTAC", "ATTACA")
     assert first["high"] >= 59
@@ -277,11 +280,11 @@ def test_planted_word_comes_first_and_where_it_was_planted():
     assert first["p_value"] < 1e-50
     assert (found["region"] == "promoter").sum() <= 5
     assert found["p_value"].is_monotonic_increasing
-    places = counter.places["promoter"].sum() + counter.places["terminator"].sum()
-    assert places == 60 * 2 * 95  # no word reaches over the padding
-    high = sum(counts.sum() for counts in counter.high.values())
+    places = enrichment.places["promoter"].sum() + enrichment.places["terminator"].sum()
+    assert places == 60 * 2 * 95  # no k-mer reaches over the padding
+    high = sum(counts.sum() for counts in enrichment.high.values())
     assert high <= 0.02 * places
 
 
-def test_words_are_spelled():
-    assert [spell(word, 3) for word in (0, 1, 4, 63)] == ["AAA", "AAC", "ACA", "TTT"]
+def test_kmers_are_spelled():
+    assert [spell(kmer, 3) for kmer in (0, 1, 4, 63)] == ["AAA", "AAC", "ACA", "TTT"]
