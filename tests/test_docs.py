@@ -1,4 +1,4 @@
-"""What the documents promise: links and headings that exist, commands with flags that exist, every column, small pictures."""
+"""What the documents promise: links, headings, commands and flags that exist, every column, pictures that are small."""
 
 import re
 import subprocess
@@ -42,7 +42,10 @@ def table_column(text: str, heading: str) -> list[str]:
 
 def test_helpers_see_what_is_wrong():
     assert anchors("# One, two\n```\n# no heading\n```\n### `O_run.json`") == {"one-two", "o_runjson"}
-    assert commands("run `python a.py --x` or\npython b/c.py \\\n  --y 1\n") == [["a.py", "--x"], ["b/c.py", "--y", "1"]]
+    assert commands("run `python a.py --x` or\npython b/c.py \\\n  --y 1\n") == [
+        ["a.py", "--x"],
+        ["b/c.py", "--y", "1"],
+    ]
     assert table_column("\n## H\n\ntext\n\n| c | m |\n|---|---|\n| `a`, `b` | `z` |\n| `c` | |\n", "## H") == [*"abc"]
 
 
