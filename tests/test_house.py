@@ -97,18 +97,3 @@ def test_help_names_every_constant():
     assert done.returncode == 0
     for flag in [*map(flag_of, constants), *lcre_classifier.ACTIONS, "--version"]:
         assert f"  {flag} " in done.stdout or f"  {flag}\n" in done.stdout, flag
-
-
-def test_readme_names_what_exists():
-    """Every file and flag that the README mentions is there."""
-    text = (ROOT / "README.md").read_text()
-    for script in set(re.findall(r"`?python (\w[\w/]*\.py)", text)):
-        assert (ROOT / script).exists(), script
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / link).exists(), link
-    help_text = subprocess.run(
-        [sys.executable, ROOT / "lcre_classifier.py", "--help"], capture_output=True, text=True, timeout=30
-    ).stdout
-    for line in re.findall(r"(?m)^.*lcre_classifier\.py .*$", text):
-        for flag in re.findall(r"--[a-z][\w-]+", line):
-            assert flag in help_text, (flag, line)
