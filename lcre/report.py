@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,8 @@ from core import InputError, figures, page, scores, show_value
 from core.files import write_text
 from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
 from lcre.records import fold_folder, read_record
+from lcre.results import RESULT_COLUMNS
+from lcre.settings import FORMER_MODELS
 from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns
 
 LOG_NUMBERS = ["epoch", "loss", "val_loss", "val_auROC", "test_loss", "test_auROC"]
@@ -27,32 +28,6 @@ PROFILE_NUMBERS = ["position", "mean_abs_contribution"]
 EXPLAIN_AGAIN = "lcre_explain.py writes it again; without the file the page is written without its section"
 
 
-class Column(NamedTuple):
-    """A column of O_result.csv as the page shows it."""
-
-    name: str
-    label: str
-    format: str  # text, count, score or seconds
-    of_network: bool = False  # a score that is optimistic where the epoch was chosen on the scored genes
-
-
-RESULT_COLUMNS = (
-    Column("chromosome", "fold", "text"),
-    Column("accuracy", "accuracy", "score", of_network=True),
-    Column("auROC", "auROC", "score", of_network=True),
-    Column("auPR", "auPR", "score", of_network=True),
-    Column("organism", "organism", "text"),
-    Column("training_size", "training genes", "count"),
-    Column("validation_size", "validation genes", "count"),
-    Column("test_size", "scored genes", "count"),
-    Column("best_epoch", "epoch", "count"),
-    Column("auROC_low", "auROC, 95 % from", "score", of_network=True),
-    Column("auROC_high", "to", "score", of_network=True),
-    Column("kmer_auROC", "k-mers", "score"),
-    Column("gc_auROC", "base composition", "score"),
-    Column("auROC_optimistic", "best test epoch (optimistic)", "score"),
-    Column("seconds", "time", "seconds"),
-)
 NEEDED = ["auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "best_epoch"]  # figures and sentences use them
 LEADING = ("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC")  # first columns of the page's table
 NOT_SHOWN = ("organism", "auROC_high")  # stands above; stands with auROC_low
@@ -67,7 +42,7 @@ DEFAULTS = {  # of runs before the record had `defaults`
     "LOW_PERCENTILE": 25,
     "HIGH_PERCENTILE": 75,
     "SELECT_ON": "validation",
-    "MODEL": "motifs_and_words",
+    "MODEL": "cnn_lstm_kmer",
     "EPOCHS": None,
     "BATCH_SIZE": None,
     "LEARNING_RATE": None,
@@ -208,6 +183,8 @@ def read_run_record(path: Path) -> dict:
         record.setdefault(name, {})
     for name in ("warnings", "notes", "funnel"):
         record.setdefault(name, [])
+    if (model := record["settings"].get("MODEL")) in FORMER_MODELS:
+        record["settings"]["MODEL"] = FORMER_MODELS[model]
     return record
 
 
@@ -663,7 +640,7 @@ def make_folds(run: Run) -> page.Section:
 
 
 def make_fold_table(run: Run) -> page.Table:
-    """Return the result table; columns that an older run has not are left out."""
+    """Return the result table; columns that an older run does not have are left out."""
     columns = [column for column in RESULT_COLUMNS if column.name in run.result and column.name not in NOT_SHOWN]
     columns.sort(key=lambda column: LEADING.index(column.name) if column.name in LEADING else len(LEADING))
     labels = {column.name: column.label + (run.mark if column.of_network else "") for column in columns}
