@@ -217,7 +217,7 @@ def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
         files = ["--fasta", str(fasta), "--gtf", str(gtf), "--vcf", str(folder / "v.vcf.gz")]
         command = ["--models", str(folder / "run"), *files, "--out", str(folder / "v.csv")]
         code = (
-            "import json, sys, lcre_predict; from lcre import records; "
+            "import json, sys, lcre_predict; from core.memory import peak_memory_bytes; "
             "status = lcre_predict.main(sys.argv[1:]); print(json.dumps([status, peak_memory_bytes()]))"
         )
         began = time.perf_counter()
