@@ -322,7 +322,7 @@ def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark
 @figures.page_style()
 def draw_auroc_rows(run: Run, table: pd.DataFrame, label: str) -> str:
     """Draw auROC as dots with intervals, a line for each row: network, k-mers and base composition side by side."""
-    names = [show_value(name, 15) for name in table["chromosome"]]
+    names = [show_value(name, 15) if name else "" for name in table["chromosome"]]
     left, height = 12 + 7.9 * max(map(len, names)), 22 * len(table)
     least = table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].min(axis=None)
     low = math.floor(np.nanmin([0.5, least]) * 20 + 1e-9) / 20
@@ -644,6 +644,7 @@ def make_fold_table(run: Run) -> page.Table:
     columns = [column for column in RESULT_COLUMNS if column.name in run.result and column.name not in NOT_SHOWN]
     columns.sort(key=lambda column: LEADING.index(column.name) if column.name in LEADING else len(LEADING))
     labels = {column.name: column.label + (run.mark if column.of_network else "") for column in columns}
+    labels = {name: label.replace("-", "\N{NON-BREAKING HYPHEN}") for name, label in labels.items()}
     cells = {column.name: run.result[column.name].map(FORMATS[column.format]) for column in columns}
     labels["auROC_low"], cells["auROC_low"] = "95\N{NO-BREAK SPACE}% interval", run.result.apply(show_interval, axis=1)
     rows = list(zip(*cells.values(), strict=True))
