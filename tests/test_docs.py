@@ -92,14 +92,37 @@ def test_pictures_are_small_and_all_are_shown():
 
 
 def test_files_md_has_every_column():
+    """The result table's columns and their meanings stand there as in the code's table, in its order."""
     from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
 
     text = (ROOT / "docs/files.md").read_text()
-    assert table_column(text, "### `O_result.csv`") == list(RESULT_COLUMNS)
+    rows = "".join(f"| `{column.name}` | {column.meaning} |\n" for column in RESULT_COLUMNS)
+    assert f"|---|---|\n{rows}\n" in text
+    assert table_column(text, "### `O_result.csv`") == [column.name for column in RESULT_COLUMNS]
     assert table_column(text, "### `O_model_C/performance_log.csv`") == list(LOG_COLUMNS)
 
 
-def test_method_and_files_name_every_model_and_status():
+def test_method_names_every_model_and_developing_every_field_of_one():
+    import dataclasses
+
+    from lcre_classifier import MODELS, Model
+
+    method, developing = ((ROOT / f"docs/{name}.md").read_text() for name in ("method", "developing"))
+    assert [name for name in MODELS if f"\n### `{name}`" not in method] == []
+    fields = [field.name for field in dataclasses.fields(Model)]
+    assert [name for name in fields if f"`{name}`" not in developing and f"{name}=" not in developing] == [
+        "build"  # the function itself
+    ]
+
+
+def test_files_that_developing_names_exist():
+    text = (ROOT / "docs/developing.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|md|html))`", text)) - {"words.csv"}
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_files_md_names_every_status():
     import pandas as pd
 
     from lcre.check import gene_status
