@@ -118,8 +118,7 @@ def find_checkpoint() -> Path:
     beside_script, working = (show_value(place, PATH_LENGTH) for place in places)
     raise InputError(
         f"no checkpoint {CHECKPOINT}: there is neither {beside_script}, beside the script, nor {working}, in the "
-        "working directory; put the authors' file at one of them (README, 'Your own input, the authors' checkpoint'), "
-        "or give another with -c"
+        "working directory; put the authors' file at one of them (docs/creator.md), or give another with -c"
     )
 
 
@@ -165,7 +164,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="CREaTor.py",
         description="Predicts a gene's expression from the cCREs within its reach.",
-        epilog="Input and checkpoint are described in README.md, section CREaTor.",
+        epilog="Input and checkpoint are described in docs/creator.md.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -153,7 +153,7 @@ def match_motifs(motifs: list[Motif], known: dict[str, np.ndarray]) -> None:
     from memelite import tomtom
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that few targets make p-values rough: the README says it
+        warnings.simplefilter("ignore")  # that few targets make p-values rough: docs/explain.md says it
         p_values = tomtom([motif.frequencies.T for motif in motifs], list(known.values()))[0]
     for motif, row in zip(motifs, np.asarray(p_values), strict=True):
         best = int(np.argmin(row))
