@@ -667,6 +667,7 @@ def make_fold_table(run: Run) -> page.Table:
     columns = [column for column in RESULT_COLUMNS if column.name in run.result and column.name not in NOT_SHOWN]
     columns.sort(key=lambda column: LEADING.index(column.name) if column.name in LEADING else len(LEADING))
     labels = {column.name: column.label + (run.mark if column.of_network else "") for column in columns}
+    labels = {name: label.replace("-", "\N{NON-BREAKING HYPHEN}") for name, label in labels.items()}
     cells = {column.name: run.result[column.name].map(FORMATS[column.format]) for column in columns}
     labels["auROC_low"], cells["auROC_low"] = "95\N{NO-BREAK SPACE}% interval", run.result.apply(show_interval, axis=1)
     rows = list(zip(*cells.values(), strict=True))

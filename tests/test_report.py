@@ -349,7 +349,7 @@ def test_columns_of_other_versions_in_the_result_table(tmp_path):
     page, text = write_page(prefix)
     heads = re.findall('<th scope="col">(.*?)</th>', page)
     assert heads[: heads.index("measured")] == [
-        *("fold", "auROC", "95\xa0% interval", "k-mers", "base composition", "accuracy"),
+        *("fold", "auROC", "95\xa0% interval", "k\u2011mers", "base composition", "accuracy"),
         *("training genes", "validation genes", "scored genes", "epoch", "best test epoch (optimistic)"),
     ]
     assert "what?" not in text
