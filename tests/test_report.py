@@ -499,11 +499,12 @@ def test_the_contribution_profile_is_shown_when_it_is_there(tmp_path):
     assert "Where the network looks" not in text
 
 
-def test_fifty_thousand_genes_and_twelve_folds_stay_under_three_megabytes(tmp_path):
-    prefix = make_run(tmp_path, folds={str(i): 4200 for i in range(1, 13)}, epochs=60, profile=True)
+@pytest.mark.parametrize(("folds", "genes", "epochs"), [(24, 1700, 40), (12, 4200, 60)])
+def test_large_runs_stay_under_400_kilobytes(tmp_path, folds, genes, epochs):
+    prefix = make_run(tmp_path, folds={str(i): genes for i in range(folds)}, epochs=epochs, profile=True, skill=1.0)
     page, text = write_page(prefix)
-    assert len(page.encode()) < 1_000_000
-    assert "12 folds of held-out chromosomes" in text
+    assert len(page.encode()) < 400_000
+    assert f"{folds} folds of held-out chromosomes" in text
 
 
 # ------------------------------------------------------------------------------------- what files may hold
