@@ -335,7 +335,7 @@ REFERENCE = {"color": figures.QUIET, "linewidth": 1}
 REMARK = {"color": figures.QUIET, "size": 11}
 
 
-def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow: bool = False):
+def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow=False) -> None:
     """Draw the marks of a method; hollow where its scores are optimistic."""
     face, edge, width = (figures.PAGE, colour, 1.8) if hollow else (colour, figures.PAGE, 1)
     size = 8.4 if mark == "o" else 7
@@ -345,7 +345,7 @@ def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark
 @figures.page_style()
 def draw_auroc_rows(run: Run, table: pd.DataFrame, label: str) -> str:
     """Draw auROC as dots with intervals, a line for each row: network, k-mers and base composition side by side."""
-    names = [show_value(name, 15) for name in table["chromosome"]]
+    names = [show_value(name, 15) if name else "" for name in table["chromosome"]]
     left, height = 12 + 7.9 * max(map(len, names)), 22 * len(table)
     least = table[["auROC", "kmer_auROC", "gc_auROC", "auROC_low"]].min(axis=None)
     low = math.floor(np.nanmin([0.5, least]) * 20 + 1e-9) / 20

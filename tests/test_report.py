@@ -257,6 +257,10 @@ def test_numbers_of_four_genes_are_those_counted_by_hand(tmp_path):
     assert "Fewer than 50 scored genes in a class" in text
     assert "low ≤ 0.20" in text
     assert "high ≥ 1.80" in text
+    headline = ElementTree.fromstring(re.search("<svg.*?</svg>", page)[0])
+    ticks = ["0.4", "0.6", "0.8", "1"]
+    words = [text.text for text in headline.iter("text")]
+    assert sorted(words) == sorted([*ticks, "auROC; 0.5 is guessing", "0.750", "network", "k-mers", "base composition"])
 
 
 def test_roc_and_precision_recall_points():
@@ -815,7 +819,8 @@ def test_the_page_is_written_whole_and_alone(tmp_path):
 
 
 def test_importing_loads_neither_tensorflow_nor_scikit_learn():
-    code = "import sys, lcre_report; print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
+    heavy = ("tensorflow", "keras", "sklearn", "matplotlib", "jinja2")
+    code = f"import sys, lcre_report, lcre.report; print([name for name in {heavy} if name in sys.modules])"
     root = Path(lcre_report.__file__).parent
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
