@@ -571,7 +571,7 @@ def test_names_that_mean_something_elsewhere(tmp_path, name):
     record = {"device": name, "loss_note": name, "notes": [name], "warnings": [name]}
     settings = {"TARGET_COLUMN": name, name: name}
     funnel = [{"chromosome": "all", "in annotation": 9, name: 7}, {"chromosome": name, "in annotation": 9, name: 7}]
-    fold = "".join(letter for letter in name if letter not in "\0\n\x1b\x7f\ud800")[:40] or "V"  # as a run can have it
+    fold = "".join(letter for letter in name if letter not in "\0\n\x1b\x7f\ud800")[:40] or "V"  # as a run can have
     prefix = make_run(tmp_path, folds={fold: 60, "IV": 60}, epochs=2, **record, settings=settings, funnel=funnel)
     path = Path(f"{prefix}_run.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"organism": name}))
