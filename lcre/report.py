@@ -312,7 +312,7 @@ REFERENCE = {"color": figures.QUIET, "linewidth": 1}
 REMARK = {"color": figures.QUIET, "size": 11}
 
 
-def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow: bool = False):
+def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow=False) -> None:
     """Draw the marks of a method; hollow where its scores are optimistic."""
     face, edge, width = (figures.PAGE, colour, 1.8) if hollow else (colour, figures.PAGE, 1)
     size = 8.4 if mark == "o" else 7
