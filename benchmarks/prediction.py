@@ -215,7 +215,7 @@ def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
         write_untrained_run(folder / "run", network)
         write_variants(fasta, folder / "v.vcf.gz", count)
         files = ["--fasta", str(fasta), "--gtf", str(gtf), "--vcf", str(folder / "v.vcf.gz")]
-        command = ["--models", str(folder / "run"), *files, "--out", str(folder / "v.csv")]
+        command = ["--models", str(folder / "run"), "--all-folds", *files, "--out", str(folder / "v.csv")]
         code = (
             "import json, sys, lcre_predict; from core.memory import peak_memory_bytes; "
             "status = lcre_predict.main(sys.argv[1:]); print(json.dumps([status, peak_memory_bytes()]))"
@@ -232,7 +232,7 @@ def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
 
 
 def main() -> int:
-    """Measure what is asked for."""
+    """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="what", required=True)
     throughput = kinds.add_parser("throughput")

@@ -216,7 +216,7 @@ def test_gene_ids_twice(species, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "says"),
     [
         (["--low-percentile", "80", "--high-percentile", "20"], "need 0 < low < high < 100"),
         (["--low-percentile", "0"], "need 0 < low < high < 100"),
@@ -237,8 +237,8 @@ def test_gene_ids_twice(species, capsys):
         (["--export-windows", "/nowhere/x.npz"], "--export-windows"),
     ],
 )
-def test_settings_that_cannot_be(species, capsys, more, words):
-    assert words in refuse(species, capsys, *more)
+def test_settings_that_cannot_be(species, capsys, more, says):
+    assert says in refuse(species, capsys, *more)
 
 
 def test_single_class(species, capsys):

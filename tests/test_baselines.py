@@ -70,8 +70,8 @@ def test_promoter_and_terminator_are_counted_apart_and_padding_not_at_all():
     assert features.shape == (1, 32)
     assert np.flatnonzero(features).tolist() == [0, 16 + 5]  # AA of the promoter, CC of the terminator
     assert features[0, [0, 21]] == pytest.approx(np.sqrt(3))
-    shares = baselines.composition_features(codes_of(["AACN" + "NN" + "NNNN"]), (slice(0, 4), slice(6, 10)))
-    assert shares == pytest.approx(np.array([[2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0]]))
+    fractions = baselines.composition_features(codes_of(["AACN" + "NN" + "NNNN"]), (slice(0, 4), slice(6, 10)))
+    assert fractions == pytest.approx(np.array([[2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0]]))
 
 
 # ---------------------------------------------------------------------------------------------- regression

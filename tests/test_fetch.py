@@ -47,14 +47,14 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
         self.requests: list[tuple[str, str | None, str | None, int]] = []  # path, Range, If-Range, status
-        self.ranges = True  # False: answers 200 with the whole file whatever is asked
+        self.ranges = True  # False: responds 200 with the whole file whatever is requested
         self.etag = True  # False: Last-Modified only
-        self.cut: dict[str, list[int]] = {}  # path -> bytes after which the next answers end
-        self.fail: dict[str, list[int]] = {}  # path -> statuses of the next answers
+        self.cut: dict[str, list[int]] = {}  # path -> bytes after which the next responses end
+        self.fail: dict[str, list[int]] = {}  # path -> statuses of the next responses
         self.headers: dict[str, tuple[int, dict[str, str]]] = {}  # path -> status and headers, and no body
-        self.reason: str | None = None  # what the next failing answer gives besides its status
-        self.stall: set[str] = set()  # paths whose next answer hangs in the middle
-        self.wrong_part = 0  # answers that send another range than asked for
+        self.reason: str | None = None  # what the next failing response gives besides its status
+        self.stall: set[str] = set()  # paths whose next response hangs in the middle
+        self.wrong_part = 0  # responses that send another range than requested
         self.released = threading.Event()
         self.url = ""
 
@@ -68,7 +68,7 @@ class Server:
             number, blocks = fetch.sum_plain(self.files[path]), -(-len(self.files[path]) // 1024)
             self.add(folder + "/CHECKSUMS", f"00001 1 README\n{number:05d} {blocks} {name}\n".encode())
 
-    def asked(self, path: str) -> list[tuple[str | None, int]]:
+    def requested(self, path: str) -> list[tuple[str | None, int]]:
         return [(wanted, status) for where, wanted, _, status in self.requests if where == path]
 
 
@@ -218,7 +218,7 @@ def test_archive_already_there_is_checked_and_unpacked(server, tmp_path):
     (tmp_path / "genomes").mkdir()
     (tmp_path / (FASTA + ".gz")).write_bytes(server.files[FASTA_URL])
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == []
+    assert server.requested(FASTA_URL) == []
     assert files(tmp_path) == sorted([FASTA, GTF])
 
 
@@ -240,7 +240,7 @@ def test_broken_download_is_resumed_in_the_same_run(server, tmp_path):
     server.cut[FASTA_URL] = [20_000, 15_000]
     assert run(server, tmp_path) == 0
     assert (tmp_path / FASTA).read_bytes() == GENOME
-    assert server.asked(FASTA_URL) == [(None, 200), ("bytes=20000-", 206), ("bytes=35000-", 206)]
+    assert server.requested(FASTA_URL) == [(None, 200), ("bytes=20000-", 206), ("bytes=35000-", 206)]
 
 
 @pytest.mark.parametrize("etag", [True, False])
@@ -250,8 +250,8 @@ def test_resumed_by_the_next_run(server, tmp_path, monkeypatch, etag):
     assert run(server, tmp_path) == 0
     assert (tmp_path / FASTA).read_bytes() == GENOME
     expected = '"one"' if etag else "Tue, 01 Mar 2022 10:00:00 GMT"
-    asked = [request for request in server.requests if request[0] == FASTA_URL]
-    assert asked == [(FASTA_URL, "bytes=30000-", expected, 206)]
+    requested = [request for request in server.requests if request[0] == FASTA_URL]
+    assert requested == [(FASTA_URL, "bytes=30000-", expected, 206)]
     assert files(tmp_path) == sorted([FASTA, GTF])
 
 
@@ -266,7 +266,7 @@ def test_server_that_ignores_ranges(server, tmp_path, monkeypatch):
     begin(server, tmp_path, monkeypatch)
     server.ranges = False
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == [("bytes=30000-", 200)]
+    assert server.requested(FASTA_URL) == [("bytes=30000-", 200)]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -274,7 +274,7 @@ def test_server_that_ignores_ranges_and_always_breaks_off_is_given_up(server, tm
     server.ranges = False
     server.cut[FASTA_URL] = [10_000] * 50
     assert run(server, tmp_path) == 2
-    assert len(server.asked(FASTA_URL)) == fetch.ATTEMPTS
+    assert len(server.requested(FASTA_URL)) == fetch.ATTEMPTS
     assert "10 kB of" in one_line(capsys)
 
 
@@ -284,7 +284,7 @@ def test_file_changed_on_the_server(server, tmp_path, monkeypatch):
     server.add(FASTA_URL, pack(changed), etag='"two"')
     server.list_sums()
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == [("bytes=30000-", 200)]
+    assert server.requested(FASTA_URL) == [("bytes=30000-", 200)]
     assert (tmp_path / FASTA).read_bytes() == changed
 
 
@@ -311,7 +311,7 @@ def test_part_of_unknown_origin_is_begun_again(server, tmp_path, monkeypatch, me
     path = tmp_path / (FASTA + ".gz.part.json")
     path.unlink() if memo is None else path.write_text(memo.replace("URL", server.url + FASTA_URL))
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == [(None, 200)]
+    assert server.requested(FASTA_URL) == [(None, 200)]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -319,7 +319,7 @@ def test_all_bytes_there_but_not_renamed(server, tmp_path, monkeypatch):
     begin(server, tmp_path, monkeypatch)
     (tmp_path / (FASTA + ".gz.part")).write_bytes(server.files[FASTA_URL])
     assert run(server, tmp_path) == 0
-    assert [status for _, status in server.asked(FASTA_URL)] == [416]
+    assert [status for _, status in server.requested(FASTA_URL)] == [416]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -327,7 +327,7 @@ def test_more_bytes_than_the_server_has(server, tmp_path, monkeypatch):
     begin(server, tmp_path, monkeypatch)
     (tmp_path / (FASTA + ".gz.part")).write_bytes(server.files[FASTA_URL] + b"more")
     assert run(server, tmp_path) == 0
-    assert [status for _, status in server.asked(FASTA_URL)] == [416, 200]
+    assert [status for _, status in server.requested(FASTA_URL)] == [416, 200]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -335,7 +335,7 @@ def test_another_part_than_asked_for(server, tmp_path, monkeypatch):
     begin(server, tmp_path, monkeypatch)
     server.wrong_part = 1
     assert run(server, tmp_path) == 0
-    assert [status for _, status in server.asked(FASTA_URL)] == [206, 200]
+    assert [status for _, status in server.requested(FASTA_URL)] == [206, 200]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -343,7 +343,7 @@ def test_server_that_hangs(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "TIMEOUT", 0.2)
     server.stall.add(FASTA_URL)
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == [(None, 200), ("bytes=5000-", 206)]
+    assert server.requested(FASTA_URL) == [(None, 200), ("bytes=5000-", 206)]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -351,7 +351,7 @@ def test_passing_server_errors(server, tmp_path):
     server.fail[FASTA_URL] = [503, 429, 500]
     server.fail[FASTA_URL.rsplit("/", 1)[0] + "/CHECKSUMS"] = [502]
     assert run(server, tmp_path) == 0
-    assert [status for _, status in server.asked(FASTA_URL)] == [503, 429, 500, 200]
+    assert [status for _, status in server.requested(FASTA_URL)] == [503, 429, 500, 200]
 
 
 def test_waiting_doubles_and_begins_anew_after_progress(server, tmp_path, monkeypatch):
@@ -380,7 +380,7 @@ def test_interrupted_keeps_the_part(server, tmp_path):
     assert error.count("\n") == 1
     server.requests.clear()
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == [("bytes=5000-", 206)]
+    assert server.requested(FASTA_URL) == [("bytes=5000-", 206)]
     assert (tmp_path / FASTA).read_bytes() == GENOME
 
 
@@ -403,7 +403,7 @@ def test_missing_file(server, tmp_path, capsys):
     del server.files[FASTA_URL]
     assert run(server, tmp_path) == 2
     assert FASTA_URL in one_line(capsys)
-    assert len(server.asked(FASTA_URL)) == 1  # not worth a second try
+    assert len(server.requested(FASTA_URL)) == 1  # not worth a second try
     assert files(tmp_path) == []
 
 
@@ -578,7 +578,7 @@ def test_disk_full_while_unpacking(server, tmp_path, monkeypatch, capsys):
     assert files(tmp_path) == [FASTA + ".gz"]  # checked already: the next run only unpacks
     server.requests.clear()
     assert run(server, tmp_path) == 0
-    assert server.asked(FASTA_URL) == []
+    assert server.requested(FASTA_URL) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,4 +1,4 @@
-"""The project's own promises: one list of packages, no dead words, scripts that say what they take."""
+"""The project's own promises: one list of packages, scripts that say what they take."""
 
 import ast
 import re

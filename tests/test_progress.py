@@ -179,7 +179,7 @@ def tensorflow(cuda: bool) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("files", "visible", "cuda", "words"),
+    ("files", "visible", "cuda", "says"),
     [
         ([], None, False, ""),
         ([], "-1", True, ""),
@@ -193,13 +193,13 @@ def tensorflow(cuda: bool) -> SimpleNamespace:
         (["dev/nvidia0"], "NoDevFiles", True, "CUDA_VISIBLE_DEVICES hides it"),
     ],
 )
-def test_why_a_gpu_is_not_used(tmp_path, monkeypatch, files, visible, cuda, words):
+def test_why_a_gpu_is_not_used(tmp_path, monkeypatch, files, visible, cuda, says):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     said = device.why_no_gpu(tensorflow(cuda), machine(tmp_path, files))
-    assert (said == "") == (words == "")
-    assert words in said
+    assert (said == "") == (says == "")
+    assert says in said
 
 
 def test_what_libraries_say_on_stderr_is_held_back(capfd):

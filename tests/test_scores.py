@@ -255,11 +255,11 @@ def test_a_run_that_diverged_has_a_table_too(tmp_path):
     assert "nan-nan" not in results.show_results(result, "validation")
 
 
-@pytest.mark.parametrize(("select_on", "words"), [("validation", "on another chromosome"), ("test", "is optimistic")])
-def test_table_for_people_says_what_chose_the_epoch(tmp_path, select_on, words):
+@pytest.mark.parametrize(("select_on", "says"), [("validation", "on another chromosome"), ("test", "is optimistic")])
+def test_table_for_people_says_what_chose_the_epoch(tmp_path, select_on, says):
     prefix, folders, folds, genes = finished_run(tmp_path)
     result, _ = results.collect_results(prefix, folders, folds, genes, select_on, 1)
     head, *table = results.show_results(result, select_on).splitlines()[1:]
-    assert words in results.show_results(result, select_on)
+    assert says in results.show_results(result, select_on)
     assert [line.split()[0] for line in table] == ["held", "I", "II", "pooled"][-len(table) :]
     assert table[-1].split()[1:3] == ["5", "-"]

@@ -24,7 +24,7 @@ class Chromosomes:
         self.lengths = {name: len(sequence) for name, sequence in sequences.items()}
 
     def piece(self, name: str, begin: int, end: int) -> np.ndarray:
-        assert 0 <= begin <= end <= self.lengths[name]  # beyond the ends nothing may be asked for
+        assert 0 <= begin <= end <= self.lengths[name]  # beyond the ends nothing may be read
         return encode(self.sequences[name][begin:end])
 
 
