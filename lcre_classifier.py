@@ -128,6 +128,7 @@ class Dataset:
 
     genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
     windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
+    layout: "WindowLayout"  # of the windows
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
     labels: str  # how the labels were made, in words
     audit: dict  # figures on the sequences
@@ -199,7 +200,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
-    return Dataset(genes, windows, nuclear, labels, audit, notes, warnings)
+    return Dataset(genes, windows, layout, nuclear, labels, audit, notes, warnings)
 
 
 # ============================================================================================== windows
@@ -393,6 +394,7 @@ class Candidates:
     used: np.ndarray  # may train: status `used`
     scorable: np.ndarray  # low and high genes that may be scored, also those of organelles
     window: np.ndarray  # a number that is the same for identical windows
+    reach: int  # bp of a window beyond its gene
 
     @classmethod
     def of(cls, data: Dataset) -> "Candidates":
@@ -409,6 +411,7 @@ class Candidates:
             used=(genes["status"] == "used").to_numpy(),
             scorable=np.isin(target, [0, 1]) & (genes["scorable"] & genes["in_table"]).to_numpy(bool),
             window=fingerprint_windows(data.windows),
+            reach=max(data.layout.upstream, data.layout.downstream),
         )
 
     def have_both_classes(self, rows: np.ndarray) -> bool:
@@ -484,7 +487,7 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         genes: all of them.
         group: chromosomes to hold out.
         order: the chromosomes that can choose the epoch, in the order of the genome.
-        settings: MODEL, SELECT_ON, SEED and the sizes of the windows.
+        settings: MODEL, SELECT_ON and SEED.
 
     Raises:
         InputError: nothing to test on, to choose the epoch on, or to train on.
@@ -508,7 +511,7 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         if chosen is None:
             ways = "hold out fewer, or try SELECT_ON test"
             raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; {ways}")
-        validation, aside = split_chromosome(genes, train, chosen, max(settings.UPSTREAM, settings.DOWNSTREAM))
+        validation, aside = split_chromosome(genes, train, chosen)
         train &= ~aside & ~genes.identical_to(validation)
         tolerance = auroc_error(*genes.count_classes(validation)) if model.prefers_last_epoch else 0.0
     if not genes.have_both_classes(train):
@@ -533,14 +536,13 @@ def choose_chromosome(genes: Candidates, train: np.ndarray, order: list[str]) ->
     return next((name for name in order if genes.have_both_classes(able & genes.on(name))), None)
 
 
-def split_chromosome(genes: Candidates, train: np.ndarray, name: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
+def split_chromosome(genes: Candidates, train: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Split the chromosome that chooses the epoch: all of it, or, of a large one, the genes of its first end.
 
     Args:
         genes: all of them.
         train: which of them may train, booleans, (genes,).
         name: of the chromosome.
-        reach: bp of a window beyond its gene.
 
     Returns:
         The low and high genes that choose the epoch, and the genes that therefore do not train: those up to there,
@@ -551,7 +553,7 @@ def split_chromosome(genes: Candidates, train: np.ndarray, name: str, reach: int
     first = validation & (genes.start <= np.sort(genes.start[validation])[:CHOOSE_ON][-1])
     if first.sum() == validation.sum() or not genes.have_both_classes(first):
         return validation, aside
-    return first, aside & (genes.start < genes.end[first].max() + 2 * reach)
+    return first, aside & (genes.start < genes.end[first].max() + 2 * genes.reach)
 
 
 def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -943,13 +945,13 @@ def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Pa
     from lcre.baselines import predict_baselines
     from lcre.trained import load_model, make_predictor
 
-    genes, layout = data.with_windows, WindowLayout.of(settings)
-    predict = make_predictor(load_model(folder / "best_model.keras", layout.columns))
+    genes = data.with_windows
+    predict = make_predictor(load_model(folder / "best_model.keras", data.layout.columns))
     random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
     frame["probability"] = predict(data.windows[fold.held_out])
-    regions, target = list(layout.regions.values()), genes["target"].to_numpy()
+    regions, target = list(data.layout.regions.values()), genes["target"].to_numpy()
     frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, regions, target, fold, random)
     write_csv(folder / "predictions.csv", frame.round(8))
 
@@ -988,7 +990,7 @@ def leave_one_chromosome_out(
     records.forget_models(prefix)
     device = start_tensorflow(model.branches)
     print(f"computing on {device}")
-    trainer = Trainer(model, data.windows, WindowLayout.of(settings))
+    trainer = Trainer(model, data.windows, data.layout)
     steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
     for number, (fold, folder, checkpoints) in enumerate(waiting, 1):

@@ -31,7 +31,7 @@ def make_data(rows: list[tuple], nuclear: list[str]) -> lcre.Dataset:
     genes.loc[genes["chromosome"] == ORGANELLE, "status"] = "organelle"
     number = np.arange(int(genes["window_fits"].sum()))
     windows = np.stack([number // 4**place % 4 for place in range(8)], axis=1).astype(np.uint8)  # no two alike
-    return lcre.Dataset(genes, windows, nuclear, "", {}, [], [])
+    return lcre.Dataset(genes, windows, lcre.WindowLayout(60, 0, 0), nuclear, "", {}, [], [])
 
 
 def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle: int = 2) -> lcre.Dataset:
@@ -42,14 +42,10 @@ def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle
 
 
 def settings(
-    chromosomes: str = "all",
-    select_on: str = "validation",
-    seed: int = 1,
-    model: str = "cnn_lstm_kmer",
-    sizes: tuple[int, int] = (60, 0),
+    chromosomes: str = "all", select_on: str = "validation", seed: int = 1, model: str = "cnn_lstm_kmer"
 ) -> SimpleNamespace:
     names = {"CHROMOSOMES": chromosomes, "SELECT_ON": select_on, "SEED": seed, "MODEL": model}
-    return SimpleNamespace(**names, UPSTREAM=sizes[0], DOWNSTREAM=sizes[1])
+    return SimpleNamespace(**names)
 
 
 def folds_of(data: lcre.Dataset, *args, **more) -> dict[str, lcre.Fold]:
@@ -225,7 +221,8 @@ def test_one_end_of_a_large_chromosome_chooses_and_the_other_trains(sizes):
     small, large = [LOW, HIGH] * 40, [LOW, HIGH, MIDDLE] * 400
     rows = [(name, t, True) for name, targets in (("I", small), ("II", large), ("III", small)) for t in targets]
     data = make_data(rows, ["I", "II", "III"])
-    fold = folds_of(data, "I", sizes=sizes)["I"]
+    data.layout = lcre.WindowLayout(*sizes, 0)
+    fold = folds_of(data, "I")["I"]
     second = len(small) + np.arange(len(large))
     assert fold.validation.tolist() == [row for row in second if large[row - len(small)] != MIDDLE][: lcre.CHOOSE_ON]
     last = fold.validation[-1]
