@@ -1,4 +1,4 @@
-"""benchmarks/accuracy.py and afterwards.py: differences, shared k-mers and shifts, on cases known by hand."""
+"""Benchmarks: differences, shared k-mers, shifts and other ways of predicting, on cases known by hand; short runs."""
 
 import importlib.util
 import json
@@ -225,3 +225,13 @@ def test_ways_of_predicting_from_checkpoints(tmp_path):
     assert ways["mean output of the last 2 epochs"] == pytest.approx(np.mean(outputs, axis=0), abs=1e-4)
     assert not np.allclose(ways["5-mers too"], ways["as it is"])
     assert not np.allclose(ways["mean of 3 shifts"], ways["as it is"])
+
+
+def test_scoring_made_up_variants_is_measured():
+    """benchmarks/prediction.py: a run whose inputs nobody knows is scored by all folds."""
+    demo = ROOT / "data/demo"
+    command = [sys.executable, str(ROOT / "benchmarks/prediction.py"), "variants", "--count", "200"]
+    command += ["--fasta", str(demo / "demo.fa.gz"), "--gtf", str(demo / "demo.gtf.gz"), "--network", "tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tiny: 200 variants in " in done.stdout.rstrip().splitlines()[-1]

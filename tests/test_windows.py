@@ -373,3 +373,15 @@ def test_parts_of_a_window():
 
     assert parts(1000, 500, 20) == [(0, 1000), (1000, 1500), (1520, 2020), (2020, 3020)]
     assert parts(0, 8, 0) == [(0, 0), (0, 8), (8, 16), (16, 16)]
+
+
+def test_regions_and_sites_of_a_window():
+    """The TSS is the first column behind UPSTREAM; the TES stands in front of the last UPSTREAM columns."""
+    layout = lcre.WindowLayout(upstream=4, downstream=3, padding=2)
+    assert (layout.region_size, layout.columns) == (7, 16)
+    assert layout.regions == {"promoter": slice(0, 7), "terminator": slice(9, 16)}
+    assert layout.sites == {"promoter": 4, "terminator": 12}
+    row = np.arange(16) % 4
+    layout.hide(row)
+    assert np.flatnonzero(row == 4).tolist() == [4, 5, 6, 7, 8, 9, 10, 11]
+    assert layout == lcre.WindowLayout(4, 3, 2)
