@@ -254,7 +254,7 @@ class VariantTable:
         self.reference[new] = self.scorer.score(self.windows.codes[new], self.wanted[new])
         self.known[new] = True
         rows, reference = self.rows[: len(genes)], self.reference[genes]
-        changed = (rows != self.windows.codes[genes]).any(axis=1)  # marguments columns and unknown bases change nothing
+        changed = (rows != self.windows.codes[genes]).any(axis=1)  # masked columns and unknown bases change nothing
         alternative = reference.copy()
         alternative[changed] = self.scorer.score(rows[changed], self.wanted[genes[changed]])
         effect, sd = mean_and_sd(alternative - reference)
