@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core import InputError
 from core.genome import one_hot
-from lcre.attribution import Network, Profile, integrated_gradients, mutagenesis
+from lcre.attribution import Network, Profile, in_silico_mutagenesis, integrated_gradients
 from lcre.enrichment import KmerEnrichment
 from lcre.kmers import spell
 from lcre.shuffle import TREES, WAYS, find_runs, shuffle_dinucleotides
@@ -115,7 +115,10 @@ def test_columns_without_a_base_contribute_nothing():
     random = np.random.default_rng(5)
     network, codes = Network(bent(random)), random_codes(random)
     references = shuffle_dinucleotides(codes, 5, random)
-    for found in (integrated_gradients(network, codes, references, 5), mutagenesis(network, codes, references)):
+    for found in (
+        integrated_gradients(network, codes, references, 5),
+        in_silico_mutagenesis(network, codes, references),
+    ):
         assert not found.hypothetical[codes == 4].any()
         assert not found.contributions[codes == 4].any()
         assert (found.contributions[np.arange(COLUMNS), np.minimum(codes, 3)] == found.contributions.sum(axis=1)).all()
@@ -133,10 +136,12 @@ def test_size_of_batches_changes_nothing():
     network, codes = Network(bent(random)), random_codes(random)
     references = shuffle_dinucleotides(codes, 1, random).repeat(4, axis=0)
     whole = integrated_gradients(network, codes, references, 7).hypothetical
-    by_mutagenesis = mutagenesis(network, codes, references).hypothetical
+    by_mutagenesis = in_silico_mutagenesis(network, codes, references).hypothetical
     network.batch = 3  # cuts in the middle of a reference's steps
     np.testing.assert_allclose(integrated_gradients(network, codes, references, 7).hypothetical, whole, atol=1e-5)
-    np.testing.assert_allclose(mutagenesis(network, codes, references).hypothetical, by_mutagenesis, atol=1e-5)
+    np.testing.assert_allclose(
+        in_silico_mutagenesis(network, codes, references).hypothetical, by_mutagenesis, atol=1e-5
+    )
 
 
 def test_bases_that_do_the_same_contribute_the_same():
@@ -158,7 +163,7 @@ def test_planted_motif_is_found(method):
         found = integrated_gradients(network, codes, references, 50)
         assert found.completeness_gap < 0.05
     else:
-        found = mutagenesis(network, codes, references)
+        found = in_silico_mutagenesis(network, codes, references)
     values = np.abs(found.contributions.sum(axis=1))
     assert values[70:77].mean() > 20 * np.delete(values, np.s_[70:77]).mean()
     # what TF-MoDISco sees: the base that would be best in each place of the motif is the motif's
@@ -168,7 +173,7 @@ def test_planted_motif_is_found(method):
 def test_mutagenesis_of_a_linear_network():
     random = np.random.default_rng(9)
     weights, codes = random.normal(size=(COLUMNS, 4)).astype(np.float32), random_codes(random)
-    found = mutagenesis(Network(linear(weights)), codes, shuffle_dinucleotides(codes, 2, random))
+    found = in_silico_mutagenesis(Network(linear(weights)), codes, shuffle_dinucleotides(codes, 2, random))
     expected = (weights - weights.mean(axis=1, keepdims=True)) * (codes != 4)[:, None]
     np.testing.assert_allclose(found.hypothetical, expected, atol=1e-5)
 

@@ -407,6 +407,20 @@ def test_a_run_of_an_older_version_goes_on(run, prefix):
     assert last["finished"]
 
 
+def test_a_run_of_a_model_by_its_former_name_goes_on(run, prefix):
+    """It is the same run, and its record, of which the checkpoints carry a hash, stays as it was."""
+    former = copy.deepcopy(run)
+    former["settings"]["MODEL"] = "motifs_and_words"
+    open_run(prefix, former)
+    run["settings"]["MODEL"] = "cnn_lstm_kmer"
+    again = open_run(prefix, run)
+    assert again["settings"]["MODEL"] == "motifs_and_words"
+    assert records.identify_run(again) == records.identify_run(former) != records.identify_run(run)
+    run["settings"]["MODEL"] = "small"
+    with pytest.raises(InputError, match="MODEL is small and was cnn_lstm_kmer"):
+        open_run(prefix, run)
+
+
 def test_a_record_keeps_the_order_of_its_fields(run, prefix):
     open_run(prefix, run)
     assert list(open_run(prefix, run)) == list(run)

@@ -488,6 +488,16 @@ def test_a_data_set_fills_what_is_left_at_none(resolve):
     assert found.EPOCHS is None
 
 
+def test_a_model_is_known_by_its_former_name():
+    models = ("published", "cnn_lstm_kmer")
+    files = {"FASTA": "g.fa", "GTF": "g.gtf", "TPM": "t.csv"}
+    for name, meant in (("motifs_and_words", "cnn_lstm_kmer"), ("cnn_lstm_kmer", "cnn_lstm_kmer")):
+        found = resolve_settings(
+            SETTINGS | files | {"MODEL": name}, {"toy": {}}, {"UPSTREAM": 9, "DOWNSTREAM": 9}, models
+        )
+        assert meant == found.MODEL
+
+
 def test_the_list_of_genes_is_optional(resolve):
     found = resolve(DATASET="unlisted")
     assert found.VALIDATION_GENES is None
