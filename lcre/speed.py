@@ -1,7 +1,7 @@
-"""What makes networks faster than public Keras does: same outputs, same files, no magic names.
+"""What makes networks faster on CPUs than public Keras does: same outputs, same files.
 
-Each trick replaces a method of single layers, and is kept because it earns more than 10 % on a real genome
-(benchmarks/training.py measures it). Graphics cards are left alone: Keras and cuDNN are fast there.
+Each trick replaces a method of single layers. benchmarks/training.py measures what it earns, and benchmarks/RESULTS.md
+says it. Graphics cards are left alone: Keras and cuDNN are fast there.
 """
 
 from functools import partial
@@ -26,8 +26,8 @@ def speed_up(model, training: bool = True) -> None:
 def fuse_lstms(model) -> None:
     """Let a network's LSTMs take a whole sequence in one operation instead of a loop over columns.
 
-    Keras' own loop takes seconds to build, and short windows train more slowly with it. LSTMs that do more than Keras'
-    default are left alone.
+    Keras' own loop takes two seconds longer to build, and short windows train more slowly with it. LSTMs that do more
+    than Keras' default are left alone.
     """
     import keras
 
@@ -87,8 +87,8 @@ def run_lstm(lstm, sequences, initial_state, mask, training=False):
 def multiply_kernel_gradients(model) -> None:
     """Let a network's convolutions compute the gradients of their kernels by matrix products.
 
-    With AVX2 TensorFlow's own way takes two fifths of a training step. Convolutions with strides, dilation, groups or
-    other padding are left alone.
+    With AVX2 TensorFlow's own way takes two fifths of a training step; with AVX-512 it is as fast. Convolutions with
+    strides, dilation, groups or other padding are left alone.
     """
     import keras
 
