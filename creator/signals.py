@@ -1,0 +1,211 @@
+"""Signals of cells on the cCREs: their files are looked at, read, scaled and transformed, and written.
+
+Also where the bases of a cCRE stand in its row of `width` columns, which holds for tokens as for signals.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import core
+from core import examples, shorten
+from core.files import read_json, write_json
+from core.names import CHROMOSOME_BRIDGES, join_names
+from core.progress import Progress, show_duration
+from core.tracks import BigWig, Peaks, open_track
+from creator import InputError, limits, shown, shown_path
+from creator.samples import EXPRESSION, Inputs, Sample
+from creator.store import divisor_of, writing_array
+
+CHUNK = 16 << 20  # numbers of a block of signal that is in memory at a time, about
+MOST_CHUNK = 4096  # elements of such a block
+LARGEST_HALF = float(np.finfo(np.float16).max)  # 65,504
+
+
+# ----------------------------------------------------------------------------------------------------- tracks
+def check_tracks(inputs: Inputs, lengths: Mapping[str, int], notes: list[str], warnings: list[str]) -> None:
+    """Open every signal once, so that what is wrong with one is known before anything is written."""
+    sources = {}
+    for cell in inputs.cells:
+        for sample in inputs.signals_of(cell):
+            reader = open_track(sample.path, sample.label)
+            bridge_track(reader, sample, lengths, notes, warnings)
+            sources.setdefault(reader.source, []).append(sample)
+    for source, found in sources.items():
+        if source != BigWig.source:
+            notes.append(f"{len(found)} signals ({examples(sample.label for sample in found)}) are {source}")
+    for text in (notes, warnings):
+        text[:] = dict.fromkeys(text)  # the same of every file
+    used = {sample.track for sample in inputs.samples} - {EXPRESSION}
+    missing = [track for track in inputs.tracks if track not in used]
+    if missing:
+        notes.append(
+            f"{len(missing)} of {len(inputs.tracks)} tracks are in no cell and are zeros: {', '.join(missing)}"
+        )
+    for cell in inputs.cells:
+        lacks = used - {sample.track for sample in inputs.signals_of(cell)}
+        if lacks:
+            warnings.append(f"cell {shown(cell)} lacks {', '.join(sorted(lacks))}, which others have: zeros are used")
+
+
+def bridge_track(
+    reader: BigWig | Peaks, sample: Sample, lengths: Mapping[str, int], notes: list[str], warnings: list[str]
+) -> dict[str, str]:
+    """Return the genome's name of each chromosome -> the name in a signal's file.
+
+    Raises:
+        InputError: no chromosome in common, or another assembly by the chromosomes' lengths.
+    """
+    kind = "bigWig" if isinstance(reader, BigWig) else "peaks"
+    try:
+        what = f"{kind} and FASTA have no chromosome"
+        partner = join_names(reader.lengths, lengths, CHROMOSOME_BRIDGES, what, notes)
+    except core.InputError as error:
+        raise InputError(f"{sample.label} ({shown_path(sample.path)}): {error}") from None
+    if isinstance(reader, BigWig):
+        other = [name for name in partner if reader.lengths[name] != lengths[partner[name]]]
+        text = "; ".join(
+            f"{shorten(name)} has {reader.lengths[name]:,} bp there and {lengths[partner[name]]:,} in the FASTA"
+            for name in other[:2]
+        )
+    else:
+        other = [name for name in partner if reader.last_end(name) > lengths[partner[name]]]
+        text = "; ".join(f"intervals end beyond {shorten(name)}" for name in other[:2])
+    if 2 * len(other) > len(partner) or (other and isinstance(reader, Peaks)):
+        raise InputError(f"{sample.label} ({shown_path(sample.path)}) is of another genome: {text}")
+    if other:
+        warnings.append(f"{sample.label}: {text}; are both of the same assembly?")
+    return {chromosome: name for name, chromosome in partner.items()}
+
+
+# ------------------------------------------------------------------------------------------------------ rows
+def place_elements(starts: np.ndarray, ends: np.ndarray, options: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where the bases of elements come from and go to in rows of `width`.
+
+    Args:
+        starts, ends: (n,) bp.
+        options: width, crop, pad.
+
+    Returns:
+        First base that is taken (bp), number of bases taken, and column of the first of them; each (n,).
+    """
+    lengths, width = ends - starts, options["width"]
+    taken = np.minimum(lengths, width)
+    begins = starts + ((lengths - taken) // 2 if options["crop"] == "centre" else 0)
+    columns = (width - taken) // 2 if options["pad"] == "both" else np.zeros_like(taken)
+    return begins, taken, columns
+
+
+def split_elements(elements: pd.DataFrame, most: int) -> Iterator[tuple[int, slice]]:
+    """Yield parts of at most `most` elements, each on one chromosome: its index and the elements."""
+    chromosome = elements["chromosome"].to_numpy()
+    for index in np.unique(chromosome):
+        begin, end = np.searchsorted(chromosome, [index, index + 1])
+        for first in range(begin, end, most):
+            yield int(index), slice(first, min(first + most, end))
+
+
+# --------------------------------------------------------------------------------------------------- signals
+def write_cell(
+    folder: Path,
+    cell: int,
+    name: str,
+    inputs: Inputs,
+    lengths: Mapping[str, int],
+    chromosomes: list[str],
+    elements: pd.DataFrame,
+    progress: Progress,
+) -> None:
+    """Write the signal of one cell, and beside it a mark with its mean and maximum, unless the mark is there."""
+    path, mark = folder / f"signal_{cell}.npy", folder / f"signal_{cell}.json"
+    if read_json(mark) is not None:
+        progress.skip(len(elements))
+        return
+    started = time.monotonic()
+    samples = inputs.signals_of(name)
+    measures = {sample.track: {"mean": 0.0, "largest": 0.0, "clipped": 0} for sample in samples}
+    if samples:
+        readers = {sample: open_track(sample.path, sample.label) for sample in samples}
+        bridges = {sample: bridge_track(readers[sample], sample, lengths, [], []) for sample in samples}
+        width = inputs.options["width"]
+        most = max(1, min(MOST_CHUNK, CHUNK // (width * len(samples))))
+        bases = 0
+        with writing_array(path, (len(elements), width, len(samples)), inputs.options["signal_type"]) as append:
+            for index, part in split_elements(elements, most):
+                starts, ends = elements["start"].to_numpy()[part], elements["end"].to_numpy()[part]
+                places = place_elements(starts, ends, inputs.options)
+                block = np.zeros((len(starts), width, len(samples)), np.float32)
+                for channel, sample in enumerate(samples):
+                    own_name = bridges[sample].get(chromosomes[index])
+                    if own_name is not None:
+                        signal = block[:, :, channel]
+                        fill_signal(signal, readers[sample], own_name, places)
+                        signal[:] = transform_signal(signal, sample, inputs.options)
+                        measure_signal(signal, measures[sample.track], inputs.options["signal_type"])
+                append(block)
+                bases += int(places[1].sum())
+                progress.step(f"signal of {shown(name)}", part.stop - part.start)
+        for found in measures.values():
+            found["mean"] = found["mean"] / bases
+    write_json(mark, measures)
+    means = ", ".join(f"{track} {found['mean']:.3g}" for track, found in measures.items()) or "none"
+    progress.line(
+        f"cell {shown(name)}: {len(samples)} signals, mean a base: {means}; {show_duration(time.monotonic() - started)}"
+    )
+
+
+def fill_signal(signal: np.ndarray, reader: BigWig | Peaks, chromosome: str, places: Sequence[np.ndarray]) -> None:
+    """Read the signal of elements of one chromosome into rows, (n, width); `places` are of `place_elements`."""
+    begins, taken, columns = places
+    found = reader.read(chromosome, begins, begins + taken)
+    for row, column, values in zip(signal, columns, found, strict=True):
+        row[column : column + len(values)] = np.clip(values, -3e38, 3e38)
+
+
+def transform_signal(signal: np.ndarray, sample: Sample, options: Mapping) -> np.ndarray:
+    """Return a signal scaled and transformed as the options say; 0 stays 0.
+
+    Raises:
+        InputError: a value that is too large, or negative under log1p.
+    """
+    if np.abs(signal).max(initial=0) > limits.LARGEST_SIGNAL:
+        raise InputError(
+            f"{sample.label}: {shown_path(sample.path)} has values beyond {limits.LARGEST_SIGNAL:.0e}; give signal "
+            "such as counts or fold changes"
+        )
+    signal = signal / np.float32(divisor_of(options["scale"], sample.track))
+    if options["transform"] == "log1p":
+        if (signal < 0).any():
+            raise InputError(
+                f"{sample.label}: {shown_path(sample.path)} has negative values ({signal.min():.3g}), of which log1p "
+                "cannot be taken; give --transform arcsinh"
+            )
+        return np.log1p(signal)
+    return np.arcsinh(signal) if options["transform"] == "arcsinh" else signal
+
+
+def measure_signal(signal: np.ndarray, measures: dict, kind: str) -> None:
+    """Add sum and maximum of a signal to `measures`; what float16 cannot hold is set to the largest, and counted."""
+    if kind == "float16":
+        measures["clipped"] += int((np.abs(signal) > LARGEST_HALF).sum())
+        np.clip(signal, -LARGEST_HALF, LARGEST_HALF, out=signal)
+    measures["mean"] += float(signal.sum(dtype=np.float64))
+    measures["largest"] = max(measures["largest"], float(signal.max(initial=0)))
+
+
+def describe_clipping(measures: Sequence[Mapping], inputs: Inputs) -> list[str]:
+    """Return warnings about values that float16 could not hold; they are printed as well."""
+    found = []
+    for cell, tracks in zip(inputs.cells, measures, strict=True):
+        for track, values in tracks.items():
+            if values["clipped"]:
+                found.append(
+                    f"{values['clipped']:,} values of {track} of {shown(cell)} are set to {LARGEST_HALF:,.0f}, the "
+                    "largest of float16; --transform log1p, --scale or --signal-type float32 avoid that"
+                )
+    for text in found:
+        print(f"warning: {text}")
+    return found
