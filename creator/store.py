@@ -262,8 +262,8 @@ def open_store(path: str | Path) -> Store:
         raise InputError(describe_absence(path))
     if manifest.get("format") != FORMAT:
         raise InputError(
-            f"{name}: is a store of format {shown(manifest.get('format'))}, not {FORMAT} as this program reads; prepare it "
-            "again"
+            f"{name}: is a store of format {shown(manifest.get('format'))}, not {FORMAT} as this program reads; "
+            "prepare it again"
         )
     try:
         return _open(path, manifest)
