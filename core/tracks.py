@@ -7,6 +7,7 @@ bridges them (`core.names`).
 import contextlib
 import os
 import re
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ class BigWig:
         import pybigtools
 
         self.path, self.what = path, what
+        if reason := find_damage(path):
+            raise InputError(f"{what}: {path} is a damaged bigWig ({reason}); copy or download it again")
         with self._explaining():
             self._file = pybigtools.open(str(path))
             self.lengths = {str(name): int(length) for name, length in self._file.chroms().items()}
@@ -95,6 +98,48 @@ class BigWig:
             return
         reason = shorten(" ".join(reason.split()), 100)
         raise InputError(f"{self.what}: {self.path} is a damaged bigWig ({reason}); copy or download it again")
+
+
+CHROMOSOME_TREE, INDEX = 0x78CA8C91, 0x2468ACE0  # first numbers of the two trees of a bigWig
+BRANCH = [("place", "4u4"), ("offset", "u8")]  # an entry of a node of the index: which bases, where in the file
+LEAF = [*BRANCH, ("size", "u8")]
+
+
+def find_damage(path: Path) -> str:
+    """Return in words what of a bigWig lies beyond its end, or "".
+
+    pybigtools asks for as much memory as the file says that its parts need: where that number is damaged it is refused,
+    and the process ends without a word. A download that broke off is found here as well.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        order = "<" if file.read(4) == BIGWIG[0] else ">"
+
+        def read(offset: int, form: str) -> tuple:
+            file.seek(min(offset, size))
+            return struct.unpack(order + form, file.read(struct.calcsize(order + form)))
+
+        try:
+            chromosomes, _, index = read(8, "QQQ")
+            magic, _, key_size, value_size, count = read(chromosomes, "IIIIQ")
+            if magic != CHROMOSOME_TREE or count * (key_size + value_size) > size:
+                return "its list of chromosomes"
+            if read(index, "I") != (INDEX,):
+                return "it has no index"
+            nodes, seen = [index + 48], set()
+            while nodes:
+                offset = nodes.pop()
+                is_leaf, _, count = read(offset, "BBH")
+                kind = np.dtype(LEAF if is_leaf else BRANCH).newbyteorder(order)
+                entries = np.frombuffer(file.read(count * kind.itemsize), kind, count)
+                seen.add(offset)
+                if is_leaf and (entries["offset"].astype(float) + entries["size"].astype(float) > size).any():
+                    return f"it ends after {size:,} bytes, before its data do"
+                if not is_leaf:
+                    nodes += [int(child) for child in entries["offset"] if int(child) not in seen]
+        except (struct.error, ValueError):
+            return f"it ends after {size:,} bytes, before its index does"
+    return ""
 
 
 @contextlib.contextmanager

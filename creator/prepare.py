@@ -105,8 +105,8 @@ def build(inputs: Inputs, plan: dict, out: Path, started: float) -> None:
             write_tokens(folder / "tokens.npy", genome, chromosomes, elements, inputs.options, progress)
         else:
             progress.skip(len(elements))
-        for cell, name in enumerate(inputs.cells):
-            write_cell(folder, cell, name, inputs, genome.lengths, chromosomes, elements, progress)
+        for cell in range(len(inputs.cells)):
+            write_cell(folder, cell, inputs, genome.lengths, chromosomes, elements, progress)
     counts = {"elements": len(elements), "genes": len(genes), "pairs": len(indices)}
     measures = [read_json(folder / f"signal_{cell}.json") for cell in range(len(inputs.cells))]
     warnings += describe_clipping(measures, inputs)

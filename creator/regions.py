@@ -66,7 +66,7 @@ def read_elements(path: Path, lengths: Mapping[str, int], notes: list[str]) -> p
     lacking = set(lengths) - set(frame["on"])
     shown_count = f"{frame['on'].nunique()} of {len(lengths)} chromosomes" if lacking else f"{len(lengths)} chromosomes"
     middle = (frame["end"] - frame["start"]).median()
-    notes.append(f"{len(frame):,} cCREs on {shown_count}, half of them longer than {middle:,.0f} bp")
+    notes.append(f"{len(frame):,} cCREs on {shown_count}, median length {middle:,.0f} bp")
     return frame[["on", "start", "end", "name"]]
 
 
@@ -251,7 +251,7 @@ def describe_reach(indptr: np.ndarray, count: int, options: Mapping, notes: list
     most = f", at most {options['max_elements']:,}" if options["max_elements"] else ""
     notes.append(
         f"{counts.sum():,} pairs of a gene and a cCRE within {options['reach']:,} bp of its TSS{most}: a gene has "
-        f"{counts.min():,} to {counts.max():,}, half of them more than {np.median(counts):,.0f}; a cCRE is in reach of "
+        f"{counts.min():,} to {counts.max():,}, median {np.median(counts):,.0f}; a cCRE is in reach of "
         f"{counts.sum() / count:,.1f} genes"
     )
     if (counts == 0).any():

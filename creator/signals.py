@@ -5,6 +5,7 @@ Also where the bases of a cCRE stand in its row of `width` columns, which holds 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from creator.store import divisor_of, writing_array
 CHUNK = 16 << 20  # numbers of a block of signal that is in memory at a time, about
 MOST_CHUNK = 4096  # elements of such a block
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65,504
+LARGEST_SINGLE = 3e38  # what float32 holds, about
 
 
 # ----------------------------------------------------------------------------------------------------- tracks
@@ -31,9 +33,8 @@ def check_tracks(inputs: Inputs, lengths: Mapping[str, int], notes: list[str], w
     sources = {}
     for cell in inputs.cells:
         for sample in inputs.signals_of(cell):
-            reader = open_track(sample.path, sample.label)
-            bridge_track(reader, sample, lengths, notes, warnings)
-            sources.setdefault(reader.source, []).append(sample)
+            opened = open_signal(sample, lengths, notes, warnings)
+            sources.setdefault(opened.reader.source, []).append(sample)
     for source, found in sources.items():
         if source != BigWig.source:
             notes.append(f"{len(found)} signals ({examples(sample.label for sample in found)}) are {source}")
@@ -51,14 +52,43 @@ def check_tracks(inputs: Inputs, lengths: Mapping[str, int], notes: list[str], w
             warnings.append(f"cell {shown(cell)} lacks {', '.join(sorted(lacks))}, which others have: zeros are used")
 
 
-def bridge_track(
-    reader: BigWig | Peaks, sample: Sample, lengths: Mapping[str, int], notes: list[str], warnings: list[str]
-) -> dict[str, str]:
-    """Return the genome's name of each chromosome -> the name in a signal's file.
+@dataclass(frozen=True)
+class OpenSignal:
+    """A signal of a cell whose file is open.
+
+    Attributes:
+        sample: the row of samples.tsv.
+        reader: of the file.
+        names: the genome's name of each chromosome -> the file's.
+    """
+
+    sample: Sample
+    reader: BigWig | Peaks
+    names: dict[str, str]
+
+    def read(self, chromosome: str, places: Sequence[np.ndarray], width: int) -> np.ndarray:
+        """Return the values under elements of one chromosome in rows, (n, width) float32; see `place_elements`."""
+        begins, taken, columns = places
+        rows = np.zeros((len(begins), width), np.float32)
+        if chromosome in self.names:
+            found = self.reader.read(self.names[chromosome], begins, begins + taken)
+            for row, column, values in zip(rows, columns, found, strict=True):
+                row[column : column + len(values)] = np.clip(values, -LARGEST_SINGLE, LARGEST_SINGLE)
+        return rows
+
+
+def open_signal(sample: Sample, lengths: Mapping[str, int], notes: list[str], warnings: list[str]) -> OpenSignal:
+    """Open a signal and bridge its names of chromosomes to those of the genome.
+
+    Args:
+        sample: the row of samples.tsv.
+        lengths: of the chromosomes of the genome, bp.
+        notes, warnings: sentences for the user, added to.
 
     Raises:
-        InputError: no chromosome in common, or another assembly by the chromosomes' lengths.
+        InputError: no signal, no chromosome in common, or another assembly by the chromosomes' lengths.
     """
+    reader = open_track(sample.path, sample.label)
     kind = "bigWig" if isinstance(reader, BigWig) else "peaks"
     try:
         what = f"{kind} and FASTA have no chromosome"
@@ -78,7 +108,7 @@ def bridge_track(
         raise InputError(f"{sample.label} ({shown_path(sample.path)}) is of another genome: {text}")
     if other:
         warnings.append(f"{sample.label}: {text}; are both of the same assembly?")
-    return {chromosome: name for name, chromosome in partner.items()}
+    return OpenSignal(sample, reader, {chromosome: name for name, chromosome in partner.items()})
 
 
 # ------------------------------------------------------------------------------------------------------ rows
@@ -112,57 +142,51 @@ def split_elements(elements: pd.DataFrame, most: int) -> Iterator[tuple[int, sli
 def write_cell(
     folder: Path,
     cell: int,
-    name: str,
     inputs: Inputs,
     lengths: Mapping[str, int],
     chromosomes: list[str],
     elements: pd.DataFrame,
     progress: Progress,
 ) -> None:
-    """Write the signal of one cell, and beside it a mark with its mean and maximum, unless the mark is there."""
-    path, mark = folder / f"signal_{cell}.npy", folder / f"signal_{cell}.json"
+    """Write the signal of one cell, and beside it a mark with its mean and maximum, unless the mark is there.
+
+    Args:
+        folder: the unfinished store.
+        cell: index of the cell.
+        inputs: the files and the options.
+        lengths: of the chromosomes of the genome, bp.
+        chromosomes: their names by the index that `elements` has.
+        elements: chromosome, start, end; sorted.
+        progress: counts elements.
+    """
+    name, mark = inputs.cells[cell], folder / f"signal_{cell}.json"
     if read_json(mark) is not None:
         progress.skip(len(elements))
         return
     started = time.monotonic()
-    samples = inputs.signals_of(name)
+    samples, width = inputs.signals_of(name), inputs.options["width"]
     measures = {sample.track: {"mean": 0.0, "largest": 0.0, "clipped": 0} for sample in samples}
     if samples:
-        readers = {sample: open_track(sample.path, sample.label) for sample in samples}
-        bridges = {sample: bridge_track(readers[sample], sample, lengths, [], []) for sample in samples}
-        width = inputs.options["width"]
+        signals = [open_signal(sample, lengths, [], []) for sample in samples]
         most = max(1, min(MOST_CHUNK, CHUNK // (width * len(samples))))
-        bases = 0
-        with writing_array(path, (len(elements), width, len(samples)), inputs.options["signal_type"]) as append:
+        shape, bases = (len(elements), width, len(samples)), 0
+        with writing_array(folder / f"signal_{cell}.npy", shape, inputs.options["signal_type"]) as append:
             for index, part in split_elements(elements, most):
                 starts, ends = elements["start"].to_numpy()[part], elements["end"].to_numpy()[part]
                 places = place_elements(starts, ends, inputs.options)
                 block = np.zeros((len(starts), width, len(samples)), np.float32)
-                for channel, sample in enumerate(samples):
-                    own_name = bridges[sample].get(chromosomes[index])
-                    if own_name is not None:
-                        signal = block[:, :, channel]
-                        fill_signal(signal, readers[sample], own_name, places)
-                        signal[:] = transform_signal(signal, sample, inputs.options)
-                        measure_signal(signal, measures[sample.track], inputs.options["signal_type"])
+                for channel, signal in enumerate(signals):
+                    values = signal.read(chromosomes[index], places, width)
+                    values = transform_signal(values, signal.sample, inputs.options)
+                    block[:, :, channel] = measure_signal(values, measures[signal.sample.track], inputs.options)
                 append(block)
                 bases += int(places[1].sum())
                 progress.step(f"signal of {shown(name)}", part.stop - part.start)
         for found in measures.values():
             found["mean"] = found["mean"] / bases
     write_json(mark, measures)
-    means = ", ".join(f"{track} {found['mean']:.3g}" for track, found in measures.items()) or "none"
-    progress.line(
-        f"cell {shown(name)}: {len(samples)} signals, mean a base: {means}; {show_duration(time.monotonic() - started)}"
-    )
-
-
-def fill_signal(signal: np.ndarray, reader: BigWig | Peaks, chromosome: str, places: Sequence[np.ndarray]) -> None:
-    """Read the signal of elements of one chromosome into rows, (n, width); `places` are of `place_elements`."""
-    begins, taken, columns = places
-    found = reader.read(chromosome, begins, begins + taken)
-    for row, column, values in zip(signal, columns, found, strict=True):
-        row[column : column + len(values)] = np.clip(values, -3e38, 3e38)
+    means = ", ".join(f"{track} {found['mean']:.3g}" for track, found in measures.items()) or "no signal"
+    progress.line(f"cell {shown(name)}: {means} (mean of a base); {show_duration(time.monotonic() - started)}")
 
 
 def transform_signal(signal: np.ndarray, sample: Sample, options: Mapping) -> np.ndarray:
@@ -187,13 +211,17 @@ def transform_signal(signal: np.ndarray, sample: Sample, options: Mapping) -> np
     return np.arcsinh(signal) if options["transform"] == "arcsinh" else signal
 
 
-def measure_signal(signal: np.ndarray, measures: dict, kind: str) -> None:
-    """Add sum and maximum of a signal to `measures`; what float16 cannot hold is set to the largest, and counted."""
-    if kind == "float16":
+def measure_signal(signal: np.ndarray, measures: dict, options: Mapping) -> np.ndarray:
+    """Return a signal as the store can hold it, and add its sum and maximum to `measures`.
+
+    What float16 cannot hold is set to the largest that it can, and counted.
+    """
+    if options["signal_type"] == "float16":
         measures["clipped"] += int((np.abs(signal) > LARGEST_HALF).sum())
-        np.clip(signal, -LARGEST_HALF, LARGEST_HALF, out=signal)
+        signal = np.clip(signal, -LARGEST_HALF, LARGEST_HALF)
     measures["mean"] += float(signal.sum(dtype=np.float64))
     measures["largest"] = max(measures["largest"], float(signal.max(initial=0)))
+    return signal
 
 
 def describe_clipping(measures: Sequence[Mapping], inputs: Inputs) -> list[str]:

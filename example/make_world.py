@@ -17,7 +17,7 @@ So neither distance nor signal alone tells a link: most elements beside a gene h
 of the links skip the genes in between. Nothing about a gene itself matters, and what works on it differs from cell to
 cell, so its mean over cells says only a part.
 
-Files: world.fa.gz (chromosomes 1 to 8; BED and bigWigs call them chr1 to chr8), world.gtf.gz, ccres.bed, samples.tsv
+Files: world.fa.gz (chromosomes 1 to 10; BED and bigWigs call them chr1 to chr10), world.gtf.gz, ccres.bed, samples.tsv
 and one bigWig for each cell and track, tpm.csv (cells A to D to learn from, E to hold out), and truth.tsv, one row a
 link: element, gene_id, chromosome, motif, distance (from the element's centre to the TSS, bp), cells in which the
 element works, effect (TPM it adds there).
@@ -32,14 +32,14 @@ import numpy as np
 import pandas as pd
 
 SEED = 7
-CHROMOSOMES = tuple("12345678")
+CHROMOSOMES = tuple(map(str, range(1, 11)))
 LENGTH = 2_400_000  # bp of each
-GENES, SCATTERED, AT_GENES = 100, 60, 40  # of a chromosome: genes; elements anywhere, and at the TSS of a gene
+GENES, SCATTERED, AT_GENES = 150, 60, 40  # of a chromosome: genes; elements anywhere, and at the TSS of a gene
 CELLS = ("A", "B", "C", "D", "E")
 TRACKS = ("DNase", "H3K27ac", "H3K27me3")
 MOTIFS = {"near": "GGGGCGGGGC", "far": "TAAACAAATA", "decoy": "TTCTCTTTCT"}
 WINDOWS = {"near": (-40_000, 40_000), "far": (200_000, 360_000)}  # TSS - centre of the element, bp, end excluded
-COPIES = 6  # of its motif in an element
+COPIES = 5  # of its motif in an element
 ACTIVE, POISED = 0.45, 0.25  # fraction of elements that are acetylated, and open without being so, in each cell
 BASAL, EFFECT, NOISE = 10.0, 15.0, 0.1  # TPM, TPM, standard deviation of log TPM
 BIN = 10  # bp with one value in a bigWig
@@ -49,7 +49,7 @@ def place_genes(random: np.random.Generator) -> pd.DataFrame:
     """Return genes of one chromosome that do not overlap: start, end, strand, tss (0-based half-open, bp)."""
     step = LENGTH // GENES
     lengths = random.integers(1000, 5000, GENES)
-    starts = np.arange(GENES) * step + random.integers(500, step - 6000, GENES)
+    starts = np.arange(GENES) * step + random.integers(500, step - 5500, GENES)
     genes = pd.DataFrame({"start": starts, "end": starts + lengths, "strand": random.choice(["+", "-"], GENES)})
     genes["tss"] = np.where(genes["strand"] == "+", genes["start"], genes["end"] - 1)
     return genes
@@ -63,7 +63,7 @@ def place_elements(random: np.random.Generator, tss: np.ndarray) -> pd.DataFrame
         if np.abs(np.array(centres) - centre).min() > 1000:
             centres.append(centre)
     centres, count = np.sort(centres), len(centres)
-    lengths = 2 * random.integers(60, 91, count)
+    lengths = 2 * random.integers(40, 61, count)
     elements = pd.DataFrame({"start": centres - lengths // 2, "end": centres + lengths // 2})
     elements["motif"] = random.choice(list(MOTIFS), count, p=(0.35, 0.35, 0.3))
     elements["strength"] = np.exp(random.normal(0, 0.35, count))
@@ -71,12 +71,12 @@ def place_elements(random: np.random.Generator, tss: np.ndarray) -> pd.DataFrame
 
 
 def write_motif(random: np.random.Generator, sequence: np.ndarray, motif: str) -> None:
-    """Write COPIES of a motif, each at another place and with a base in ten replaced, into a sequence of letters."""
+    """Write COPIES of a motif, each at another place and with a base in twenty replaced, into a sequence of letters."""
     size = len(motif)
     places = np.sort(random.choice(len(sequence) - COPIES * size, COPIES, replace=False)) + size * np.arange(COPIES)
     for place in places:
         copy = np.frombuffer(motif.encode(), np.uint8).copy()
-        replaced = random.random(size) < 0.1
+        replaced = random.random(size) < 0.05
         copy[replaced] = random.choice(np.frombuffer(b"ACGT", np.uint8), replaced.sum())
         sequence[place : place + size] = copy
 
@@ -100,7 +100,7 @@ def write_bigwig(path: Path, random: np.random.Generator, elements: pd.DataFrame
 
     offsets = np.arange(-30, 30)
     records = []
-    for number, name in enumerate(CHROMOSOMES):
+    for name in CHROMOSOMES:
         signal = np.zeros(LENGTH // BIN)
         mine = (elements["chromosome"] == name).to_numpy()
         centres = elements[["start", "end"]].to_numpy()[mine].mean(axis=1) // BIN
@@ -110,8 +110,7 @@ def write_bigwig(path: Path, random: np.random.Generator, elements: pd.DataFrame
         covered = np.flatnonzero(signal)
         values = np.round(signal[covered], 3).tolist()
         records += [
-            (f"chr{CHROMOSOMES[number]}", at * BIN, at * BIN + BIN, value)
-            for at, value in zip(covered.tolist(), values, strict=True)
+            (f"chr{name}", at * BIN, at * BIN + BIN, value) for at, value in zip(covered.tolist(), values, strict=True)
         ]
     pybigtools.open(str(path), "w").write({f"chr{name}": LENGTH for name in CHROMOSOMES}, iter(records))
 
