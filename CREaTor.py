@@ -3,10 +3,12 @@
     python CREaTor.py -i INPUT                          one number: log1p of the expression; --pkl is -i
     python CREaTor.py -i INPUT -c model.keras           with a model of yours
     python CREaTor.py convert chk.pth model.keras       the published checkpoint as a Keras model
+    python CREaTor.py prepare --fasta ... --out STORE   from genome, cCREs and samples to a store
 
 Source: Li et al. 2023, Genome Biology 24:266.
 """
 
+import argparse
 import os
 import re
 import sys
@@ -20,10 +22,12 @@ from core import PATH_LENGTH, InputError, show_value
 from core.cli import OneLineParser, run_script
 from core.device import import_tensorflow
 from creator.checkpoint import load_model, load_published, read_input, require_memory, save_model
+from creator.store import OPTIONS
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
 Content = TypeVar("Content")  # of a file
 SCRIPT_FOLDER = Path(__file__).resolve().parent
+LEFT = {"prepare": "what is whole of the store is kept: the same command goes on"}  # by an interrupt, by command
 
 
 class Parser(OneLineParser):
@@ -32,13 +36,15 @@ class Parser(OneLineParser):
     def error(self, message: str):
         """Print one line on stderr and leave with status 2."""
         if wrong := re.search(r"invalid choice: (.*) \(choose from", message, re.DOTALL):
-            message = f"no command {wrong[1]}; give an input with -i INPUT, or: convert chk.pth model.keras"
+            message = (
+                f"no command {wrong[1]}; give an input with -i INPUT, or: convert chk.pth model.keras, prepare --help"
+            )
         super().error(show_value(message, 500))
 
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
         for word in argv:
-            if word == "--":  # what follows are no flags
+            if word in ("--", *LEFT):  # what follows are no flags, or those of a command with flags of its own
                 return
             flag = word.split("=")[0]
             with_value = flag[:2] in ("-i", "-c")  # as in -iINPUT
@@ -48,7 +54,8 @@ class Parser(OneLineParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 done, 2 the input or the checkpoint is wrong."""
-    return run_script("CREaTor.py", run, argv, "nothing was written")
+    command = next(iter(sys.argv[1:] if argv is None else argv), "")
+    return run_script("CREaTor.py", run, argv, LEFT.get(command, "nothing was written"))
 
 
 def run(argv: list[str]) -> None:
@@ -63,6 +70,9 @@ def run(argv: list[str]) -> None:
         return
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "prepare":
+        prepare(arguments)
+        return
     if arguments.input is None:
         parser.error("give an input: -i INPUT")
     for number in predict(arguments.input, arguments.checkpoint):
@@ -146,6 +156,15 @@ def convert(published_path: str | Path, model_path: str | Path) -> None:
     print(f"{name}: {model.count_params():,} numbers from {show_value(published_path, PATH_LENGTH)}")
 
 
+def prepare(arguments: argparse.Namespace) -> None:
+    """Build the store that the command line describes."""
+    from creator.prepare import prepare as build
+
+    options = {option.name: getattr(arguments, option.name) for option in OPTIONS}
+    files = (arguments.fasta, arguments.gtf, arguments.ccres, arguments.samples, arguments.out)
+    build(*files, options, arguments.tracks, arguments.overwrite)
+
+
 def _named(path: str | Path, read: Callable[[str | Path], Content]) -> Content:
     """Return what `read` makes of a file; raise InputError with its path in front."""
     try:
@@ -175,11 +194,43 @@ def _parser() -> Parser:
         help=f"the published .pth, or a .keras model (default: {CHECKPOINT} beside this script, else in the working "
         "directory)",
     )
-    commands = parser.add_subparsers(dest="command", metavar="convert")
+    commands = parser.add_subparsers(dest="command", metavar="convert, prepare")
     command = commands.add_parser("convert", help="write a published .pth as a .keras model", allow_abbrev=False)
     command.add_argument("published", metavar="chk.pth")
     command.add_argument("model", metavar="model.keras")
+    _add_prepare(commands)
     return parser
+
+
+def _add_prepare(commands) -> None:
+    """Add the command prepare and its flags; those that shape the store are `creator.store.OPTIONS`."""
+    command = commands.add_parser(
+        "prepare",
+        help="build a store from genome, annotation, cCREs and samples",
+        description="Builds the store that CREaTor learns from and predicts from. Stopped, the same command goes on.",
+        allow_abbrev=False,
+    )
+    for flag, text in {
+        "--fasta": "genome; plain, gzip or bgzip",
+        "--gtf": "annotation; GTF or GFF3, plain or gzip",
+        "--ccres": "BED of the cCREs of all cells; names are its fourth column, where it has one",
+        "--samples": "table with the columns cell, track, path (a bigWig, or peaks as BED or bedGraph; for the track "
+        "TPM an expression table) and column (of that table; default: the cell's name), separated by tabs",
+        "--out": "folder of the store, which is made",
+    }.items():
+        command.add_argument(flag, metavar="PATH", type=Path, required=True, help=text)
+    command.add_argument(
+        "--tracks", metavar="NAME,NAME", help="the store's own tracks, in this order (default: the 16 published ones)"
+    )
+    for option in OPTIONS:
+        command.add_argument(
+            option.flag,
+            type=type(option.default),
+            default=option.default,
+            metavar="|".join(option.choices) or ("N" if isinstance(option.default, int) else "TEXT"),
+            help=f"{option.help} [{option.default}]".replace("%", "%%"),
+        )
+    command.add_argument("--overwrite", action="store_true", help="replace a store of other options or inputs")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ leaves one chromosome out at a time, trains a CNN + LSTM on the others, and logs
 #   "numpy>=2.0,<3",
 #   "pyranges>=0.1.4,<0.2",
 #   "pyfaidx>=0.8.1,<1",
+#   "pybigtools>=0.3,<0.4",
 #   "scikit-learn>=1.5,<2",
 #   "matplotlib>=3.9,<4",
 #   "logomaker>=0.8,<1",

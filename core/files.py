@@ -107,6 +107,15 @@ def write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def read_json(path: Path) -> dict | None:
+    """Return the JSON object at `path`; None where there is no such file, or none that is whole."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def write_csv(path: Path, frame) -> None:
     """Write a pandas frame to `path` in one step, without its index."""
     with replacing(path) as temporary:

@@ -30,23 +30,9 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     Raises:
         InputError: not a table, gene ids twice, no such column, values that are not finite numbers.
     """
-    path = check_file(path, "TPM")
-    table = read_table(path, column)
-    ids = table.iloc[:, 0]
-    values = table.iloc[:, 1:].set_axis(ids, axis=0)
-    twice = ids[ids.duplicated()].unique()
-    if len(twice):
-        raise InputError(
-            f"TPM: {len(twice)} gene ids stand twice in {path}: {examples(map(shorten, twice))}; keep one row a gene"
-        )
-
-    if column in values.columns:
-        return to_numbers(values[column], path), []
-    if not computed:
-        names = {name.lower(): name for name in values.columns}
-        close = difflib.get_close_matches(column.lower(), names, 1)
-        hint = f"did you mean {names[close[0]]!r}?" if close else f"it has {examples(map(shorten, values.columns))}"
-        raise InputError(f"TPM: {path} has no column {column!r}; {hint}")
+    values = read_values(path, column)
+    if column in values.columns or not computed:
+        return take_column(values, column, path), []
     samples = [name for name in values.columns if is_numeric(values[name])]
     for name in values.columns.difference(samples, sort=False):
         commas = values[name].str.fullmatch(DECIMAL_COMMA).fillna(False).to_numpy(bool)
@@ -71,6 +57,41 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
     odd = [name for name in samples if NO_SAMPLE.fullmatch(name)]
     notes += [f"is {examples(odd)} a sample? Remove columns of the table that are not expression"] * bool(odd)
     return pd.Series(np.log10(tpm.max(axis=1) + 1), index=values.index, name=column), notes
+
+
+def read_values(path: Path, column: str) -> pd.DataFrame:
+    """Read an expression table (CSV or TSV, plain or gzip) as text, one row a gene, indexed by gene id.
+
+    Args:
+        path: the table; its first column holds the gene ids.
+        column: one that is wanted; it helps to tell a table of R, see `read_table`.
+
+    Raises:
+        InputError: not a table, gene ids twice.
+    """
+    path = check_file(path, "TPM")
+    table = read_table(path, column)
+    ids = table.iloc[:, 0]
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        raise InputError(
+            f"TPM: {len(twice)} gene ids stand twice in {path}: {examples(map(shorten, twice))}; keep one row a gene"
+        )
+    return table.iloc[:, 1:].set_axis(ids, axis=0)
+
+
+def take_column(values: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    """Return one column of a table of `read_values` as floats.
+
+    Raises:
+        InputError: no such column, values that are not finite numbers.
+    """
+    if column in values.columns:
+        return to_numbers(values[column], path)
+    names = {name.lower(): name for name in values.columns}
+    close = difflib.get_close_matches(column.lower(), names, 1)
+    hint = f"did you mean {names[close[0]]!r}?" if close else f"it has {examples(map(shorten, values.columns))}"
+    raise InputError(f"TPM: {path} has no column {column!r}; {hint}")
 
 
 DECIMAL_COMMA = r"\s*[-+]?[\d.]*,\d+(?:[eE][-+]?\d+)?\s*"

@@ -5,6 +5,7 @@ Li et al. 2023, Genome Biology 24:266. Importing this package costs nothing; `cr
 
 from core import InputError as InputError  # what a user can put right, of both programs
 
+__version__ = "0.1.0"
 TOKENS = 6  # 0 pad or N, 1..4 bases, 5 CLS
 CHANNELS = (
     "CTCF", "DNase", "EP300", "H2AFZ", "H3K27ac", "H3K27me3", "H3K36me3", "H3K4me1",
