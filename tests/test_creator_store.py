@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from builders import one_line
+from creator_inputs import prepare, write_inputs
 
 from creator import CHANNELS, InputError
 from creator.store import (
@@ -18,8 +20,6 @@ from creator.store import (
     open_store,
     writing_array,
 )
-from builders import one_line
-from creator_inputs import prepare, write_inputs
 
 
 @pytest.fixture(scope="module")
