@@ -22,7 +22,7 @@ from core.genome import Genome, open_genome
 from core.locks import claim
 from core.progress import Progress, show_duration
 from creator import __version__
-from creator.regions import describe_reach, find_reach, read_elements, read_genes
+from creator.regions import describe_reach, find_reach, read_regions
 from creator.samples import EXPRESSION, Inputs, read_samples
 from creator.signals import MOST_CHUNK, check_tracks, describe_clipping, place_elements, split_elements, write_cell
 from creator.store import (
@@ -79,16 +79,8 @@ def build(inputs: Inputs, plan: dict, out: Path, started: float) -> None:
     notes: list[str] = []
     warnings: list[str] = []
     with open_genome(inputs.fasta) as genome:
-        elements = read_elements(inputs.ccres, genome.lengths, notes)
-        genes, expression = read_genes(inputs, genome.lengths, notes, warnings)
+        elements, genes, expression, chromosomes = read_regions(inputs, genome.lengths, notes, warnings)
         check_tracks(inputs, genome.lengths, notes, warnings)
-        chromosomes = [name for name in genome.lengths if name in set(elements["on"]) | set(genes["on"])]
-        for frame in (elements, genes):
-            frame["chromosome"] = pd.Index(chromosomes).get_indexer(frame["on"]).astype(np.int32)
-        elements = elements.sort_values(["chromosome", "start", "end"], ignore_index=True)
-        genes = genes.sort_values(["chromosome", "tss"], kind="stable")
-        expression = expression[genes.index]
-        genes = genes.reset_index(drop=True)
         indptr, indices = find_reach(elements, genes, inputs.options)
         describe_reach(indptr, len(elements), inputs.options, notes)
 

@@ -18,6 +18,32 @@ PAIRS_AT_ONCE = 1 << 20  # of elements and genes that one interval join gives, a
 LONGEST_NAME = 200  # bytes of a name of a cCRE or a gene; the store gives each as many as the longest has
 
 
+def read_regions(
+    inputs: Inputs, lengths: Mapping[str, int], notes: list[str], warnings: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, list[str]]:
+    """Read cCREs, genes and expression, and put them in the order of the genome.
+
+    Args:
+        inputs: the files and the options.
+        lengths: of the chromosomes of the genome, bp.
+        notes, warnings: sentences for the user, added to.
+
+    Returns:
+        Elements: chromosome (index), start, end (bp), name (bytes). Genes: chromosome, tss (bp), strand (1, -1),
+        gene_id (bytes). TPM, (genes, cells) float32, nan where there is none. The chromosomes that have any of them, as
+        the FASTA calls them and in its order.
+    """
+    elements = read_elements(inputs.ccres, lengths, notes)
+    genes, expression = read_genes(inputs, lengths, notes, warnings)
+    used = {*elements["on"], *genes["on"]}
+    chromosomes = [name for name in lengths if name in used]
+    for frame in (elements, genes):
+        frame["chromosome"] = pd.Index(chromosomes).get_indexer(frame["on"]).astype(np.int32)
+    elements = elements.sort_values(["chromosome", "start", "end"], ignore_index=True)
+    genes = genes.sort_values(["chromosome", "tss"], kind="stable")
+    return elements, genes.reset_index(drop=True), expression[genes.index], chromosomes
+
+
 # --------------------------------------------------------------------------------------------------- elements
 def read_elements(path: Path, lengths: Mapping[str, int], notes: list[str]) -> pd.DataFrame:
     """Read the cCREs.
