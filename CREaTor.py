@@ -50,6 +50,9 @@ def main(argv=None):
 
 def run(argv):
     """Does what the command line asks for."""
+    if argv[:1] == ["evaluate"]:
+        evaluate(argv[1:])
+        return
     parser = _parser()
     parser.refuse_unknown_flags(argv)
     arguments, rest = parser.parse_known_args(argv)
@@ -139,6 +142,13 @@ def convert(published_path, model_path):
     print(f"{name}: {model.count_params():,} numbers from {shown_path(published_path)}")
 
 
+def evaluate(argv):
+    """Scores the predictions or the links of a folder, see `creator.evaluation`."""
+    from creator.evaluation import evaluate_command
+
+    evaluate_command(**vars(_evaluate_parser().parse_args(argv)))
+
+
 def _named(path, read):
     """Reads one file; what is wrong with it is told with its path in front."""
     try:
@@ -172,6 +182,24 @@ def _parser() -> Parser:
     command = commands.add_parser("convert", help="write a published .pth as a .keras model", allow_abbrev=False)
     command.add_argument("published", metavar="chk.pth")
     command.add_argument("model", metavar="model.keras")
+    commands.add_parser("evaluate", help="score predictions or links; evaluate --help says more", add_help=False)
+    return parser
+
+
+def _evaluate_parser() -> OneLineParser:
+    """Returns the parser of `evaluate`; its arguments are those of `creator.evaluation.evaluate_command`."""
+    parser = OneLineParser(
+        prog="CREaTor.py evaluate",
+        description="Scores predicted expression beside simpler predictions of the same genes, or cCRE-gene links "
+        "beside simpler scores of pairs tested by CRISPR.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
+    parser.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
+    parser.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")
+    parser.add_argument("--store", metavar="STORE", type=Path, help="with DIR: where its store is, if it was moved")
+    parser.add_argument("--to", metavar="FILE", type=Path, help="write the table there instead")
     return parser
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-
 # ------------------------------------------------------------------------------------------------ two classes
 
 
