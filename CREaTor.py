@@ -35,7 +35,7 @@ class Parser(OneLineParser):
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
         for word in argv:
-            if word == "--":  # what follows are no flags
+            if word in ("--", "evaluate"):  # what follows are no flags, or those of a command with flags of its own
                 return
             flag = word.split("=")[0]
             with_value = flag[:2] in ("-i", "-c")  # as in -iINPUT
@@ -50,9 +50,6 @@ def main(argv=None):
 
 def run(argv):
     """Does what the command line asks for."""
-    if argv[:1] == ["evaluate"]:
-        evaluate(argv[1:])
-        return
     parser = _parser()
     parser.refuse_unknown_flags(argv)
     arguments, rest = parser.parse_known_args(argv)
@@ -63,6 +60,9 @@ def run(argv):
         return
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "evaluate":
+        evaluate(arguments)
+        return
     if arguments.input is None:
         parser.error("give an input: -i INPUT")
     for number in predict(arguments.input, arguments.checkpoint):
@@ -105,6 +105,13 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
     return predicted
 
 
+def evaluate(arguments):
+    """Scores predicted expression, or links."""
+    from creator.evaluation import evaluate_command
+
+    evaluate_command(*(getattr(arguments, name) for name in ("folder", "links", "out", "to", "store", "cell")))
+
+
 def find_checkpoint() -> Path:
     """Returns the path of the authors' checkpoint: beside this script, else in the working directory.
 
@@ -142,13 +149,6 @@ def convert(published_path, model_path):
     print(f"{name}: {model.count_params():,} numbers from {shown_path(published_path)}")
 
 
-def evaluate(argv):
-    """Scores the predictions or the links of a folder, see `creator.evaluation`."""
-    from creator.evaluation import evaluate_command
-
-    evaluate_command(**vars(_evaluate_parser().parse_args(argv)))
-
-
 def _named(path, read):
     """Reads one file; what is wrong with it is told with its path in front."""
     try:
@@ -182,25 +182,25 @@ def _parser() -> Parser:
     command = commands.add_parser("convert", help="write a published .pth as a .keras model", allow_abbrev=False)
     command.add_argument("published", metavar="chk.pth")
     command.add_argument("model", metavar="model.keras")
-    commands.add_parser("evaluate", help="score predictions or links; evaluate --help says more", add_help=False)
+    _add_evaluate(commands)
     return parser
 
 
-def _evaluate_parser() -> OneLineParser:
-    """Returns the parser of `evaluate`; its arguments are those of `creator.evaluation.evaluate_command`."""
-    parser = OneLineParser(
-        prog="CREaTor.py evaluate",
+def _add_evaluate(commands) -> None:
+    """Adds the command evaluate and its flags."""
+    command = commands.add_parser(
+        "evaluate",
+        help="score predicted expression or links",
         description="Scores predicted expression beside simpler predictions of the same genes, or cCRE-gene links "
         "beside simpler scores of pairs tested by CRISPR.",
         allow_abbrev=False,
     )
-    parser.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
-    parser.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
-    parser.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")
-    parser.add_argument("--store", metavar="STORE", type=Path, help="with DIR: where its store is, if it was moved")
-    parser.add_argument("--to", metavar="FILE", type=Path, help="write the table there instead")
-    return parser
+    command.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
+    command.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
+    command.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
+    command.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")
+    command.add_argument("--store", metavar="STORE", type=Path, help="with DIR: where its store is, if it was moved")
+    command.add_argument("--to", metavar="FILE", type=Path, help="write the table to this file instead")
 
 
 if __name__ == "__main__":
