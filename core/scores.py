@@ -101,55 +101,73 @@ def auprc(target: np.ndarray, probability: np.ndarray) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------- numbers
-def pearson(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> float:
-    """Return Pearson's correlation of two arrays of shape (n,), rows taken `times` each (None: once).
+class Agreement:
+    """Two arrays summed and sorted once, so that correlation and error cost little in each of many bootstrap draws.
 
-    nan where one of them is constant or has a nan.
+    Args:
+        x, y: any numbers, shape (n,).
+        unit: the unit that each row belongs to, shape (n,), from 0; the rows of a unit (a gene's cells) are drawn
+            together. None: each row is a unit.
     """
-    times = np.ones(len(x)) if times is None else times
-    total = times.sum()
-    if not total:
-        return float("nan")
-    centred = []
-    for values in (x, y):
-        deviation = values - values @ times / total
-        if (deviation**2) @ times <= 1e-24 * ((values**2) @ times):  # what rounding leaves of a constant
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, unit: np.ndarray | None = None):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        self.unit = np.arange(len(x)) if unit is None else unit
+        self.squares = np.array([np.mean(values**2) if len(x) else 0.0 for values in (x, y)])
+        self.levels = [np.unique(values, return_inverse=True)[1] for values in (x, y)]
+        self.known = not (np.isnan(x).any() or np.isnan(y).any())
+        error = np.abs(x - y)
+        if len(x):
+            x, y = x - x.mean(), y - y.mean()  # so that sums of squares lose no digits
+        parts = (np.ones(len(x)), x, y, x * x, y * y, x * y, error)
+        self.sums = np.column_stack([np.bincount(self.unit, part) for part in parts])  # (units, 7)
+
+    def pearson(self, times: np.ndarray) -> float:
+        """Return `pearson` of units taken `times` each, shape (units,)."""
+        rows, x, y, xx, yy, xy, _ = times @ self.sums
+        if not rows or not self.known:
             return float("nan")
-        centred.append(deviation)
-    x, y = centred
-    return float((x * y) @ times / np.sqrt((x**2 @ times) * (y**2 @ times)))
+        squares = np.array([xx, yy])
+        variances = squares - np.array([x, y]) ** 2 / rows
+        if (variances <= 1e-12 * squares + 1e-24 * rows * self.squares).any():  # what rounding leaves of a constant
+            return float("nan")
+        return float((xy - x * y / rows) / np.sqrt(variances.prod()))
+
+    def spearman(self, times: np.ndarray) -> float:
+        """Return `spearman` of units taken `times` each, shape (units,): ranks are those among the rows taken."""
+        if not self.known:
+            return float("nan")
+        times = np.asarray(times, float)[self.unit]
+        total = times.sum()
+        variances, deviations = [], []
+        for level in self.levels:
+            count = np.bincount(level, times)
+            deviation = np.cumsum(count) - (count + total) / 2  # of the mean rank of equal values from that of all
+            variances.append((count * deviation**2).sum())
+            deviations.append(deviation[level])
+        if not all(variances):
+            return float("nan")
+        return float((times * deviations[0] * deviations[1]).sum() / np.sqrt(variances[0] * variances[1]))
+
+    def mean_absolute_error(self, times: np.ndarray) -> float:
+        """Return `mean_absolute_error` of units taken `times` each, shape (units,)."""
+        rows, *_, error = times @ self.sums
+        return float(error / rows) if rows else float("nan")
 
 
-def rank_levels(values: np.ndarray) -> np.ndarray:
-    """Return of each value, shape (n,), the place of its value among the distinct ones in ascending order."""
-    return np.unique(values, return_inverse=True)[1]
-
-
-def spearman_of_levels(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> float:
-    """Return Spearman's correlation of two arrays of `rank_levels`, rows taken `times` each (None: once).
-
-    Ties share their mean rank. Ranks are those among the rows taken, so this is what ranking a bootstrap draw gives,
-    without sorting it.
-    """
-    times = np.ones(len(x)) if times is None else times
-    ranks = []
-    for level in (x, y):
-        count = np.bincount(level, times)
-        ranks.append((np.cumsum(count) - count / 2)[level])
-    return pearson(*ranks, times)
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's correlation of two arrays of shape (n,); nan where one is constant or has a nan."""
+    return Agreement(x, y).pearson(np.ones(len(x)))
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Spearman's rank correlation of two arrays of shape (n,); nan where one is constant or has a nan."""
-    if np.isnan(x).any() or np.isnan(y).any():
-        return float("nan")
-    return spearman_of_levels(rank_levels(x), rank_levels(y))
+    """Return Spearman's rank correlation of two arrays of shape (n,), ties sharing their mean rank; nan as above."""
+    return Agreement(x, y).spearman(np.ones(len(x)))
 
 
-def mean_absolute_error(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> float:
-    """Return the mean of |x - y|, arrays of shape (n,), rows taken `times` each (None: once); nan without rows."""
-    times = np.ones(len(x)) if times is None else times
-    return float(np.abs(x - y) @ times / times.sum()) if times.sum() else float("nan")
+def mean_absolute_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean of |x - y|, arrays of shape (n,); nan without rows."""
+    return Agreement(x, y).mean_absolute_error(np.ones(len(x)))
 
 
 # -------------------------------------------------------------------------------------------------- bootstrap

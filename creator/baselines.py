@@ -145,28 +145,30 @@ def ridge_predictions(
     Returns:
         Predictions, (G, C); nan throughout where there are fewer than two rows to fit on, and where features are nan.
     """
-    from sklearn.linear_model import Ridge
-
     usable = np.isfinite(target) & np.isfinite(features).all(axis=2)
     train, validation = train & usable, validation & usable
     predicted = np.full(target.shape, np.nan)
     if train.sum() < 2:
         return predicted
-    rows = features[train].astype(np.float64)
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    deviation[deviation == 0] = 1
-    rows = (rows - mean) / deviation
+    rows, values = features[train].astype(np.float64), target[train]
+    mean, deviation, level = rows.mean(axis=0), rows.std(axis=0), values.mean()
+    varying = deviation > 0  # tracks that no cell has are 0 throughout
+    mean, deviation = mean[varying], deviation[varying]
+    rows = (rows[:, varying] - mean) / deviation
+    squares, products = rows.T @ rows, rows.T @ (values - level)
+
+    def predict(some: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        return level + (some[:, varying] - mean) / deviation @ slopes
+
     candidates = penalties if validation.any() else [USUAL_PENALTY]
-    models = [Ridge(alpha=penalty).fit(rows, target[train]) for penalty in candidates]
-    chosen = models[0]
+    fits = [np.linalg.solve(squares + penalty * np.eye(len(squares)), products) for penalty in candidates]
+    best = 0
     if validation.any():
-        others = (features[validation] - mean) / deviation
-        errors = [np.mean((model.predict(others) - target[validation]) ** 2) for model in models]
-        chosen = models[int(np.argmin(errors))]
+        errors = [np.mean((predict(features[validation], slopes) - target[validation]) ** 2) for slopes in fits]
+        best = int(np.argmin(errors))
     for cell in range(target.shape[1]):  # not all at once: features of an atlas are large
         known = np.isfinite(features[:, cell]).all(axis=1)
-        if known.any():
-            predicted[known, cell] = chosen.predict((features[known, cell] - mean) / deviation)
+        predicted[known, cell] = predict(features[known, cell], fits[best])
     return predicted
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from core import examples, shorten
 from core.files import write_csv
-from core.scores import bootstrap, interval, mean_absolute_error, pearson, rank_levels, spearman_of_levels, two_sided_p
+from core.scores import Agreement, bootstrap, interval, two_sided_p
 from core.tables import read_columns, to_numbers
 from creator import InputError
 from creator.baselines import Prediction, change_against_training, store_baselines
@@ -277,30 +277,24 @@ def score_rows(
 ) -> list[dict]:
     """Return a row for each predictor on the chosen genes and cells, (G, C) bool; `score_expression` says the rest."""
     genes, gene = np.unique(np.nonzero(chosen)[0], return_inverse=True)
-    target, target_change = observed[chosen], observed_change[chosen]
-    target_level = rank_levels(target)
-    predicted = {name: (one.level[chosen], one.change[chosen]) for name, one in predictors.items()}
-    ranks = {name: rank_levels(level) for name, (level, _) in predicted.items()}
-    whole = {name: np.isfinite(level).all() for name, (level, _) in predicted.items()}
+    levels = [Agreement(one.level[chosen], observed[chosen], gene) for one in predictors.values()]
+    changes = [Agreement(one.change[chosen], observed_change[chosen], gene) for one in predictors.values()]
 
-    def measure(drawn_genes: np.ndarray) -> np.ndarray:
-        """Return the `MEASURES` of each predictor, (predictors, 4), for genes drawn so often."""
-        times = drawn_genes[gene].astype(float)
-        scores = np.full((len(predicted), len(MEASURES)), np.nan)
-        for number, (name, (level, change)) in enumerate(predicted.items()):
-            if whole[name]:
-                scores[number, 0] = pearson(level, target, times)
-                scores[number, 1] = spearman_of_levels(ranks[name], target_level, times)
-                scores[number, 2] = mean_absolute_error(level, target, times)
-            scores[number, 3] = pearson(change, target_change, times)
-        return scores
+    def measure(times: np.ndarray) -> np.ndarray:
+        """Return the `MEASURES` of each predictor, (predictors, 4), for genes taken so often each."""
+        return np.array(
+            [
+                (level.pearson(times), level.spearman(times), level.mean_absolute_error(times), change.pearson(times))
+                for level, change in zip(levels, changes, strict=True)
+            ]
+        )
 
     scores = measure(np.ones(len(genes), int))
     drawn = bootstrap(measure, [np.arange(len(genes))], draws, seed)
-    network = list(predicted).index(NETWORK)
+    network = list(predictors).index(NETWORK)
     rows = []
-    for number, name in enumerate(predicted):
-        row = {"predictor": name, "genes": len(genes), "values": len(target)}
+    for number, name in enumerate(predictors):
+        row = {"predictor": name, "genes": len(genes), "values": len(gene)}
         for place, measure_name in enumerate(MEASURES):
             value = scores[number, place]
             low, high = interval(drawn[:, number, place]) if np.isfinite(value) else (np.nan, np.nan)

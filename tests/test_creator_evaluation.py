@@ -62,14 +62,24 @@ def test_correlation_and_error_by_hand(x, y, pearson, spearman, error):
 @given(drawn_rows)
 def test_rows_taken_several_times_are_rows_repeated(rows):
     x, y, times = np.array(rows).T
-    x_often, y_often = np.repeat(x, times), np.repeat(y, times)
-    if not len(x_often) or not np.ptp(x_often) or not np.ptp(y_often):
-        assert np.isnan(scores.pearson(x.astype(float), y.astype(float), times))
-        return
-    assert scores.pearson(x.astype(float), y.astype(float), times) == pytest.approx(np.corrcoef(x_often, y_often)[0, 1])
-    levels = scores.rank_levels(x), scores.rank_levels(y)
-    assert scores.spearman_of_levels(*levels, times) == pytest.approx(stats.spearmanr(x_often, y_often)[0])
-    assert scores.mean_absolute_error(x, y, times) == pytest.approx(np.abs(x_often - y_often).mean())
+    agreement = scores.Agreement(x, y)
+    x, y = np.repeat(x, times), np.repeat(y, times)
+    if len(x) and np.ptp(x) and np.ptp(y):
+        assert agreement.pearson(times) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-9)
+        assert agreement.spearman(times) == pytest.approx(stats.spearmanr(x, y)[0], abs=1e-9)
+    else:
+        assert np.isnan([agreement.pearson(times), agreement.spearman(times)]).all()
+    assert agreement.mean_absolute_error(times) == pytest.approx(np.abs(x - y).mean() if len(x) else NAN, nan_ok=True)
+
+
+def test_rows_of_a_unit_are_taken_together():
+    x, y, unit = np.array([1, 2, 4, 8.0]), np.array([1, 3, 3, 9.0]), np.array([1, 0, 1, 0])
+    agreement = scores.Agreement(x, y, unit)
+    rows = [1, 3, 1, 3, 0, 2]  # unit 0 twice, unit 1 once
+    times = np.array([2, 1])
+    assert agreement.pearson(times) == pytest.approx(np.corrcoef(x[rows], y[rows])[0, 1])
+    assert agreement.spearman(times) == pytest.approx(stats.spearmanr(x[rows], y[rows])[0])
+    assert agreement.mean_absolute_error(times) == pytest.approx(5 / 6)
 
 
 @settings(max_examples=60)
