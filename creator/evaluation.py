@@ -352,9 +352,8 @@ def evaluate_folder(
 
 def show_expression(rows: list[dict]) -> str:
     """Return the scores over all cells of each split as people read them."""
-    lines = [
-        f"{'':36}{'Pearson (95 %)':>24}{'Spearman':>10}{'MAE':>8}{'change (95 %)':>26}   Pearson of CREaTor above it by"
-    ]
+    head = f"{'':38}{'Pearson (95 %)':>24}{'Spearman':>10}{'MAE':>8}{'Pearson of changes':>26}"
+    lines = [f"{head}   Pearson of CREaTor above it by"]
     for row in rows:
         if row["cell"] != "all":
             continue
@@ -371,7 +370,7 @@ def show_expression(rows: list[dict]) -> str:
         difference += f"   p {row['Pearson_difference_p']:.3f}" if difference else ""
         numbers = [f"{row[name]:.3f}" if np.isfinite(row[name]) else "" for name in ("Spearman", "MAE")]
         lines.append(
-            f"  {PREDICTORS[row['predictor']]:34}{cells['Pearson']:>24}{numbers[0]:>10}{numbers[1]:>8}"
+            f"  {PREDICTORS[row['predictor']]:36}{cells['Pearson']:>24}{numbers[0]:>10}{numbers[1]:>8}"
             f"{cells['change_Pearson']:>26}   {difference}".rstrip()
         )
     return "\n".join(lines)
