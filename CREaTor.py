@@ -44,7 +44,7 @@ class Parser(OneLineParser):
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
         for word in argv:
-            if word in ("--", *LEFT):  # what follows are no flags, or those of a command with flags of its own
+            if word in ("--", "evaluate", *LEFT):  # what follows are no flags, or those of a command with flags of its own
                 return
             flag = word.split("=")[0]
             with_value = flag[:2] in ("-i", "-c")  # as in -iINPUT
@@ -72,6 +72,9 @@ def run(argv: list[str]) -> None:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if arguments.command == "prepare":
         prepare(arguments)
+        return
+    if arguments.command == "evaluate":
+        evaluate(arguments)
         return
     if arguments.input is None:
         parser.error("give an input: -i INPUT")
@@ -113,6 +116,13 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
             f"weights in {show_value(checkpoint_path, PATH_LENGTH)} are too large"
         )
     return predicted
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Score predicted expression, or links."""
+    from creator.evaluation import evaluate_command
+
+    evaluate_command(*(getattr(arguments, name) for name in ("folder", "links", "out", "to", "store", "cell")))
 
 
 def find_checkpoint() -> Path:
@@ -199,6 +209,7 @@ def _parser() -> Parser:
     command.add_argument("published", metavar="chk.pth")
     command.add_argument("model", metavar="model.keras")
     _add_prepare(commands)
+    _add_evaluate(commands)
     return parser
 
 
@@ -231,6 +242,23 @@ def _add_prepare(commands) -> None:
             help=f"{option.help} [{option.default}]".replace("%", "%%"),
         )
     command.add_argument("--overwrite", action="store_true", help="replace a store of other options or inputs")
+
+
+def _add_evaluate(commands) -> None:
+    """Add the command evaluate and its flags."""
+    command = commands.add_parser(
+        "evaluate",
+        help="score predicted expression or links",
+        description="Scores predicted expression beside simpler predictions of the same genes, or cCRE-gene links "
+        "beside simpler scores of pairs tested by CRISPR.",
+        allow_abbrev=False,
+    )
+    command.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
+    command.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
+    command.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
+    command.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")
+    command.add_argument("--store", metavar="STORE", type=Path, help="with DIR: where its store is, if it was moved")
+    command.add_argument("--to", metavar="FILE", type=Path, help="write the table to this file instead")
 
 
 if __name__ == "__main__":

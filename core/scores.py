@@ -1,6 +1,10 @@
-"""Scores of predicted probabilities: auROC with its interval, auPR, accuracy, loss."""
+"""Scores of predictions: auROC, auPR, accuracy and loss of classes, correlation and error of numbers, the bootstrap."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+# ------------------------------------------------------------------------------------------------ two classes
 
 
 def auroc(target: np.ndarray, probability: np.ndarray) -> float:
@@ -34,22 +38,46 @@ def auroc_error(low: int, high: int, area: float = 0.9) -> float:
 def auroc_interval(target: np.ndarray, probability: np.ndarray, seed: int, draws: int = 2000) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the auROC, genes drawn with replacement within classes.
 
-    The area is a mean over pairs of genes, so a draw only needs how often each gene was taken: with
-    the genes sorted once, each draw is two sums. (nan, nan) where `auroc` is nan.
+    (nan, nan) where `auroc` is nan.
     """
     target, probability = np.asarray(target), np.asarray(probability)
     if np.isnan(auroc(target, probability)):
         return float("nan"), float("nan")
-    random = np.random.default_rng(seed)
-    values, level = np.unique(probability, return_inverse=True)
-    low_level, high_level = level[target == 0], level[target == 1]
-    areas = np.empty(draws)
-    for draw in range(draws):
-        low = np.bincount(random.choice(low_level, len(low_level)), minlength=len(values))
-        high = np.bincount(random.choice(high_level, len(high_level)), minlength=len(values))
-        areas[draw] = (high * (np.cumsum(low) - low / 2)).sum() / (len(low_level) * len(high_level))
-    low_end, high_end = np.percentile(areas, [2.5, 97.5])
-    return float(low_end), float(high_end)
+    classes = [np.flatnonzero(target == label) for label in (0, 1)]
+    return interval(bootstrap(Ranking(target, probability).auroc, classes, draws, seed))
+
+
+class Ranking:
+    """A score sorted once, so that the areas under its curves cost little in each of many bootstrap draws.
+
+    Args:
+        target: 0 or 1, shape (n,).
+        score: any numbers, shape (n,); equal ones are ties.
+    """
+
+    def __init__(self, target: np.ndarray, score: np.ndarray):
+        self.target = np.asarray(target)
+        values, self.level = np.unique(np.asarray(score), return_inverse=True)
+        self.levels = len(values)
+
+    def _count(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many rows of class 0 and of class 1 have each value of the score, in ascending order."""
+        high = np.where(self.target == 1, times, 0)
+        return tuple(np.bincount(self.level, part, minlength=self.levels) for part in (times - high, high))
+
+    def auroc(self, times: np.ndarray) -> float:
+        """Return `auroc` of rows taken `times` each, shape (n,); nan where only one class is taken."""
+        low, high = self._count(times)
+        pairs = low.sum() * high.sum()
+        return float((high * (np.cumsum(low) - low / 2)).sum() / pairs) if pairs else float("nan")
+
+    def auprc(self, times: np.ndarray) -> float:
+        """Return `auprc` of rows taken `times` each, shape (n,); nan where none of class 1 is taken."""
+        low, high = (np.cumsum(counts[::-1]) for counts in self._count(times))  # at or above each threshold
+        if not high[-1]:
+            return float("nan")
+        precision = high / np.maximum(low + high, 1)
+        return float((np.diff(high, prepend=0) * precision).sum() / high[-1])
 
 
 def log_loss(target: np.ndarray, probability: np.ndarray) -> float:
@@ -70,3 +98,121 @@ def auprc(target: np.ndarray, probability: np.ndarray) -> float:
     if not np.any(target) or np.isnan(probability).any():
         return float("nan")
     return float(average_precision_score(target, probability))
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+class Agreement:
+    """Two arrays summed and sorted once, so that correlation and error cost little in each of many bootstrap draws.
+
+    Args:
+        x, y: any numbers, shape (n,).
+        unit: the unit that each row belongs to, shape (n,), from 0; the rows of a unit (a gene's cells) are drawn
+            together. None: each row is a unit.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, unit: np.ndarray | None = None):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        self.unit = np.arange(len(x)) if unit is None else unit
+        self.squares = np.array([np.mean(values**2) if len(x) else 0.0 for values in (x, y)])
+        self.levels = [np.unique(values, return_inverse=True)[1] for values in (x, y)]
+        self.known = not (np.isnan(x).any() or np.isnan(y).any())
+        error = np.abs(x - y)
+        if len(x):
+            x, y = x - x.mean(), y - y.mean()  # so that sums of squares lose no digits
+        parts = (np.ones(len(x)), x, y, x * x, y * y, x * y, error)
+        self.sums = np.column_stack([np.bincount(self.unit, part) for part in parts])  # (units, 7)
+
+    def pearson(self, times: np.ndarray) -> float:
+        """Return `pearson` of units taken `times` each, shape (units,)."""
+        rows, x, y, xx, yy, xy, _ = times @ self.sums
+        if not rows or not self.known:
+            return float("nan")
+        squares = np.array([xx, yy])
+        variances = squares - np.array([x, y]) ** 2 / rows
+        if (variances <= 1e-12 * squares + 1e-24 * rows * self.squares).any():  # what rounding leaves of a constant
+            return float("nan")
+        return float((xy - x * y / rows) / np.sqrt(variances.prod()))
+
+    def spearman(self, times: np.ndarray) -> float:
+        """Return `spearman` of units taken `times` each, shape (units,): ranks are those among the rows taken."""
+        if not self.known:
+            return float("nan")
+        times = np.asarray(times, float)[self.unit]
+        total = times.sum()
+        variances, deviations = [], []
+        for level in self.levels:
+            count = np.bincount(level, times)
+            deviation = np.cumsum(count) - (count + total) / 2  # of the mean rank of equal values from that of all
+            variances.append((count * deviation**2).sum())
+            deviations.append(deviation[level])
+        if not all(variances):
+            return float("nan")
+        return float((times * deviations[0] * deviations[1]).sum() / np.sqrt(variances[0] * variances[1]))
+
+    def mean_absolute_error(self, times: np.ndarray) -> float:
+        """Return `mean_absolute_error` of units taken `times` each, shape (units,)."""
+        rows, *_, error = times @ self.sums
+        return float(error / rows) if rows else float("nan")
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's correlation of two arrays of shape (n,); nan where one is constant or has a nan."""
+    return Agreement(x, y).pearson(np.ones(len(x)))
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two arrays of shape (n,), ties sharing their mean rank; nan as above."""
+    return Agreement(x, y).spearman(np.ones(len(x)))
+
+
+def mean_absolute_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean of |x - y|, arrays of shape (n,); nan without rows."""
+    return Agreement(x, y).mean_absolute_error(np.ones(len(x)))
+
+
+# -------------------------------------------------------------------------------------------------- bootstrap
+def bootstrap(
+    statistic: Callable[[np.ndarray], float | np.ndarray], strata: Sequence[np.ndarray], draws: int, seed: int
+) -> np.ndarray:
+    """Return a statistic of samples drawn with replacement.
+
+    Several statistics that are to be compared belong in one `statistic` that returns an array: they then see the
+    same draws, and their differences are paired.
+
+    Args:
+        statistic: takes how often each unit was drawn, (n,), and returns a number or an array.
+        strata: indices of the units that are drawn among themselves; together 0 to n - 1. One array draws all alike.
+        draws: how many samples.
+        seed: of the random numbers.
+
+    Returns:
+        The statistic of each sample, shape (draws, ...).
+    """
+    random = np.random.default_rng(seed)
+    size = sum(map(len, strata))
+    values = []
+    for _ in range(draws):
+        drawn = np.concatenate([random.choice(units, len(units)) for units in strata])
+        values.append(statistic(np.bincount(drawn, minlength=size)))
+    return np.array(values)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of bootstrap values, shape (draws,); nan among them are left out."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """Return the two-sided bootstrap p-value that a difference is 0, from its bootstrap values, shape (draws,).
+
+    Twice the fraction of draws on the rarer side of 0, one added to each count: 1,000 draws give at least 0.002.
+    """
+    differences = differences[~np.isnan(differences)]
+    if not len(differences):
+        return float("nan")
+    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1, 2 * (rarer + 1) / (len(differences) + 1)))

@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -272,8 +273,8 @@ def is_numeric(column: pd.Series) -> bool:
     return pd.to_numeric(column, errors="coerce").notna().mean() > 0.5
 
 
-def to_numbers(column: pd.Series, path: Path) -> pd.Series:
-    """Return a text column as finite floats; raise InputError that names the first genes that are not."""
+def to_numbers(column: pd.Series, path: Path, what: str = "TPM") -> pd.Series:
+    """Return a text column as finite floats; raise InputError that names the first rows that are not, by the index."""
     numbers = pd.to_numeric(column, errors="coerce")
     bad = ~np.isfinite(numbers.to_numpy(float, na_value=np.nan))
     if bad.any():
@@ -281,10 +282,75 @@ def to_numbers(column: pd.Series, path: Path) -> pd.Series:
         shown = ", ".join(f"{shorten(gene)!r} has {shorten(str(value))!r}" for gene, value in first)
         comma = column[bad].str.fullmatch(DECIMAL_COMMA).all()
         raise InputError(
-            f"TPM: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
+            f"{what}: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
             + ("write decimal points instead of commas" if comma else "correct or remove these rows")
         )
     return numbers.astype(float)
+
+
+# --------------------------------------------------------------------------------- tables with named columns
+def read_columns(
+    path: Path,
+    columns: Sequence[str],
+    what: str,
+    optional: Sequence[str] = (),
+    keep: Callable[[pd.DataFrame], pd.Series] | None = None,
+) -> pd.DataFrame:
+    """Read columns of a TSV or CSV (plain or gzip) by name; other columns are ignored.
+
+    Args:
+        path: the table; its first line names the columns.
+        columns: those it must have.
+        what: the table is, as messages call it.
+        optional: columns that it may have.
+        keep: tells which rows of a piece of the table are wanted; large tables are read in pieces.
+
+    Returns:
+        A frame of str, indexed by `row 1`, `row 2`, ... behind the header, with the columns that are there.
+
+    Raises:
+        InputError: not a table, a column that is not there, no rows.
+    """
+    path = check_file(path, what)
+    with open_text(path, what) as file:
+        header = next((line.rstrip("\r\n") for line in file if line.strip()), "")
+        delimiter = "\t" if "\t" in header else ","
+        names = [name.strip().strip('"') for name in header.split(delimiter)]
+        missing = [name for name in columns if name not in names]
+        if missing:
+            raise InputError(
+                f"{what}: {path} has no column {examples(missing, 12)}; its first line has "
+                f"{examples(map(shorten, names), 50)}"
+            )
+        wanted = [name for name in dict.fromkeys([*columns, *optional]) if name in names]
+        pieces, rows = [], 0
+        try:
+            for piece in pd.read_csv(
+                file,
+                sep=delimiter,
+                header=None,
+                names=range(len(names) + 1),
+                index_col=False,
+                dtype=str,
+                keep_default_na=False,
+                chunksize=200_000,
+            ):
+                piece = piece.fillna("")
+                piece.index = [f"row {number}" for number in range(rows + 1, rows + 1 + len(piece))]
+                longer = piece.index[piece[len(names)].str.strip() != ""]
+                if len(longer):
+                    raise InputError(
+                        f"{what}: {path} is not a table: {examples(longer)} has more cells than its header has names "
+                        f"({len(names)}); are there decimal commas?"
+                    )
+                piece = piece[[names.index(name) for name in wanted]].set_axis(wanted, axis=1)
+                rows += len(piece)
+                pieces.append(piece if keep is None else piece[keep(piece)])
+        except (ValueError, pd.errors.ParserError) as error:
+            raise InputError(f"{what}: {path} is not a table ({' '.join(str(error).split())})") from None
+    if not rows:
+        raise InputError(f"{what}: {path} has a header and no rows")
+    return pd.concat(pieces)
 
 
 def require_row_names(values: pd.Series, partner: dict[str, str], genes: int, path: Path) -> None:
