@@ -44,7 +44,11 @@ class Parser(OneLineParser):
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
         for word in argv:
-            if word in ("--", "evaluate", *LEFT):  # what follows are no flags, or those of a command with flags of its own
+            if word in (
+                "--",
+                "evaluate",
+                *LEFT,
+            ):  # what follows are no flags, or those of a command with flags of its own
                 return
             flag = word.split("=")[0]
             with_value = flag[:2] in ("-i", "-c")  # as in -iINPUT
