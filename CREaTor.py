@@ -142,7 +142,7 @@ def find_checkpoint() -> Path:
     beside_script, working = (show_value(place, PATH_LENGTH) for place in places)
     raise InputError(
         f"no checkpoint {CHECKPOINT}: there is neither {beside_script}, beside the script, nor {working}, in the "
-        "working directory; put the authors' file at one of them (docs/creator.md), or give another with -c"
+        "working directory; put the authors' file at one of them (README, CREaTor), or give another with -c"
     )
 
 
