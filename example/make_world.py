@@ -13,11 +13,11 @@ The rule, in the order in which it applies:
 3. A gene's TPM is BASAL plus EFFECT x strength of each element that works on it in that cell, times noise. The
    strength of an element is the same in all cells, and its H3K27ac is as high.
 
-So neither distance nor signal alone tells a link: most elements beside a gene have the wrong motif, and more than half
-of the links skip the genes in between. Nothing about a gene itself matters, and what works on it differs from cell to
-cell, so its mean over cells says only a part.
+So neither distance nor signal alone tells a link: half of the elements beside a gene have another motif, and more than
+half of the links skip the genes in between. Nothing about a gene itself matters, and what works on it differs from cell
+to cell, so its mean over cells says only a part.
 
-Files: world.fa.gz (chromosomes 1 to 10; BED and bigWigs call them chr1 to chr10), world.gtf.gz, ccres.bed, samples.tsv
+Files: world.fa.gz (chromosomes 1 to 12; BED and bigWigs call them chr1 to chr12), world.gtf.gz, ccres.bed, samples.tsv
 and one bigWig for each cell and track, tpm.csv (cells A to D to learn from, E to hold out), and truth.tsv, one row a
 link: element, gene_id, chromosome, motif, distance (from the element's centre to the TSS, bp), cells in which the
 element works, effect (TPM it adds there).
@@ -32,13 +32,14 @@ import numpy as np
 import pandas as pd
 
 SEED = 7
-CHROMOSOMES = tuple(map(str, range(1, 11)))
+CHROMOSOMES = tuple(map(str, range(1, 13)))
 LENGTH = 2_400_000  # bp of each
 GENES, SCATTERED, AT_GENES = 150, 60, 40  # of a chromosome: genes; elements anywhere, and at the TSS of a gene
 CELLS = ("A", "B", "C", "D", "E")
 TRACKS = ("DNase", "H3K27ac", "H3K27me3")
 MOTIFS = {"near": "GGGGCGGGGC", "far": "TAAACAAATA", "decoy": "TTCTCTTTCT"}
 WINDOWS = {"near": (-40_000, 40_000), "far": (200_000, 360_000)}  # TSS - centre of the element, bp, end excluded
+FRACTIONS = (0.5, 0.35, 0.15)  # of the elements that carry each
 COPIES = 5  # of its motif in an element
 ACTIVE, POISED = 0.45, 0.25  # fraction of elements that are acetylated, and open without being so, in each cell
 BASAL, EFFECT, NOISE = 10.0, 15.0, 0.1  # TPM, TPM, standard deviation of log TPM
@@ -65,7 +66,7 @@ def place_elements(random: np.random.Generator, tss: np.ndarray) -> pd.DataFrame
     centres, count = np.sort(centres), len(centres)
     lengths = 2 * random.integers(40, 61, count)
     elements = pd.DataFrame({"start": centres - lengths // 2, "end": centres + lengths // 2})
-    elements["motif"] = random.choice(list(MOTIFS), count, p=(0.35, 0.35, 0.3))
+    elements["motif"] = random.choice(list(MOTIFS), count, p=FRACTIONS)
     elements["strength"] = np.exp(random.normal(0, 0.35, count))
     return elements
 
