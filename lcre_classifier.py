@@ -1119,6 +1119,8 @@ def run(argv: Sequence[str]) -> None:
     for name, value in arguments.overrides.items():
         if value != globals().get(name):
             print(one_line(f"{name} = {value}  (in the script: {globals().get(name)})"))
+    if values["MODEL"] != settings.MODEL:
+        print(f"note: {values['MODEL']} is now called {settings.MODEL}")
     data = load_data(settings)
     print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
     if export:

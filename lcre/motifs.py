@@ -53,8 +53,8 @@ def need_extra() -> None:
     missing = [name for name in ("modiscolite", "memelite") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--motifs: {' and '.join(missing)} are not installed; pip install -r requirements-motifs.txt brings them. "
-            "Without --motifs and --meme everything else is written"
+            f"--motifs and --meme: {' and '.join(missing)} are not installed; pip install -r requirements-motifs.txt "
+            "installs them. Without --motifs and --meme everything else is written"
         )
 
 

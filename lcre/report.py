@@ -349,7 +349,7 @@ def draw_roc(run: Run, pooled: pd.DataFrame, precision: bool = False) -> str:
     """Draw the ROC curve, or precision against recall: every fold thin, all scored genes together thick."""
     share = float(pooled["target"].mean())
     if precision:
-        x_label, y_label = "recall: share of high genes found", "precision: share high of those called"
+        x_label, y_label = "recall: share of high genes found", "precision: share of genes called high that are high"
         name, area, points, steps = "auPR", scores.auprc, precision_recall_points, "steps-pre"
         guessing, told_at, side = (share, share), 0.03, "left"
     else:
@@ -461,7 +461,7 @@ def draw_learning(run: Run, row: pd.Series, ranges: dict[str, tuple[float, float
     auroc = figures.add_panel(figure, box, (0, last), ranges["auROC"], "epoch", name, ticks=(4, 4))
     auroc.xaxis.get_major_locator().set_params(integer=True)
     corner = (0, ranges["loss"][1])
-    figures.write(loss, show_value(fold, 18), corner, (-30, 26), weight="bold")
+    figures.write(loss, f"fold {show_value(fold, 14)}", corner, (-30, 26), weight="bold")
     for axis, column in ((loss, "loss"), (auroc, "auROC")):
         low, high = ranges[column]
         if not math.isnan(chosen):
@@ -542,6 +542,7 @@ def draw_profile(profile: pd.DataFrame, region: str) -> str:
         one, colour = rows[rows["class"] == name], COLOUR_OF_CLASS[name]
         if len(one):
             line = one.groupby((one["position"] - start) // bases)[["position", "mean_abs_contribution"]].mean()
+            line = line.reindex(np.arange(line.index.min(), line.index.max() + 1))  # a gap where codons are masked
             figures.draw_line(axis, line["position"], line["mean_abs_contribution"], color=colour, linewidth=1.6)
             figures.write(axis, f"{name} genes", (corner, y_range[1]), (away, -down), color=colour, ha=side)
             best = one.loc[one["mean_abs_contribution"].idxmax()]

@@ -101,7 +101,7 @@ def test_files_md_has_every_column():
     text = (ROOT / "docs/files.md").read_text()
     documented = table_column(text, "### `O_result.csv`")
     assert documented == [column.name for column in RESULT_COLUMNS][: len(documented)]
-    assert documented[-1] == "seconds"
+    assert "seconds" in documented
     rows = "".join(f"| `{column.name}` | {column.meaning} |\n" for column in RESULT_COLUMNS[: len(documented)])
     assert f"|---|---|\n{rows}\n" in text
     assert table_column(text, "### `O_model_C/performance_log.csv`") == list(LOG_COLUMNS)
@@ -114,8 +114,7 @@ def test_method_names_the_models_and_developing_every_field_of_one():
 
     method, developing = ((ROOT / f"docs/{name}.md").read_text() for name in ("method", "developing"))
     documented = re.findall(r"\n### `(\w+)`", method)
-    assert sorted(documented) == ["cnn_lstm_kmer", "published"]
-    assert set(documented) <= set(MODELS)
+    assert {"cnn_lstm_kmer", "published"} <= set(documented) <= set(MODELS)
     fields = [field.name for field in dataclasses.fields(Model)]
     assert [name for name in fields if f"`{name}`" not in developing and f"{name}=" not in developing] == [
         "build"  # the function itself
