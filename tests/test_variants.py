@@ -86,11 +86,25 @@ def line_of(position: int, reference: str, alternative: str) -> variants.Line:
 
 def check_variant(sequence, genes, position, reference, alternative, sizes=(UPSTREAM, DOWNSTREAM, PADDING)) -> int:
     """Compare every gene with the reference, and return how many hold the variant."""
+    return check_variants(sequence, genes, [(position, reference, alternative)], sizes)
+
+
+def check_variants(sequence, genes, changes, sizes=(UPSTREAM, DOWNSTREAM, PADDING)) -> int:
+    """Do what `check_variant` does for variants (position, reference, alternative) that are found together."""
     genome, windows = Chromosomes(c=sequence), make_windows(sequence, genes, sizes)
-    edit = variants.make_edit(line_of(position, reference, alternative), alternative)
-    found = dict(windows.find(["c"], [edit])[0])
-    before = windows.codes.copy()
+    edits = [variants.make_edit(line_of(*change), change[-1]) for change in changes]
+    before, held = windows.codes.copy(), 0
+    for change, edit, found in zip(changes, edits, windows.find(["c"] * len(edits), edits), strict=True):
+        check_found(sequence, genes, change, sizes, genome, windows, edit, dict(found))
+        held += len(found)
+    assert (windows.codes == before).all()
+    return held
+
+
+def check_found(sequence, genes, change, sizes, genome, windows, edit, found: dict[int, str]) -> None:
+    """Compare every gene with the reference, where `found` has the genes that hold the variant."""
     for number, gene in enumerate(genes):
+        position, reference, alternative = change
         expected = reference_window(sequence, gene, position, reference, alternative, sizes)
         row = windows.edit(number, genome, edit)
         assert (None if row is None else show_codes(row)) == expected, (gene, position, reference, alternative)
@@ -98,8 +112,6 @@ def check_variant(sequence, genes, position, reference, alternative, sizes=(UPST
             assert expected in (show_codes(windows.codes[number]), None if sizes[1] == 0 else "")
         else:
             assert found[number] == reference_region(gene, edit, sizes)
-    assert (windows.codes == before).all()
-    return len(found)
 
 
 def reference_region(gene: Gene, edit: variants.Edit, sizes) -> str:
@@ -130,7 +142,7 @@ def test_every_place_and_kind_of_one_gene_on_each_strand():
         Gene("short", "c", 40, 45),
         Gene("tiny", "c", 50, 51, "-"),
     ]
-    held = 0
+    all_changes = []
     for position in range(len(sequence)):
         base = sequence[position]
         other = "ACGT"[("ACGT".index(base) + 1) % 4]
@@ -140,10 +152,8 @@ def test_every_place_and_kind_of_one_gene_on_each_strand():
             if len(deleted) == length:
                 changes += [(deleted, base), (deleted, deleted[-1]), (deleted, "GATTACA"), (deleted, "CA")]
                 changes += [(deleted, random_sequence(random, length))]
-        for reference, alternative in changes:
-            if reference != alternative:
-                held += check_variant(sequence, genes, position, reference, alternative)
-    assert held > 3000
+        all_changes += [(position, reference, other) for reference, other in changes if reference != other]
+    assert check_variants(sequence, genes, all_changes) > 3000
 
 
 bases = st.text("ACGT", min_size=1, max_size=12)
