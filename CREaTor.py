@@ -4,7 +4,7 @@
     python CREaTor.py -i INPUT -c model.keras           with a model of yours
     python CREaTor.py convert chk.pth model.keras       the published checkpoint as a Keras model
     python CREaTor.py prepare --fasta ... --out STORE   from genome, cCREs and samples to a store
-    python CREaTor.py train STORE --out DIR             from a store to a model; --hold-out-cells, --hold-out-chromosomes
+    python CREaTor.py train STORE --out DIR             from a store to a model
     python CREaTor.py predict STORE -c MODEL --out DIR  from store and model to expression and links
 
 Source: Li et al. 2023, Genome Biology 24:266.
@@ -112,8 +112,8 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
     model = _named(checkpoint_path, load_model)
     if model.channels != len(CHANNELS):
         raise InputError(
-            f"{show_value(checkpoint_path, PATH_LENGTH)}: has {model.channels} tracks of its own; -i takes models of the "
-            f"{len(CHANNELS)} published tracks, use predict with a store"
+            f"{show_value(checkpoint_path, PATH_LENGTH)}: has {model.channels} tracks of its own; -i takes models "
+            f"of the {len(CHANNELS)} published tracks, use predict with a store"
         )
 
     from creator.network import predict_expression, prediction_memory
@@ -290,8 +290,8 @@ def _add_train(commands) -> None:
     for flag, text in {
         "--hold-out-cells": "cells that are kept from training (default: none)",
         "--hold-out-chromosomes": "chromosomes that are kept from training (default: none)",
-        "--validation-chromosomes": "chromosomes on which, in training cells, the epoch is chosen (default: the one that "
-        "has about a tenth of the genes)",
+        "--validation-chromosomes": "chromosomes on which, in training cells, the epoch is chosen (default: the one "
+        "that has about a tenth of the genes)",
     }.items():
         default = None if flag == "--validation-chromosomes" else []
         command.add_argument(flag, metavar="NAME,NAME", type=_split_names, default=default, help=text)

@@ -297,7 +297,7 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     sizes = {key: values.get(key) for key in SIZES}
     if "channels" in values:  # of a model with tracks of its own
         sizes["channels"] = values["channels"]
-    most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in SIZES}
+    most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in sizes}
     if not all(type(size) is int and 1 <= size <= most[key] for key, size in sizes.items()):
         found = ", ".join(f"{key} {show_value(size, 20)}" for key, size in sizes.items())
         raise InputError(

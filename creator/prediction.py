@@ -1,7 +1,8 @@
 """Predicts every gene of a store in every cell, and scores every link between a gene and a cCRE in its reach.
 
-A model that was trained on a store is used as it was trained: cCREs of a region attend to each other within reach. With
-published weights each gene has its cCREs for itself, all of which attend to each other, as published; that takes longer.
+A model that was trained on a store is used as it was trained: cCREs of a region attend to each other within reach.
+With published weights each gene has its cCREs for itself, all of which attend to each other, as published; that takes
+longer.
 """
 
 import contextlib
@@ -109,8 +110,8 @@ def check_fit(store: Store, model: "Creator", name: str) -> None:
     if model.training is None:
         if store.tracks != CHANNELS:
             raise InputError(
-                f"{name}: takes the {len(CHANNELS)} published tracks, the store has {show_value(','.join(store.tracks))}; "
-                "prepare a store without --tracks, or train a model on this one"
+                f"{name}: takes the {len(CHANNELS)} published tracks, the store has "
+                f"{show_value(','.join(store.tracks))}; prepare a store without --tracks, or train a model on this one"
             )
         return
     options, others = (
@@ -151,7 +152,7 @@ def read_genes(
         vectors = np.concatenate(
             [
                 element_vectors(model, store.tokens[part], store.read_signal(cell, part))
-                for part in np.array_split(on_it, math_parts(len(on_it)))
+                for part in np.array_split(on_it, count_parts(len(on_it)))
             ]
         )
         progress.step(f"cell {show_value(store.cells[cell])}  chromosome {show_value(name)}", len(on_it))
@@ -170,7 +171,7 @@ def read_genes(
             yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
 
 
-def math_parts(count: int, most: int = 4096) -> int:
+def count_parts(count: int, most: int = 4096) -> int:
     """Return into how many parts of at most `most` a number of elements is cut."""
     return -(-count // most)
 
@@ -212,7 +213,7 @@ def read_region(elements, genes: np.ndarray, tss: np.ndarray, allowed: np.ndarra
 
 # ------------------------------------------------------------------------------------------------------ tables
 def split_of(training: Mapping | None, cell: str, chromosome: str) -> str:
-    """Return what genes of a chromosome in a cell were in training: train, validation, chromosome, cell, both; or ''."""
+    """Return train, validation, chromosome, cell or both: what a chromosome in a cell was in training; '' if not known."""
     if training is None:
         return ""
     held_out = cell in training["hold_out_cells"]
@@ -311,7 +312,8 @@ class LinkFiles:
                 "chromEnd": store.element_end[elements],
                 "name": self.elements[elements],
                 "measuredGeneEnsemblId": self.genes[genes],
-                "TSS": tss,
+                "startTSS": tss,
+                "endTSS": tss + 1,
                 "strandGene": np.where(store.gene_strand[genes] > 0, "+", "-"),
                 "CellType": store.cells[cell],
                 "distanceToTSS": distance,
@@ -334,8 +336,8 @@ class LinkFiles:
                 "start1": best["chromStart"],
                 "end1": best["chromEnd"],
                 "chrom2": best["chrom"],
-                "start2": best["TSS"],
-                "end2": best["TSS"] + 1,
+                "start2": best["startTSS"],
+                "end2": best["endTSS"],
                 "name": best["name"] + ">" + best["measuredGeneEnsemblId"] + "," + best["CellType"],
                 "score": best["adjusted"],
                 "strand1": ".",

@@ -71,7 +71,7 @@ SETTINGS = (
     Setting("weight_decay", 0.01, "of AdamW", 0, 1),
     Setting("clip_norm", 1.0, "largest norm of all gradients together", 1e-9, 1e9),
     Setting("dropout", 0.1, "behind the signal projection, on attention, in the feed-forward parts", 0, 0.9),
-    Setting("batch_elements", 512, "cCREs of a region, about; more share more, and take memory in proportion", 1, 65_536),
+    Setting("batch_elements", 512, "cCREs of a batch, at most; more share more and take more memory", 1, 65_536),
     Setting("seed", 0, "of weights, order and dropout", 0, 2**31 - 1),
     Setting("width", 256, "of the network's rows", 1, 8192),
     Setting("heads", 4, "of attention; a divisor of the width", 1, 1024),
@@ -207,8 +207,8 @@ def make_splits(
     if validation_chromosomes is None:
         if len(usable) < 2:
             raise InputError(
-                f"--hold-out-chromosomes: genes to learn from are left on {len(usable)} chromosomes, two are needed, one "
-                "of them for validation; hold out fewer"
+                f"--hold-out-chromosomes: genes to learn from are left on {len(usable)} chromosomes, two are needed, "
+                "one of them for validation; hold out fewer"
             )
         wanted = VALIDATION_PART * sum(usable.values())
         validation_chromosomes = [min(usable, key=lambda name: abs(usable[name] - wanted))]
@@ -359,8 +359,8 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     )
     if steps * epochs <= settings["warm_up"]:
         progress.line(
-            f"warning: the warm-up of {settings['warm_up']:,} steps does not end within the {steps * epochs:,} steps of "
-            "the training; give more --epochs, a smaller --warm-up or smaller --batch-elements"
+            f"warning: the warm-up of {settings['warm_up']:,} steps does not end within the {steps * epochs:,} steps "
+            "of the training; give more --epochs, a smaller --warm-up or smaller --batch-elements"
         )
     trainer = Trainer(store, settings, training, float(targets.mean()))
     label = hash_text(str([store.identity(), sorted(settings.items()), asdict(splits)]))
