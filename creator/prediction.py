@@ -213,7 +213,7 @@ def read_region(elements, genes: np.ndarray, tss: np.ndarray, allowed: np.ndarra
 
 # ------------------------------------------------------------------------------------------------------ tables
 def split_of(training: Mapping | None, cell: str, chromosome: str) -> str:
-    """Return train, validation, chromosome, cell or both: what a chromosome in a cell was in training; '' if not known."""
+    """Return train, validation, chromosome, cell or both, as a chromosome in a cell was used; '' if not known."""
     if training is None:
         return ""
     held_out = cell in training["hold_out_cells"]
