@@ -4,6 +4,8 @@
     python CREaTor.py -i INPUT -c model.keras           with a model of yours
     python CREaTor.py convert chk.pth model.keras       the published checkpoint as a Keras model
     python CREaTor.py prepare --fasta ... --out STORE   from genome, cCREs and samples to a store
+    python CREaTor.py train STORE --out DIR             from a store to a model
+    python CREaTor.py predict STORE -c MODEL --out DIR  from store and model to expression and links
 
 Source: Li et al. 2023, Genome Biology 24:266.
 """
@@ -21,13 +23,19 @@ import numpy as np
 from core import PATH_LENGTH, InputError, show_value
 from core.cli import OneLineParser, run_script
 from core.device import import_tensorflow
+from creator import CHANNELS
 from creator.checkpoint import load_model, load_published, read_input, require_memory, save_model
 from creator.store import OPTIONS
+from creator.training import SETTINGS
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
 Content = TypeVar("Content")  # of a file
 SCRIPT_FOLDER = Path(__file__).resolve().parent
-LEFT = {"prepare": "what is whole of the store is kept: the same command goes on"}  # by an interrupt, by command
+LEFT = {  # by an interrupt, by command
+    "prepare": "what is whole of the store is kept: the same command goes on",
+    "train": "finished epochs are kept: the same command goes on",
+    "predict": "nothing was written",
+}
 
 
 class Parser(OneLineParser):
@@ -37,7 +45,8 @@ class Parser(OneLineParser):
         """Print one line on stderr and leave with status 2."""
         if wrong := re.search(r"invalid choice: (.*) \(choose from", message, re.DOTALL):
             message = (
-                f"no command {wrong[1]}; give an input with -i INPUT, or: convert chk.pth model.keras, prepare --help"
+                f"no command {wrong[1]}; give an input with -i INPUT, or: convert chk.pth model.keras, or one of"
+                f" {', '.join(LEFT)} with --help"
             )
         super().error(show_value(message, 500))
 
@@ -80,6 +89,12 @@ def run(argv: list[str]) -> None:
     if arguments.command == "evaluate":
         evaluate(arguments)
         return
+    if arguments.command == "train":
+        train(arguments)
+        return
+    if arguments.command == "predict":
+        predict_store(arguments)
+        return
     if arguments.input is None:
         parser.error("give an input: -i INPUT")
     for number in predict(arguments.input, arguments.checkpoint):
@@ -102,6 +117,11 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
         raise InputError(f"no checkpoint {show_value(checkpoint_path, PATH_LENGTH)}; check the path given with -c")
     tf, _ = import_tensorflow()
     model = _named(checkpoint_path, load_model)
+    if model.channels != len(CHANNELS):
+        raise InputError(
+            f"{show_value(checkpoint_path, PATH_LENGTH)}: has {model.channels} tracks of its own; -i takes models "
+            f"of the {len(CHANNELS)} published tracks, use predict with a store"
+        )
 
     from creator.network import predict_expression, prediction_memory
 
@@ -179,6 +199,28 @@ def prepare(arguments: argparse.Namespace) -> None:
     build(*files, options, arguments.tracks, arguments.overwrite)
 
 
+def train(arguments: argparse.Namespace) -> None:
+    """Train on a store as the command line says."""
+    from creator.training import train as start
+
+    values = {setting.name: getattr(arguments, setting.name) for setting in SETTINGS}
+    held, validation = arguments.hold_out_chromosomes, arguments.validation_chromosomes
+    start(arguments.store, arguments.out, arguments.hold_out_cells, held, validation, values)
+
+
+def predict_store(arguments: argparse.Namespace) -> None:
+    """Predict the genes of a store as the command line says."""
+    from creator.prediction import predict as start
+
+    path = find_checkpoint() if arguments.checkpoint is None else arguments.checkpoint
+    if not os.path.exists(path):
+        raise InputError(f"no checkpoint {show_value(path, PATH_LENGTH)}; check the path given with -c")
+    import_tensorflow()
+    model = _named(path, load_model)
+    what = (arguments.cells, not arguments.no_links, arguments.ablation, arguments.arcs)
+    start(arguments.store, model, Path(path), arguments.out, *what)
+
+
 def _named(path: str | Path, read: Callable[[str | Path], Content]) -> Content:
     """Return what `read` makes of a file; raise InputError with its path in front."""
     try:
@@ -208,12 +250,14 @@ def _parser() -> Parser:
         help=f"the published .pth, or a .keras model (default: {CHECKPOINT} beside this script, else in the working "
         "directory)",
     )
-    commands = parser.add_subparsers(dest="command", metavar="convert, prepare")
+    commands = parser.add_subparsers(dest="command", metavar=", ".join(["convert", *LEFT]))
     command = commands.add_parser("convert", help="write a published .pth as a .keras model", allow_abbrev=False)
     command.add_argument("published", metavar="chk.pth")
     command.add_argument("model", metavar="model.keras")
     _add_prepare(commands)
     _add_evaluate(commands)
+    _add_train(commands)
+    _add_predict(commands)
     return parser
 
 
@@ -263,6 +307,62 @@ def _add_evaluate(commands) -> None:
     command.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")
     command.add_argument("--store", metavar="STORE", type=Path, help="with DIR: where its store is, if it was moved")
     command.add_argument("--to", metavar="FILE", type=Path, help="write the table to this file instead")
+
+
+def _add_train(commands) -> None:
+    """Add the command train and its flags; those of the recipe are `creator.training.SETTINGS`."""
+    command = commands.add_parser(
+        "train",
+        help="train a network on a store",
+        description="Trains a network on a store. Stopped, the same command goes on.",
+        allow_abbrev=False,
+    )
+    command.add_argument("store", metavar="STORE", type=Path, help="folder that prepare wrote")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the training, which is made")
+    for flag, text in {
+        "--hold-out-cells": "cells that are kept from training (default: none)",
+        "--hold-out-chromosomes": "chromosomes that are kept from training (default: none)",
+        "--validation-chromosomes": "chromosomes on which, in training cells, the epoch is chosen (default: the one "
+        "that has about a tenth of the genes)",
+    }.items():
+        default = None if flag == "--validation-chromosomes" else []
+        command.add_argument(flag, metavar="NAME,NAME", type=_split_names, default=default, help=text)
+    for setting in SETTINGS:
+        command.add_argument(
+            setting.flag,
+            type=type(setting.default),
+            default=setting.default,
+            metavar="N" if isinstance(setting.default, int) else "X",
+            help=f"{setting.help} [{setting.default:g}]",
+        )
+
+
+def _add_predict(commands) -> None:
+    """Add the command predict and its flags."""
+    command = commands.add_parser(
+        "predict",
+        help="predict the genes of a store, and score links",
+        description="Predicts every gene of a store in every cell, and scores its links to the cCREs in its reach.",
+        allow_abbrev=False,
+    )
+    command.add_argument("store", metavar="STORE", type=Path, help="folder that prepare wrote")
+    command.add_argument(
+        *("-c", "--checkpoint"), metavar="MODEL", help="best_model.keras of train, or the published .pth (default)"
+    )
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder that is written, and made")
+    command.add_argument("--cells", metavar="NAME,NAME", type=_split_names, default=[], help="cells (default: all)")
+    command.add_argument("--no-links", action="store_true", help="write no links.tsv and links.bedpe")
+    command.add_argument(
+        "--ablation", action="store_true", help="score links by the drop without the cCRE, too; it takes longer"
+    )
+    command.add_argument(
+        "--arcs", metavar="N", type=int, default=5, help="links of a gene and cell in links.bedpe; 0: all [5]"
+    )
+
+
+def _split_names(text: str) -> list[str]:
+    """Return the names in a list that is joined by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def share_cores(branches: int) -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(usable_cores() // branches, 1)))
 
 
-def start_tensorflow(branches: int = 1) -> str:
+def start_tensorflow(branches: int = 1, mixed: bool = True) -> str:
     """Import TensorFlow for repeatable runs and return what it computes on, in words.
 
     With the same seed the same machine gives the same numbers. A GPU's memory is taken as needed, and its
@@ -63,6 +63,7 @@ def start_tensorflow(branches: int = 1) -> str:
 
     Args:
         branches: of the network, alike in work; 1 where it is a chain.
+        mixed: let a GPU that is fast at it compute in float16; a network whose numbers need float32 says no.
     """
     share_cores(branches)
     tf, gpus = import_tensorflow()
@@ -74,7 +75,7 @@ def start_tensorflow(branches: int = 1) -> str:
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
-    if details.get("compute_capability", (0, 0)) >= (7, 0):
+    if mixed and details.get("compute_capability", (0, 0)) >= (7, 0):
         keras.mixed_precision.set_global_policy("mixed_float16")
     return f"GPU {details.get('device_name', '')}, {keras.mixed_precision.dtype_policy().name}"
 

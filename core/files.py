@@ -145,6 +145,11 @@ def write_rows(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
+def hash_text(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of the file at `path` in hexadecimal."""
     with open(path, "rb") as file:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # All that a model is built from.
 SIZES = ("width", "heads", "hidden", "element_layers", "regulation_layers")
+SPLITS = ("hold_out_cells", "hold_out_chromosomes", "validation_chromosomes")  # what training was kept from
 MOST_SIZE, MOST_LAYERS = 8192, 64
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # members of a .keras file
@@ -57,12 +58,17 @@ class CreatorInput(NamedTuple):
 
 
 def published_shapes(
-    width: int = 256, heads: int = 4, hidden: int = 1024, element_layers: int = 2, regulation_layers: int = 4
+    width: int = 256,
+    heads: int = 4,
+    hidden: int = 1024,
+    element_layers: int = 2,
+    regulation_layers: int = 4,
+    channels: int = len(CHANNELS),
 ) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of the arrays in a published checkpoint, in its order: 87 at the default sizes."""
     shapes = {
         "embed_genome.0.weight": (TOKENS, width),
-        "embed_chipseq.0.weight": (width, len(CHANNELS)),
+        "embed_chipseq.0.weight": (width, channels),
         "embed_chipseq.0.bias": (width,),
         "projection.conv.weight": (width, width, BLOCK),
         "projection.conv.bias": (width,),
@@ -253,6 +259,7 @@ def _load_keras(path: str | Path) -> "Creator":
         with zipfile.ZipFile(path) as archive:
             sizes = _keras_sizes(archive)
             _check_keras_weights(archive, sizes)
+            training = _keras_training(archive)
     except (*DAMAGE, OSError) as error:
         raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
     if Path(path).suffix != ".keras":
@@ -260,7 +267,7 @@ def _load_keras(path: str | Path) -> "Creator":
 
     from creator.network import Creator
 
-    model = Creator(**sizes)
+    model = Creator(**sizes, training=training)
     try:
         model.load_weights(path)
     except (*DAMAGE, OSError) as error:
@@ -288,7 +295,9 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     if name != "Creator":
         raise InputError(f"is a Keras model of class '{show_value(name, 60)}', not a CREaTor model")
     sizes = {key: values.get(key) for key in SIZES}
-    most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in SIZES}
+    if "channels" in values:  # of a model with tracks of its own
+        sizes["channels"] = values["channels"]
+    most = {key: MOST_LAYERS if key.endswith("layers") else MOST_SIZE for key in sizes}
     if not all(type(size) is int and 1 <= size <= most[key] for key, size in sizes.items()):
         found = ", ".join(f"{key} {show_value(size, 20)}" for key, size in sizes.items())
         raise InputError(
@@ -297,6 +306,33 @@ def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:
     if sizes["width"] % sizes["heads"]:
         raise InputError(f"has width {sizes['width']}, which is not a multiple of its {sizes['heads']} heads")
     return sizes
+
+
+def _keras_training(archive: zipfile.ZipFile) -> dict | None:
+    """Return what the model of a .keras file says about its training; None where it says nothing.
+
+    Raises:
+        InputError: it is not as `creator.training.describe_training` writes it.
+    """
+    training = json.loads(archive.read(CONFIG))["config"].get("training")
+    if training is None:
+        return None
+    whole = (
+        isinstance(training, dict)
+        and isinstance(training.get("options"), dict)
+        and all(type(value) in (int, str) for value in training["options"].values())
+        and type(training["options"].get("reach")) is int
+        and all(_is_names(training.get(key)) for key in SPLITS)
+        and type(training.get("batch_elements")) is int
+    )
+    if not whole:
+        raise InputError("has a damaged record of its training; copy it again")
+    return training
+
+
+def _is_names(value: object) -> bool:
+    """Tell whether a value is a list of text."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def keras_shapes(**sizes: int) -> Counter:

@@ -26,6 +26,7 @@ Everything here takes and returns arrays; files are the business of `creator.che
 """
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -98,6 +99,26 @@ class RelativeBias(layers.Layer):
         return ops.moveaxis(bias, -1, -3)
 
 
+class Dropout:
+    """Dropout from a seed that is given, so that a network has no random state of its own.
+
+    Each call draws other numbers from the same seed. Without a seed everything passes.
+    """
+
+    def __init__(self, rate: float, seed=None):
+        self.rate, self.seed, self.calls = rate, seed, 0
+
+    def __call__(self, x):
+        """Return `x` with a fraction `rate` of its numbers set to zero and the others enlarged in return."""
+        if self.seed is None or not self.rate:
+            return x
+        self.calls += 1
+        return tf.nn.experimental.stateless_dropout(x, self.rate, self.seed + [0, self.calls])
+
+
+NO_DROPOUT = Dropout(0.0)
+
+
 class LayerNorm(layers.LayerNormalization):
     """Layer normalisation over the last axis, in fewer passes over the rows than Keras takes."""
 
@@ -126,21 +147,22 @@ class TransformerLayer(layers.Layer):
         self.contract.build((None, hidden))
         self.built = True
 
-    def call(self, x, bias):
+    def call(self, x, bias, drop=NO_DROPOUT):
         """Let every row attend to every row.
 
         Args:
             x: rows, (..., T, width).
             bias: added to the logits, (..., heads, T, T).
+            drop: applied to attention weights and at both places of the feed-forward part; in training only.
 
         Returns:
             New rows, (..., T, width).
         """
         normed = self.norm1(x)
-        mixed, _ = _attention(self._queries(normed), *self._keys_values(normed), bias)
-        return self._finished(x, mixed)
+        mixed, _ = _attention(self._queries(normed), *self._keys_values(normed), bias, drop=drop)
+        return self._finished(x, mixed, drop)
 
-    def read_last(self, x, bias):
+    def read_last(self, x, bias, drop=NO_DROPOUT):
         """Do what `call` does for the last row alone.
 
         A single query is brought to the rows through the key matrix, which is cheaper than bringing every
@@ -149,6 +171,7 @@ class TransformerLayer(layers.Layer):
         Args:
             x: rows, (..., T, width).
             bias: of the last row, (..., heads, 1, T).
+            drop: as of `call`.
 
         Returns:
             The new last row, (..., width).
@@ -157,15 +180,15 @@ class TransformerLayer(layers.Layer):
         by_head = (self.width, self.heads, self.width // self.heads)
         query = self._queries(normed[..., -1:, :])[..., 0, :]
         by_row = ops.einsum("...hd,chd->...hc", query, ops.reshape(self.key.kernel, by_head))
-        weights = tf.nn.softmax(by_row @ ops.swapaxes(normed, -1, -2) + bias[..., 0, :])
+        weights = drop(tf.nn.softmax(by_row @ ops.swapaxes(normed, -1, -2) + bias[..., 0, :]))
         read = ops.einsum("...hc,chd->...hd", weights @ normed, ops.reshape(self.value.kernel, by_head))
-        return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])))
+        return self._finished(x[..., -1, :], ops.reshape(read, ops.shape(x[..., -1, :])), drop)
 
     def keys_values(self, x):
         """Return keys, (..., heads, d, K), and values, (..., heads, K, d), of rows, (..., K, width)."""
         return self._keys_values(self.norm1(x))
 
-    def attend(self, rows, keys, values, bias, allowed=None):
+    def attend(self, rows, keys, values, bias, allowed=None, drop=NO_DROPOUT):
         """Let rows attend to those of `keys_values`.
 
         Args:
@@ -175,13 +198,14 @@ class TransformerLayer(layers.Layer):
             bias: (..., heads, R, K).
             allowed: which row may attend to which key, booleans, (R, K); None: all. A row allowed nothing reads
                 nothing.
+            drop: as of `call`.
 
         Returns:
             New rows, (..., R, width), and attention weights, (..., heads, R, K).
         """
         queries = self._queries(self.norm1(rows))
-        mixed, attention = _attention(queries, keys, values, bias, allowed)
-        return self._finished(rows, mixed), attention
+        mixed, attention = _attention(queries, keys, values, bias, allowed, drop)
+        return self._finished(rows, mixed, drop), attention
 
     def _queries(self, normed):
         # Scaling the kernel instead of the queries saves a pass over every row.
@@ -196,12 +220,12 @@ class TransformerLayer(layers.Layer):
         *lead, rows, width = ops.shape(x)
         return ops.reshape(x, (*lead, rows, self.heads, width // self.heads))
 
-    def _finished(self, rows, mixed):
+    def _finished(self, rows, mixed, drop):
         rows = rows + self.out(mixed)
-        return rows + self.contract(self.expand(self.norm2(rows)))
+        return rows + drop(self.contract(drop(self.expand(self.norm2(rows)))))
 
 
-def _attention(queries, keys, values, bias, allowed=None):
+def _attention(queries, keys, values, bias, allowed=None, drop=NO_DROPOUT):
     """Return what queries, (..., heads, R, d), read, (..., R, heads * d), and attention weights, (..., heads, R, K)."""
     logits = queries @ keys + bias
     if allowed is not None:
@@ -209,7 +233,7 @@ def _attention(queries, keys, values, bias, allowed=None):
     weights = tf.nn.softmax(logits)
     if allowed is not None:  # where nothing is allowed the softmax is uniform, and must not be
         weights = weights * ops.cast(allowed, weights.dtype)
-    mixed = ops.swapaxes(weights @ values, -2, -3)
+    mixed = ops.swapaxes(drop(weights) @ values, -2, -3)
     *lead, rows, heads, depth = ops.shape(mixed)
     return ops.reshape(mixed, (*lead, rows, heads * depth)), weights
 
@@ -229,8 +253,18 @@ class Creator(keras.Model):
         hidden: int = 1024,
         element_layers: int = 2,
         regulation_layers: int = 4,
+        channels: int = len(CHANNELS),
+        training: dict | None = None,
         **kwargs,
     ):
+        """Build the network.
+
+        Args:
+            width, heads, hidden, element_layers, regulation_layers: sizes.
+            channels: tracks of the signal.
+            training: what the weights were trained on (`creator.training.describe_training`), kept with them; None
+                where that is not known, as of published weights.
+        """
         super().__init__(**kwargs)
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
@@ -241,9 +275,13 @@ class Creator(keras.Model):
             "element_layers": element_layers,
             "regulation_layers": regulation_layers,
         }
+        if channels != len(CHANNELS):  # published models are described by the five
+            self.sizes["channels"] = channels
+        self.channels, self.training_record = channels, json.dumps(training)
+        self.dropout = 0.1  # in training, where a seed is given
         self.token_table = self.add_weight((TOKENS, width), keras.initializers.RandomNormal(0, 1), name="token_table")
         self.signal = layers.Dense(width, name="signal")
-        self.signal.build((None, len(CHANNELS)))
+        self.signal.build((None, channels))
         self.projection = layers.Conv1D(width, BLOCK, strides=BLOCK, name="projection")
         self.projection.build((None, None, width))
         self.element_bias = RelativeBias(ELEMENT_SCALES, heads, name="element_bias")
@@ -261,8 +299,14 @@ class Creator(keras.Model):
         self.built = True
 
     def get_config(self) -> dict:
-        """Return the five sizes, which are all that a model is built from."""
-        return {**super().get_config(), **self.sizes}
+        """Return what a model is built from: its sizes and, of one of ours, what it was trained on."""
+        training = {} if self.training is None else {"training": self.training}
+        return {**super().get_config(), **self.sizes, **training}
+
+    @property
+    def training(self) -> dict | None:
+        """What the weights were trained on; None where that is not known."""
+        return json.loads(self.training_record)
 
     @tf.function
     def block_product(self, positions):
@@ -284,50 +328,75 @@ class Creator(keras.Model):
         return kernel, offset, self.element_bias(positions, positions)
 
     @tf.function
-    def encode(self, tokens, signal, kernel, offset, bias):
+    def encode(self, tokens, signal, kernel, offset, bias, seed=None):
         """Return the vectors of elements (stage 1).
 
         Args:
             tokens: (n, W).
-            signal: (n, W, 16).
+            signal: (n, W, channels).
             kernel, offset, bias: as `block_product` returns them.
+            seed: of dropout, integers, (2,); None: nothing is dropped.
 
         Returns:
             Vectors, (n, width).
         """
+        drop = Dropout(self.dropout, seed)
+        if seed is None:
+            x = self._embed(tokens, signal, kernel, offset)
+        else:
+            x = self._embed_with_dropout(tokens, signal, drop)
+        for layer in self.element_layers[:-1]:
+            x = layer(x, bias, drop=drop)
+        return self.element_layers[-1].read_last(x, bias[..., -1:, :], drop)
+
+    def _embed(self, tokens, signal, kernel, offset):
+        """Return the rows of blocks and of the CLS block, (n, W / 5 + 1, width), through the product of all inputs."""
         n, length = ops.shape(tokens)
         blocks = length // BLOCK
         one_hot = ops.reshape(ops.one_hot(tokens, TOKENS), (n, blocks, BLOCK * TOKENS))
-        signal = ops.reshape(signal, (n, blocks, BLOCK * len(CHANNELS)))
+        signal = ops.reshape(signal, (n, blocks, BLOCK * self.channels))
         x = ops.tensordot(ops.concatenate([one_hot, signal], axis=-1), kernel, 1)
         cls = ops.sum(ops.reshape(kernel[: BLOCK * TOKENS], (BLOCK, TOKENS, -1))[:, CLS], axis=0)
-        x = ops.concatenate([x, ops.broadcast_to(cls, (n, 1, *cls.shape))], axis=1) + offset
-        for layer in self.element_layers[:-1]:
-            x = layer(x, bias)
-        return self.element_layers[-1].read_last(x, bias[..., -1:, :])
+        return ops.concatenate([x, ops.broadcast_to(cls, (n, 1, *cls.shape))], axis=1) + offset
+
+    def _embed_with_dropout(self, tokens, signal, drop):
+        """Return what `_embed` does, with dropout behind the signal projection, which the product cannot have."""
+        n, length = ops.shape(tokens)
+        tokens = ops.concatenate([ops.cast(tokens, "int32"), ops.full((n, BLOCK), CLS, "int32")], axis=1)
+        signal = ops.concatenate([signal, ops.zeros((n, BLOCK, self.channels))], axis=1)
+        x = ops.tensordot(ops.one_hot(tokens, TOKENS), self.token_table, 1) + drop(self.signal(signal))
+        width = self.sizes["width"]
+        x = ops.reshape(x, (n, length // BLOCK + 1, BLOCK * width))
+        return ops.tensordot(x, ops.reshape(self.projection.kernel, (BLOCK * width, width)), 1) + self.projection.bias
 
     @tf.function
-    def relate(self, vectors, positions, present):
+    def relate(self, vectors, positions, present, reach=None, seed=None):
         """Return keys and values of every layer of stage 2 for cCREs; nobody attends to a gene, so none is involved.
 
         Args:
             vectors: of the cCREs, (N, width).
             positions: in bp, (N,).
             present: booleans, (N,), False for rows that only pad.
+            reach: bp; a cCRE attends to those no farther away than this. None: to all, as published.
+            seed: as of `encode`.
 
         Returns:
             A pair as of `TransformerLayer.keys_values` for each layer.
         """
         bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
+        if reach is not None:
+            near = ops.abs(positions[:, None] - positions[None, :]) <= reach
+            bias = bias + ops.where(near, 0.0, FORBIDDEN)
+        drop = Dropout(self.dropout, seed)
         by_layer = []
         for layer in self.regulation_layers:
             by_layer.append(layer.keys_values(vectors))
             if layer is not self.regulation_layers[-1]:
-                vectors, _ = layer.attend(vectors, *by_layer[-1], bias)
+                vectors, _ = layer.attend(vectors, *by_layer[-1], bias, drop=drop)
         return by_layer
 
     @tf.function
-    def express(self, gene_vectors, gene_positions, positions, keys_values, allowed):
+    def express(self, gene_vectors, gene_positions, positions, keys_values, allowed, seed=None):
         """Return the expression of genes, each of which reads the cCREs of `relate` (stage 2).
 
         Args:
@@ -336,14 +405,16 @@ class Creator(keras.Model):
             positions: of the cCREs, (N,).
             keys_values: as `relate` returns them.
             allowed: which cCREs a gene may attend to, booleans, (G, N).
+            seed: as of `encode`.
 
         Returns:
             Expression, (G,), and the attention weights of every layer, (heads, G, N) each.
         """
         bias = self.regulation_bias(gene_positions, positions)
+        drop = Dropout(self.dropout, seed)
         rows, attention = gene_vectors, []
         for layer, pair in zip(self.regulation_layers, keys_values, strict=True):
-            rows, weights = layer.attend(rows, *pair, bias, allowed)
+            rows, weights = layer.attend(rows, *pair, bias, allowed, drop)
             attention.append(weights)
         return self.head(self.norm(rows))[:, 0], attention
 
@@ -354,7 +425,7 @@ class Creator(keras.Model):
         shared = self.block_product(element_positions(tokens.shape[1]))
         vectors = self.encode(tokens, signal, *shared)
         window = ops.concatenate([inputs["G_gpos"], tss[:, None]], axis=1)[:, ::BLOCK]
-        genes = self.encode(*empty_windows(g), *self.block_product(window))
+        genes = self.encode(*empty_windows(g, self.channels), *self.block_product(window))
         keys_values = self.relate(vectors, positions, ops.ones(n, "bool"))
         return self.express(genes, tss, positions, keys_values, ops.ones((g, n), "bool"))[0]
 
@@ -364,9 +435,9 @@ def element_positions(length: int) -> np.ndarray:
     return np.arange(0, length + BLOCK, BLOCK)
 
 
-def empty_windows(genes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens, (genes, 700), and signal, (genes, 700, 16), of genes for the element encoder: none of both."""
-    return np.zeros((genes, GENE_WINDOW), np.int64), np.zeros((genes, GENE_WINDOW, len(CHANNELS)), np.float32)
+def empty_windows(genes: int, channels: int = len(CHANNELS)) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens, (genes, 700), and signal, (genes, 700, channels), of genes for the element encoder: zeros."""
+    return np.zeros((genes, GENE_WINDOW), np.int64), np.zeros((genes, GENE_WINDOW, channels), np.float32)
 
 
 # --- use -------------------------------------------------------------------------------------------------
@@ -452,7 +523,7 @@ def gene_vectors(model: Creator, G_pos: np.ndarray, G_gpos: np.ndarray) -> np.nd
         part = layouts[start : start + chunk]
         window = _padded(part, min(chunk, _padded_size(len(part))))
         with _full_float32():
-            encoded = model.encode(*empty_windows(len(window)), *model.block_product(window))
+            encoded = model.encode(*empty_windows(len(window), model.channels), *model.block_product(window))
         vectors.append(encoded[: len(part)].numpy())
     return np.concatenate(vectors)[layout_of.reshape(-1)]
 
@@ -480,7 +551,7 @@ def expression(
     genes = gene_vectors(model, G_pos, G_gpos)
     predicted = np.empty(len(G_pos), np.float32)
     for members, of in _shared_sets(len(E_pos), len(G_pos), in_reach):
-        elements = _RelatedElements(model, vectors[members], E_pos[members])
+        elements = RelatedElements(model, vectors[members], E_pos[members])
         for part in _parts(of):
             predicted[part] = elements.read(genes[part], G_pos[part])[0]
     return predicted
@@ -494,7 +565,7 @@ def gene_attention(
     Arguments are those of `expression`.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
-    elements = _RelatedElements(model, vectors, E_pos)
+    elements = RelatedElements(model, vectors, E_pos)
     parts = [elements.read(genes[part], G_pos[part])[1] for part in _parts(np.arange(len(G_pos)))]
     return np.concatenate(parts)
 
@@ -510,7 +581,7 @@ def ablation_scores(
     `expression`.
     """
     genes = gene_vectors(model, G_pos, G_gpos)
-    elements = _RelatedElements(model, vectors, E_pos)
+    elements = RelatedElements(model, vectors, E_pos)
     scores = np.empty((len(G_pos), len(E_pos)), np.float32)
     for gene, (vector, tss) in enumerate(zip(genes, G_pos, strict=True)):
         (intact,), _ = elements.read(vector[None], tss[None])
@@ -520,29 +591,42 @@ def ablation_scores(
     return scores
 
 
-class _RelatedElements:
-    """A set of cCREs after stage 2, ready to be read by any number of genes."""
+class RelatedElements:
+    """A set of cCREs after stage 2, ready to be read by any number of genes.
 
-    def __init__(self, model: Creator, vectors: np.ndarray, positions: np.ndarray):
+    Args:
+        model: the network.
+        vectors: of the cCREs, (N, width).
+        positions: of the cCREs, bp, (N,).
+        reach: bp in which cCREs attend to each other; None: all do, as published.
+    """
+
+    def __init__(self, model: Creator, vectors: np.ndarray, positions: np.ndarray, reach: int | None = None):
         self.model, self.count = model, len(positions)
         self.size = _padded_size(self.count)
         self.positions = _padded(positions, self.size)
         present = np.arange(self.size) < self.count
         with _full_float32():
-            self.keys_values = model.relate(_padded(vectors, self.size, np.float32), self.positions, present)
+            self.keys_values = model.relate(
+                _padded(vectors, self.size, np.float32),
+                self.positions,
+                present,
+                None if reach is None else np.int64(reach),
+            )
 
-    def read(self, genes, positions, forbidden=None):
+    def read(self, genes, positions, forbidden=None, in_reach=None):
         """Return the expression of genes, (G,), and attention weights, (G, layers, heads, N).
 
         Args:
             genes: vectors, (G, width).
             positions: TSS in bp, (G,).
             forbidden: for each gene one cCRE that it may not attend to, (G,); None: it may attend to all.
+            in_reach: which cCREs it may attend to otherwise, booleans, (G, N); None: all.
         """
         count = len(genes)
         size = _padded_size(count)
         allowed = np.zeros((size, self.size), bool)
-        allowed[:, : self.count] = True
+        allowed[:count, : self.count] = True if in_reach is None else in_reach
         if forbidden is not None:
             allowed[np.arange(count), forbidden] = False
         with _full_float32():

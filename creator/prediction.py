@@ -1,0 +1,361 @@
+"""Predicts every gene of a store in every cell, and scores every link between a gene and a cCRE in its reach.
+
+A model that was trained on a store is used as it was trained: cCREs of a region attend to each other within reach.
+With published weights each gene has its cCREs for itself, all of which attend to each other, as published; that takes
+longer.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from core import PATH_LENGTH, InputError, show_value
+from core.files import hash_file, replacing, write_json
+from core.progress import Progress, show_duration
+from creator import CHANNELS, __version__
+from creator.batches import Region, make_regions, reach_mask
+from creator.store import Store, differences, open_store
+from creator.training import check_names
+
+if TYPE_CHECKING:
+    from creator.network import Creator
+
+RECORD, TABLE, LINKS, ARCS = "predict.json", "expression.tsv", "links.tsv", "links.bedpe"
+NEAREST = 1000  # bp, the least distance by which attention is adjusted
+NO_PART = ("genes",)  # options of a store in which it may differ from that of the training
+
+
+def predict(
+    store_path: Path,
+    model: "Creator",
+    model_path: Path,
+    out: Path,
+    cells: Sequence[str] = (),
+    links: bool = True,
+    ablation: bool = False,
+    arcs: int = 5,
+) -> None:
+    """Write expression.tsv, links.tsv, links.bedpe and predict.json into a folder.
+
+    Args:
+        store_path: of `prepare`.
+        model: the network.
+        model_path: its file, which is named in the record.
+        out: folder, made if need be.
+        cells: names of those that are predicted; none: all.
+        links: write links.tsv and links.bedpe.
+        ablation: give each link its ablation score, which costs a row of stage 2 for each.
+        arcs: links of each gene and cell in links.bedpe, those of highest adjusted attention; 0: all.
+
+    Raises:
+        InputError: the store does not fit the model, a cell is not there, `out` cannot be written.
+    """
+    started = time.monotonic()
+    store = open_store(store_path)
+    check_fit(store, model, show_value(model_path, PATH_LENGTH))
+    check_names(cells, store.cells, "--cells", "cell")
+    name = show_value(out, PATH_LENGTH)
+    if not out.parent.is_dir():
+        raise InputError(f"{name}: there is no folder {show_value(out.parent, PATH_LENGTH)}; make it first")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{name}: is a file; give the name of a folder")
+    out.mkdir(exist_ok=True)
+    chosen = [number for number, cell in enumerate(store.cells) if not cells or cell in cells]
+    for file in (RECORD, TABLE, LINKS, ARCS):  # of an earlier prediction; a part of it must not stay beside this one
+        (out / file).unlink(missing_ok=True)
+    predicted = np.full((len(store.gene_id), len(store.cells)), np.nan, np.float32)
+    regions = make_regions(store, store.chromosomes, model.training["batch_elements"]) if model.training else None
+    progress = Progress(len(chosen) * len(store.element_start))
+    with LinkFiles(store, out, ablation, arcs) if links else contextlib.nullcontext() as files:
+        for cell in chosen:
+            for region, values, attention, drops in read_genes(store, model, cell, regions, ablation, progress):
+                predicted[region.genes, cell] = values
+                if files:
+                    files.add(region, cell, attention, drops)
+    if not np.isfinite(predicted[np.diff(store.reach_indptr) > 0][:, chosen]).all():
+        raise InputError(f"{name}: the network gives numbers that are not finite; its weights are too large")
+    table = expression_table(store, model.training, predicted, chosen)
+    with replacing(out / TABLE) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+    empty = int((np.diff(store.reach_indptr) == 0).sum())
+    write_json(
+        out / RECORD,
+        {
+            "creator_version": __version__,
+            "store": str(store.path.resolve()),
+            "store_identity": store.identity(),
+            "model": str(model_path.resolve()),
+            "model_sha256": hash_file(model_path),
+            "cells": [store.cells[cell] for cell in chosen],
+            "genes": len(store.gene_id),
+            "genes_without_ccre": empty,
+            **{key: value for key, value in (model.training or {}).items() if key != "batch_elements"},
+        },
+    )
+    print(
+        f"{name}: {len(table):,} predictions of {len(store.gene_id):,} genes in {len(chosen)} cells"
+        + (f", {files.count:,} links" if files else "")
+        + (f"; {empty:,} genes have no cCRE in reach and are empty" if empty else "")
+        + f"; {show_duration(time.monotonic() - started)}"
+    )
+
+
+def check_fit(store: Store, model: "Creator", name: str) -> None:
+    """Raise InputError where a model was not made for such a store."""
+    if model.training is None:
+        if store.tracks != CHANNELS:
+            raise InputError(
+                f"{name}: takes the {len(CHANNELS)} published tracks, the store has "
+                f"{show_value(','.join(store.tracks))}; prepare a store without --tracks, or train a model on this one"
+            )
+        return
+    options, others = (
+        {key: value for key, value in each.items() if key not in NO_PART}
+        for each in (store.options, model.training["options"])
+    )
+    if different := differences(options, others, "store", "model"):
+        raise InputError(
+            f"{name}: was trained on a store of other options: {'; '.join(different[:4])}; prepare the store with the "
+            "model's options, or train a model on this one"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- prediction
+def read_genes(
+    store: Store, model: "Creator", cell: int, regions: Sequence[Region] | None, ablation: bool, progress: Progress
+) -> Iterator[tuple[Region, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Predict the genes of a cell, chromosome by chromosome.
+
+    Args:
+        store, model: which belong together.
+        cell: its index.
+        regions: as the model was trained; None: as published, each gene for itself.
+        ablation: score links by it, too.
+        progress: counts cCREs.
+
+    Yields:
+        A region, expression of its genes, (G,), attention averaged over layers and heads, (G, N), and the drop in
+        expression without each cCRE in reach, (G, N) with nan out of reach, or None.
+    """
+    from creator.network import RelatedElements, element_vectors, gene_vectors
+
+    for number, name in enumerate(store.chromosomes):
+        on_it = np.flatnonzero(store.element_chromosome == number)
+        if not len(on_it):
+            continue
+        first = on_it[0]
+        vectors = np.concatenate(
+            [
+                element_vectors(model, store.tokens[part], store.read_signal(cell, part))
+                for part in np.array_split(on_it, count_parts(len(on_it)))
+            ]
+        )
+        progress.step(f"cell {show_value(store.cells[cell])}  chromosome {show_value(name)}", len(on_it))
+        if regions is None:
+            of_chromosome = (gene_region(store, gene) for gene in np.flatnonzero(store.gene_chromosome == number))
+            of_chromosome = (region for region in of_chromosome if len(region.elements))
+        else:
+            of_chromosome = (region for region in regions if store.gene_chromosome[region.genes[0]] == number)
+        for region in of_chromosome:
+            reach = None if regions is None else store.options["reach"]
+            tss = np.asarray(store.gene_tss[region.genes])
+            windows = np.stack([store.gene_window(gene) for gene in region.genes])
+            genes = gene_vectors(model, tss, windows)
+            positions = store.element_position(region.elements)
+            elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
+            yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
+
+
+def count_parts(count: int, most: int = 4096) -> int:
+    """Return into how many parts of at most `most` a number of elements is cut."""
+    return -(-count // most)
+
+
+def gene_region(store: Store, gene: int) -> Region:
+    """Return a gene with the cCREs in its reach."""
+    return Region(np.array([gene]), np.asarray(store.in_reach(gene), np.int64))
+
+
+def read_region(elements, genes: np.ndarray, tss: np.ndarray, allowed: np.ndarray, ablation: bool):
+    """Return expression, (G,), mean attention, (G, N), and ablation scores, (G, N), or None, of a region's genes.
+
+    Args:
+        elements: `creator.network.RelatedElements` of the region.
+        genes: vectors, (G, width).
+        tss: bp, (G,).
+        allowed: cCREs in reach of each gene, (G, N).
+        ablation: score by it.
+    """
+    from creator.network import ROWS_AT_A_TIME
+
+    predicted, attention = [], []
+    for start in range(0, len(genes), ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        values, weights = elements.read(genes[part], tss[part], in_reach=allowed[part])
+        predicted.append(values)
+        attention.append(weights.mean(axis=(1, 2)))
+    predicted, attention = np.concatenate(predicted), np.concatenate(attention)
+    if not ablation:
+        return predicted, attention, None
+    drops = np.full(allowed.shape, np.nan, np.float32)
+    of_gene, of_element = np.nonzero(allowed)
+    for start in range(0, len(of_gene), ROWS_AT_A_TIME):
+        gene, element = of_gene[start : start + ROWS_AT_A_TIME], of_element[start : start + ROWS_AT_A_TIME]
+        without, _ = elements.read(genes[gene], tss[gene], forbidden=element, in_reach=allowed[gene])
+        drops[gene, element] = predicted[gene] - without
+    return predicted, attention, drops
+
+
+# ------------------------------------------------------------------------------------------------------ tables
+def split_of(training: Mapping | None, cell: str, chromosome: str) -> str:
+    """Return train, validation, chromosome, cell or both, as a chromosome in a cell was used; '' if not known."""
+    if training is None:
+        return ""
+    held_out = cell in training["hold_out_cells"]
+    if chromosome in training["hold_out_chromosomes"]:
+        return "both" if held_out else "chromosome"
+    if held_out:
+        return "cell"
+    return "validation" if chromosome in training["validation_chromosomes"] else "train"
+
+
+def expression_table(
+    store: Store, training: Mapping | None, predicted: np.ndarray, cells: Sequence[int]
+) -> pd.DataFrame:
+    """Return one row for each gene and cell; what is not predicted or not measured is empty.
+
+    Args:
+        store: of the genes.
+        training: `creator.training.describe_training`; None: not known.
+        predicted: log1p of TPM, (genes, cells of the store), nan where there is none.
+        cells: indices of those in the table.
+    """
+    chromosome = np.array(store.chromosomes, dtype=object)[store.gene_chromosome]
+    frames = []
+    for cell in cells:
+        name = store.cells[cell]
+        splits = {each: split_of(training, name, each) for each in store.chromosomes}
+        frames.append(
+            pd.DataFrame(
+                {
+                    "gene_id": decode(store.gene_id),
+                    "chromosome": chromosome,
+                    "tss": store.gene_tss,
+                    "strand": np.where(store.gene_strand > 0, "+", "-"),
+                    "cell": name,
+                    "n_ccre": np.diff(store.reach_indptr),
+                    "predicted": predicted[:, cell],
+                    "observed": np.log1p(store.expression[:, cell]),
+                    "split": [splits[each] for each in chromosome],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def decode(names: np.ndarray) -> np.ndarray:
+    """Return names of a store as text."""
+    return np.array([name.decode() for name in names.tolist()], dtype=object)
+
+
+class LinkFiles:
+    """Writes links.tsv and links.bedpe region by region; both appear when they are whole.
+
+    Args:
+        store: of genes and cCREs.
+        out: the folder.
+        ablation: write a column for it.
+        arcs: links of each gene and cell in links.bedpe; 0: all.
+    """
+
+    def __init__(self, store: Store, out: Path, ablation: bool, arcs: int):
+        self.store, self.out, self.ablation, self.arcs, self.count = store, out, ablation, arcs, 0
+        self.genes, self.elements = decode(store.gene_id), decode(store.element_name)
+
+    def __enter__(self) -> "LinkFiles":
+        """Open both files under temporary names."""
+        with contextlib.ExitStack() as stack:
+            paths = [stack.enter_context(replacing(self.out / name)) for name in (LINKS, ARCS)]
+            self.table, self.bedpe = (
+                stack.enter_context(open(path, "w", encoding="utf-8", newline="")) for path in paths
+            )
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Close both files and give them their names, or remove them after an error."""
+        self.stack.__exit__(*error)
+
+    def add(self, region: Region, cell: int, attention: np.ndarray, drops: np.ndarray | None) -> None:
+        """Write the links of a region in a cell.
+
+        Args:
+            region: its genes and cCREs.
+            cell: index.
+            attention: (G, N).
+            drops: ablation scores, (G, N), or None.
+        """
+        store = self.store
+        of_gene, of_element = np.nonzero(reach_mask(store, region))
+        genes, elements = region.genes[of_gene], region.elements[of_element]
+        tss = store.gene_tss[genes]
+        distance = np.abs(store.element_position(elements) - tss)
+        frame = pd.DataFrame(
+            {
+                "chrom": store.chromosomes[store.gene_chromosome[region.genes[0]]],
+                "chromStart": store.element_start[elements],
+                "chromEnd": store.element_end[elements],
+                "name": self.elements[elements],
+                "measuredGeneEnsemblId": self.genes[genes],
+                "startTSS": tss,
+                "endTSS": tss + 1,
+                "strandGene": np.where(store.gene_strand[genes] > 0, "+", "-"),
+                "CellType": store.cells[cell],
+                "distanceToTSS": distance,
+                "attention": attention[of_gene, of_element],
+                "adjusted": adjust(attention[of_gene, of_element], distance),
+                "signal": mean_signal(store, cell, region.elements)[of_element],
+            }
+        )
+        if drops is not None:
+            frame["ablation"] = drops[of_gene, of_element]
+        frame.to_csv(self.table, sep="\t", index=False, header=not self.count, float_format="%.6g", lineterminator="\n")
+        self.count += len(frame)
+        best = frame.sort_values("adjusted", ascending=False, kind="stable")
+        if self.arcs:
+            best = best.groupby("measuredGeneEnsemblId", sort=False).head(self.arcs)
+        best = best.sort_index()
+        arcs = pd.DataFrame(
+            {
+                "chrom1": best["chrom"],
+                "start1": best["chromStart"],
+                "end1": best["chromEnd"],
+                "chrom2": best["chrom"],
+                "start2": best["startTSS"],
+                "end2": best["endTSS"],
+                "name": best["name"] + ">" + best["measuredGeneEnsemblId"] + "," + best["CellType"],
+                "score": best["adjusted"],
+                "strand1": ".",
+                "strand2": best["strandGene"],
+            }
+        )
+        arcs.to_csv(self.bedpe, sep="\t", index=False, header=False, float_format="%.6g", lineterminator="\n")
+
+
+def adjust(attention: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Return attention divided by the decimal logarithm of the distance in bp, at least 1 kb (Li et al. 2023)."""
+    return attention / np.log10(np.maximum(distance, NEAREST))
+
+
+def mean_signal(store: Store, cell: int, elements: np.ndarray) -> np.ndarray:
+    """Return the mean signal of cCREs over their bases and the tracks that the cell has, (n,); 0 without a track."""
+    signal = np.asarray(store.signals[cell][elements], np.float32)
+    if not signal.shape[2]:
+        return np.zeros(len(elements), np.float32)
+    lengths = np.minimum(store.element_end[elements] - store.element_start[elements], signal.shape[1])
+    return signal.sum(axis=1).mean(axis=1) / np.maximum(lengths, 1)

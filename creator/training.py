@@ -1,0 +1,451 @@
+"""Trains CREaTor's network on a store: cells and chromosomes are held out, and nothing of them is looked at.
+
+A batch is a region (`creator.batches`) in one cell. Its cCREs are encoded once and attend to each other within the
+store's reach, and each of its genes reads those in its own reach. The loss is the mean squared error of log1p(TPM).
+The epoch is chosen by the loss on validation chromosomes in training cells.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core import PATH_LENGTH, InputError, show_value
+from core.checkpoints import Checkpoints
+from core.files import hash_text, read_json, write_json
+from core.locks import claim
+from core.progress import Progress
+from creator import __version__
+from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
+from creator.store import Store, open_store
+
+RECORD = "train.json"  # in the folder of a training
+COLUMNS = {  # of performance_log.csv -> least and largest number
+    "epoch": (0, 1e9),
+    "loss": (0, math.inf),
+    "val_loss": (0, math.inf),
+    "val_pearson": (-1, 1),
+    "learning_rate": (0, math.inf),
+    "seconds": (0, math.inf),
+}
+VALIDATION_PART = 0.1  # of the training genes, about: the chromosome nearest to it is the default
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A choice of a training: a flag of `train`, kept in its record.
+
+    Attributes:
+        name: as in the record; the flag has '-' for '_'.
+        default: of Li et al. 2023, where they say it.
+        help: unit and advice.
+        least, most: bounds, both allowed.
+    """
+
+    name: str
+    default: int | float
+    help: str
+    least: float
+    most: float
+
+    @property
+    def flag(self) -> str:
+        """The flag of `train`."""
+        return "--" + self.name.replace("_", "-")
+
+    def check(self, value: int | float) -> int | float:
+        """Return `value` if it is allowed; raise InputError that names the flag otherwise."""
+        if not self.least <= value <= self.most:
+            raise InputError(f"{self.flag}: {value} is not between {self.least:g} and {self.most:g}")
+        return value
+
+
+SETTINGS = (
+    Setting("epochs", 50, "passes over all training regions in all training cells", 1, 100_000),
+    Setting("patience", 10, "epochs without a lower val_loss after which training ends; 0: never", 0, 100_000),
+    Setting("learning_rate", 1e-4, "of AdamW after the warm-up; ten times as much for a small network", 0, 1),
+    Setting("warm_up", 1000, "steps in which the learning rate rises; then it falls along a cosine", 0, 10**9),
+    Setting("weight_decay", 0.01, "of AdamW", 0, 1),
+    Setting("clip_norm", 1.0, "largest norm of all gradients together", 1e-9, 1e9),
+    Setting("dropout", 0.1, "behind the signal projection, on attention, in the feed-forward parts", 0, 0.9),
+    Setting("batch_elements", 512, "cCREs of a batch, at most; more share more and take more memory", 1, 65_536),
+    Setting("seed", 0, "of weights, order and dropout", 0, 2**31 - 1),
+    Setting("width", 256, "of the network's rows", 1, 8192),
+    Setting("heads", 4, "of attention; a divisor of the width", 1, 1024),
+    Setting("hidden", 1024, "of the feed-forward parts", 1, 8192),
+    Setting("element_layers", 2, "of the element encoder", 1, 64),
+    Setting("regulation_layers", 4, "of the regulation encoder", 1, 64),
+)  # fmt: skip
+NETWORK = ("width", "heads", "hidden", "element_layers", "regulation_layers")  # settings that are sizes
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Names of the cells and chromosomes that a training learns from, chooses its epoch on, and never looks at."""
+
+    training_cells: list[str]
+    hold_out_cells: list[str]
+    training_chromosomes: list[str]
+    validation_chromosomes: list[str]
+    hold_out_chromosomes: list[str]
+
+
+# ------------------------------------------------------------------------------------------------ the command
+def train(
+    store_path: Path,
+    out: Path,
+    hold_out_cells: Sequence[str],
+    hold_out_chromosomes: Sequence[str],
+    validation_chromosomes: Sequence[str] | None,
+    values: dict[str, int | float],
+) -> None:
+    """Train a network, or go on with its training, and write model, log and record into `out`.
+
+    Args:
+        store_path: of `prepare`.
+        out: folder, made if need be.
+        hold_out_cells, hold_out_chromosomes: names; may be none.
+        validation_chromosomes: names; None: one of the training chromosomes.
+        values: name -> value of `SETTINGS`; defaults for those that are absent.
+
+    Raises:
+        InputError: a setting or a name is wrong, nothing is left to train on, `out` belongs to another training.
+    """
+    settings = {setting.name: setting.check(values.get(setting.name, setting.default)) for setting in SETTINGS}
+    if settings["width"] % settings["heads"]:
+        raise InputError(f"--width: {settings['width']} is not a multiple of --heads {settings['heads']}")
+    store = open_store(store_path)
+    splits = make_splits(store, hold_out_cells, hold_out_chromosomes, validation_chromosomes)
+    record = {
+        "creator_version": __version__,
+        "store": store.identity(),
+        "options": dict(store.options),
+        "settings": settings,
+        "splits": asdict(splits),
+    }
+    name = show_value(out, PATH_LENGTH)
+    if not out.parent.is_dir():
+        raise InputError(f"{name}: there is no folder {show_value(out.parent, PATH_LENGTH)}; make it first")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{name}: is a file; give the name of a folder")
+    out.mkdir(exist_ok=True)
+    with claim(out / "train.lock", name):
+        check_folder(out, record)
+        write_json(out / RECORD, record)
+        train_epochs(store, splits, settings, describe_training(record), out)
+
+
+def describe_training(record: dict) -> dict:
+    """Return what a model keeps of the record of its training: what must fit a store, and what was held out."""
+    splits = record["splits"]
+    held = {name: splits[name] for name in ("hold_out_cells", "hold_out_chromosomes", "validation_chromosomes")}
+    return {"options": record["options"], **held, "batch_elements": record["settings"]["batch_elements"]}
+
+
+def check_folder(out: Path, record: dict) -> None:
+    """Raise InputError where a folder holds another training, or something else."""
+    name = show_value(out, PATH_LENGTH)
+    found = read_json(out / RECORD)
+    if found is None:
+        others = sorted(path.name for path in out.iterdir() if path.name != "train.lock")
+        if others:
+            raise InputError(
+                f"{name}: has no whole {RECORD} but {show_value(others[0])}; give a folder that is not there yet"
+            )
+        return
+    different = [
+        f"{key} ({show_value(found_part.get(key, 'not there'))} there, {show_value(part.get(key, 'not there'))} here)"
+        if not isinstance(part.get(key), list)
+        else f"{key} ({', '.join(map(show_value, found_part.get(key) or ['none']))} there, "
+        f"{', '.join(map(show_value, part[key] or ['none']))} here)"
+        for part, found_part in (
+            (record[group], dict(found.get(group) or {})) for group in ("settings", "splits", "options")
+        )
+        for key in part
+        if part[key] != found_part.get(key)
+    ]
+    if not different and found.get("store") != record["store"]:
+        different = ["the inputs of the store"]
+    if different:
+        raise InputError(
+            f"{name}: is another training, which differs in {'; '.join(different[:4])}; give another --out"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- the splits
+def make_splits(
+    store: Store,
+    hold_out_cells: Sequence[str],
+    hold_out_chromosomes: Sequence[str],
+    validation_chromosomes: Sequence[str] | None,
+) -> Splits:
+    """Return which cells and chromosomes are for what.
+
+    Raises:
+        InputError: a name that the store does not have, a chromosome for two purposes, nothing left.
+    """
+    check_names(hold_out_cells, store.cells, "--hold-out-cells", "cell")
+    check_names(hold_out_chromosomes, store.chromosomes, "--hold-out-chromosomes", "chromosome")
+    check_names(validation_chromosomes or (), store.chromosomes, "--validation-chromosomes", "chromosome")
+    both = [name for name in validation_chromosomes or () if name in hold_out_chromosomes]
+    if both:
+        raise InputError(f"--validation-chromosomes: {show_value(both[0])} is held out; give another one")
+    cells = [name for name in store.cells if name not in hold_out_cells]
+    if not cells:
+        raise InputError(
+            f"--hold-out-cells: all {len(store.cells)} cells of the store are held out; leave one at least"
+        )
+    genes = count_genes(store, cells)
+    if not any(genes.values()):
+        raise InputError(
+            "no gene has a cCRE in reach and TPM in a training cell; hold out fewer cells, or give TPM tables"
+        )
+    usable = {name: count for name, count in genes.items() if count and name not in hold_out_chromosomes}
+    if validation_chromosomes is None:
+        if len(usable) < 2:
+            raise InputError(
+                f"--hold-out-chromosomes: genes to learn from are left on {len(usable)} chromosomes, two are needed, "
+                "one of them for validation; hold out fewer"
+            )
+        wanted = VALIDATION_PART * sum(usable.values())
+        validation_chromosomes = [min(usable, key=lambda name: abs(usable[name] - wanted))]
+    elif not any(name in usable for name in validation_chromosomes):
+        raise InputError(
+            "--validation-chromosomes: no gene on them has a cCRE in reach and TPM in a training cell; give others"
+        )
+    training = [name for name in usable if name not in validation_chromosomes]
+    if not training:
+        raise InputError("no gene is left to train on; hold out fewer chromosomes, or validate on fewer")
+    in_order = [
+        [name for name in known if name in chosen]
+        for known, chosen in ((store.cells, hold_out_cells), (store.chromosomes, validation_chromosomes))
+    ]
+    held = [name for name in store.chromosomes if name in hold_out_chromosomes]
+    return Splits(cells, in_order[0], training, in_order[1], held)
+
+
+def check_names(names: Sequence[str], known: Sequence[str], flag: str, what: str) -> None:
+    """Raise InputError where a name is not among those of the store."""
+    for name in names:
+        if name not in known:
+            listed = ", ".join(map(show_value, known[:20])) + (", ..." if len(known) > 20 else "")
+            raise InputError(f"{flag}: there is no {what} {show_value(name)} in the store; it has {listed}")
+
+
+def count_genes(store: Store, cells: Sequence[str]) -> dict[str, int]:
+    """Return how many genes of each chromosome have a cCRE in reach and TPM in one of these cells."""
+    columns = [store.cells.index(name) for name in cells]
+    usable = np.isfinite(store.expression[:, columns]).any(axis=1) & (np.diff(store.reach_indptr) > 0)
+    counts = np.bincount(store.gene_chromosome[usable], minlength=len(store.chromosomes))
+    return dict(zip(store.chromosomes, counts.tolist(), strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------- training
+class Trainer:
+    """The network with its training step and its predictor.
+
+    Args:
+        store: what is learnt from.
+        settings: values of `SETTINGS`.
+        training: kept in the model, `describe_training`.
+        mean: of the training targets, with which the network begins.
+    """
+
+    def __init__(self, store: Store, settings: dict, training: dict, mean: float):
+        import keras
+
+        from creator.network import Creator
+
+        keras.utils.set_random_seed(settings["seed"])
+        sizes = {name: settings[name] for name in NETWORK}
+        self.model = Creator(**sizes, channels=len(store.tracks), training=training)
+        self.model.dropout = settings["dropout"]
+        self.model.head.bias.assign([math.log(math.expm1(max(mean, 1e-3)))])  # softplus of it is the mean
+        self.optimizer = keras.optimizers.AdamW(settings["learning_rate"], weight_decay=settings["weight_decay"])
+        self.optimizer.build(self.model.trainable_variables)
+        self.model.compile(self.optimizer)  # so that it is saved with the model
+        self.layouts, self.layout_of = window_layouts(store)
+        self.reach, self.clip_norm = store.options["reach"], settings["clip_norm"]
+        self.step, self.predict = self._make_graphs(store.options["width"], len(store.tracks))
+
+    def _make_graphs(self, width: int, tracks: int) -> tuple[Callable, Callable]:
+        """Return the training step and the predictor; each is traced once, for batches of any size.
+
+        The step takes a batch, the seed of its dropout, (2,), and the learning rate, and returns the sum of squared
+        errors; the predictor takes a batch and returns expression, (G,).
+        """
+        import tensorflow as tf
+
+        n, g = (None,), (None,)
+        batch = Batch(
+            tf.TensorSpec((None, width), tf.int64),
+            tf.TensorSpec((None, width, tracks), tf.float32),
+            tf.TensorSpec(n, tf.int64),
+            tf.TensorSpec(g, tf.int64),
+            tf.TensorSpec(g, tf.int64),
+            tf.TensorSpec((None, None), tf.bool),
+            tf.TensorSpec(g, tf.float32),
+            tf.TensorSpec(g, tf.float32),
+        )
+        variables = self.model.trainable_variables
+
+        @tf.function(input_signature=[batch, tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32)])
+        def step(batch, seed, rate):
+            with tf.GradientTape() as tape:
+                squares = batch.weight * tf.square(self.forward(batch, seed) - batch.target)
+                loss = tf.reduce_sum(squares) / tf.reduce_sum(batch.weight)
+            gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+            self.optimizer.learning_rate = rate
+            self.optimizer.apply(gradients, variables)
+            return tf.reduce_sum(squares)
+
+        @tf.function(input_signature=[batch])
+        def predict(batch):
+            return self.forward(batch, None)
+
+        return step, predict
+
+    def forward(self, batch: Batch, seed):
+        """Return the expression of the genes of a batch, (G,); `seed` of dropout, (2,), None: nothing is dropped."""
+        import tensorflow as tf
+
+        from creator.network import element_positions, empty_windows
+
+        model = self.model
+        seeds = [None] * 4 if seed is None else [seed + [part << 16, 0] for part in range(4)]
+        shared = model.block_product(element_positions(batch.tokens.shape[1]))
+        vectors = model.encode(batch.tokens, batch.signal, *shared, seeds[0])
+        windows = empty_windows(len(self.layouts), model.channels)
+        layouts = model.encode(*windows, *model.block_product(self.layouts), seeds[1])
+        present = tf.ones_like(batch.positions, tf.bool)
+        keys_values = model.relate(vectors, batch.positions, present, np.int64(self.reach), seeds[2])
+        genes = tf.gather(layouts, batch.layout)
+        return model.express(genes, batch.tss, batch.positions, keys_values, batch.allowed, seeds[3])[0]
+
+
+def learning_rate(settings: dict, step: int, steps: int) -> float:
+    """Return the learning rate of a step: a linear rise over the warm-up, then a cosine to 0 at the end."""
+    peak, warm_up = settings["learning_rate"], settings["warm_up"]
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
+
+
+def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, out: Path) -> None:
+    """Train the epochs that are not on disk yet, and keep the best model.
+
+    Everything random in an epoch depends on the seed and the epoch only, so nothing but the model with its optimizer
+    has to be kept to go on.
+    """
+    from core.device import start_tensorflow
+
+    device = start_tensorflow(mixed=False)
+    cells = [store.cells.index(name) for name in splits.training_cells]
+    regions = make_regions(store, splits.training_chromosomes, settings["batch_elements"])
+    batches = list_batches(store, regions, cells)
+    validation = list_batches(
+        store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells
+    )
+    targets = np.concatenate([measured_targets(store, *batch) for batch in batches])
+    steps, epochs = len(batches), settings["epochs"]
+    progress = Progress(steps * epochs)
+    progress.line(
+        f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; {steps:,} "
+        f"batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
+    )
+    if steps * epochs <= settings["warm_up"]:
+        progress.line(
+            f"warning: the warm-up of {settings['warm_up']:,} steps does not end within the {steps * epochs:,} steps "
+            "of the training; give more --epochs, a smaller --warm-up or smaller --batch-elements"
+        )
+    trainer = Trainer(store, settings, training, float(targets.mean()))
+    label = hash_text(str([store.identity(), sorted(settings.items()), asdict(splits)]))
+    checkpoints = Checkpoints(out, label, COLUMNS)
+    for sentence in checkpoints.read(epochs):
+        progress.line(sentence)
+    progress.skip(steps * len(checkpoints.log))
+    waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
+    if waiting and waiting[0]:
+        progress.line(f"goes on after epoch {waiting[0] - 1}")
+    reached = -1
+    began = time.perf_counter()
+    for epoch in waiting:
+        if is_over(checkpoints.log, epoch, settings["patience"]):
+            progress.line(f"no lower val_loss in {settings['patience']} epochs: training ends before epoch {epoch}")
+            break
+        if reached != epoch - 1:
+            trainer.model.load_weights(checkpoints.file(epoch - 1))
+        random = np.random.default_rng([settings["seed"], epoch])
+        squares, values = 0.0, 0
+        with progress.whole_steps():
+            for number, index in enumerate(random.permutation(steps), 1):
+                batch = read_batch(store, *batches[index], trainer.layout_of)
+                rate = learning_rate(settings, epoch * steps + number - 1, epochs * steps)
+                seed = random.integers(2**30, size=2, dtype=np.int32)
+                squares += float(trainer.step(batch, seed, np.float32(rate)))
+                values += batch.weight.sum()
+                progress.step(f"epoch {epoch}/{epochs - 1}  step {number}/{steps}  loss {squares / values:.3f}")
+        val_loss, val_pearson = validate(store, trainer, validation)
+        row = {
+            "epoch": str(epoch),
+            "loss": f"{squares / values:.6f}",
+            "val_loss": f"{val_loss:.6f}",
+            "val_pearson": f"{val_pearson:.6f}",
+            "learning_rate": f"{rate:.6g}",
+            "seconds": f"{time.perf_counter() - began:.2f}",
+        }
+        chosen = checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
+        reached = epoch
+        progress.line(
+            f"epoch {epoch:>3}/{epochs - 1}  loss {squares / values:.3f}  val_loss {val_loss:.3f}  val_pearson "
+            f"{val_pearson:.3f} (chosen: epoch {chosen})  {row['seconds']} s  {progress.time_left()}"
+        )
+        began = time.perf_counter()
+    checkpoints.keep_best(checkpoints.log, best_epoch)
+    best = checkpoints.log[checkpoints.best]
+    progress.line(
+        f"{show_value(checkpoints.best_file, PATH_LENGTH)}: epoch {checkpoints.best}, val_loss {best['val_loss']}, "
+        f"val_pearson {best['val_pearson']}"
+    )
+
+
+def list_batches(store: Store, regions: Sequence[Region], cells: Sequence[int]) -> list[tuple[Region, int]]:
+    """Return every region in every cell in which one of its genes is measured."""
+    pairs = ((region, cell) for region in regions for cell in cells)
+    return [(region, cell) for region, cell in pairs if len(measured_targets(store, region, cell))]
+
+
+def measured_targets(store: Store, region: Region, cell: int) -> np.ndarray:
+    """Return log1p of TPM of the genes of a region that are measured in a cell."""
+    expression = store.expression[region.genes, cell]
+    return np.log1p(expression[np.isfinite(expression)])
+
+
+def validate(store: Store, trainer: Trainer, batches: Sequence[tuple[Region, int]]) -> tuple[float, float]:
+    """Return mean squared error and Pearson correlation over all measured genes of batches."""
+    predicted, observed = [], []
+    for region, cell in batches:
+        batch = read_batch(store, region, cell, trainer.layout_of)
+        measured = batch.weight > 0
+        predicted.append(trainer.predict(batch).numpy()[measured])
+        observed.append(batch.target[measured])
+    predicted, observed = np.concatenate(predicted), np.concatenate(observed)
+    varies = len(predicted) > 1 and predicted.std() > 0 and observed.std() > 0
+    pearson = float(np.corrcoef(predicted, observed)[0, 1]) if varies else math.nan
+    return float(np.square(predicted - observed).mean()), pearson
+
+
+def best_epoch(rows: Sequence[dict[str, str]]) -> int:
+    """Return the place of the lowest val_loss among the rows of a log; the first of equal ones."""
+    losses = [float(row["val_loss"]) for row in rows]
+    return int(np.argmin([loss if math.isfinite(loss) else math.inf for loss in losses]))
+
+
+def is_over(log: dict[int, dict[str, str]], epoch: int, patience: int) -> bool:
+    """Tell whether the log before an epoch has had no lower val_loss for `patience` epochs."""
+    before = [row for number, row in log.items() if number < epoch]
+    return bool(patience and before) and len(before) - 1 - best_epoch(before) >= patience

@@ -1,0 +1,353 @@
+"""Training on a store and predicting from it: what is learnt, what is never looked at, resuming, what is refused."""
+
+import csv
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import one_line
+from creator_plain import random_input
+from creator_stores import CELLS, GENES, NETWORK, REACH, TRACKS, write_store
+
+import CREaTor
+from core import InputError
+from core.checkpoints import Checkpoints
+from creator import CHANNELS
+from creator.batches import Region, encoding_ratio, make_regions, reach_mask, read_batch, window_layouts
+from creator.checkpoint import CreatorInput, load_model, save_model
+from creator.prediction import adjust, predict
+from creator.store import open_store
+from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, make_splits, train
+
+RECIPE = NETWORK | {"epochs": 4, "warm_up": 4, "learning_rate": 3e-3, "batch_elements": 8}
+DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+
+
+def run(store, out, validation=("2",), cells=("C",), chromosomes=("3",), **values):
+    train(store, out, cells, chromosomes, validation, RECIPE | values)
+    return out
+
+
+def read_log(out):
+    """Rows of the log without their seconds."""
+    with open(out / "performance_log.csv") as file:
+        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights_of(out):
+    return load_model(out / "best_model.keras").get_weights()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "STORE")
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    return run(store, tmp_path_factory.mktemp("trained") / "run")
+
+
+# ------------------------------------------------------------------------------------------------- regions
+def test_regions_are_neighbouring_genes_up_to_so_many_ccres(store):
+    regions = make_regions(open_store(store), ["1", "3"], 8)
+    assert [region.genes.tolist() for region in regions[:3]] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    assert regions[1].elements.tolist() == list(range(8, 16))
+    assert [region.genes[0] for region in regions[3:]] == [24, 28, 32]  # chromosome 3; gene 35 has no cCRE
+    assert [len(region.elements) for region in make_regions(open_store(store), ["1"], 1)] == [2] * 11
+
+
+def test_only_ccres_in_reach_are_allowed(store):
+    opened = open_store(store)
+    region = make_regions(opened, ["1"], 6)[0]
+    expected = [[True, True, False, False, False, False], [False, False, True, True, False, False]]
+    assert reach_mask(opened, region)[:2].tolist() == expected
+
+
+def test_encodings_are_counted_against_distinct_ccres():
+    genes = np.array([0])
+    regions = [
+        Region(genes, np.array([0, 1, 2, 3])),
+        Region(genes, np.array([2, 3, 4, 5])),
+        Region(genes, np.arange(6)),
+    ]
+    assert encoding_ratio(regions[:2]) == 8 / 6
+    assert encoding_ratio(regions) == 14 / 6
+
+
+def test_window_layouts_are_one_for_each_strand(store):
+    layouts, layout_of = window_layouts(open_store(store))
+    assert layouts.shape == (2, 141)
+    assert set(layout_of[::2]) == {layout_of[0]} != {layout_of[1]} == set(layout_of[1::2])
+    assert layouts[layout_of[0]][[0, -2, -1]].tolist() == [-350, 345, 0]
+    assert layouts[layout_of[1]][[0, -2, -1]].tolist() == [350, -345, 0]
+
+
+# ------------------------------------------------------------------------------------------------- the recipe
+def test_learning_rate_rises_and_falls():
+    settings = {"learning_rate": 0.1, "warm_up": 4}
+    rates = [learning_rate(settings, step, 12) for step in range(13)]
+    assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    assert rates[8] == pytest.approx(0.05)  # half way down the cosine
+    assert rates[12] == pytest.approx(0)
+
+
+def test_training_is_over_after_epochs_without_a_lower_loss():
+    log = {epoch: {"val_loss": loss} for epoch, loss in enumerate(["3", "1", "nan", "1", "2"])}
+    assert best_epoch(list(log.values())) == 1
+    assert not is_over(log, 4, 3)
+    assert is_over(log, 5, 3)
+    assert not is_over(log, 5, 0)
+
+
+def test_network_learns_the_rule(store, tmp_path):
+    out = run(store, tmp_path / "run", epochs=25, patience=0, dropout=0, learning_rate=1e-2, batch_elements=4)
+    rows = read_log(out)
+    assert list(rows[0]) == ["epoch", "loss", "val_loss", "val_pearson", "learning_rate"]
+    assert float(rows[-1]["loss"]) < 0.07  # the variance of the targets is .33
+    assert max(float(row["val_pearson"]) for row in rows) > 0.8
+
+
+def test_training_goes_on_as_if_it_had_not_been_stopped(store, trained, tmp_path, monkeypatch):
+    finish = Checkpoints.finish_epoch
+
+    def stop(self, epoch, *rest):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return finish(self, epoch, *rest)
+
+    monkeypatch.setattr(Checkpoints, "finish_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(store, tmp_path / "run")
+    assert len(read_log(tmp_path / "run")) == 2
+    monkeypatch.undo()
+    run(store, tmp_path / "run")
+    assert read_log(tmp_path / "run") == read_log(trained)
+    for mine, other in zip(weights_of(tmp_path / "run"), weights_of(trained), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_what_is_held_out_does_not_matter(store, trained, tmp_path):
+    def change(arrays):
+        arrays["expression"][:, 2] = 1000 + np.arange(len(arrays["expression"]))  # cell C
+        arrays["expression"][2 * GENES :] = np.nan  # chromosome 3
+
+    run(write_store(tmp_path / "STORE", change=change), tmp_path / "run")
+    assert read_log(tmp_path / "run") == read_log(trained)
+    for mine, other in zip(weights_of(tmp_path / "run"), weights_of(trained), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_record_says_what_was_for_what(trained):
+    record = json.loads((trained / "train.json").read_text())
+    assert record["splits"] == {
+        "training_cells": ["A", "B"],
+        "hold_out_cells": ["C"],
+        "training_chromosomes": ["1"],
+        "validation_chromosomes": ["2"],
+        "hold_out_chromosomes": ["3"],
+    }
+    assert record["settings"] == DEFAULTS | RECIPE
+    assert record["options"]["reach"] == REACH
+
+
+def test_validation_chromosome_is_one_of_the_training_chromosomes(store):
+    splits = make_splits(open_store(store), ["A"], ["1"], None)
+    assert sorted(splits.training_chromosomes + splits.validation_chromosomes) == ["2", "3"]
+    assert splits.training_cells == ["B", "C"]
+
+
+# ------------------------------------------------------------------------------------------------- the network
+@pytest.fixture(scope="module")
+def trainer(store):
+    return Trainer(open_store(store), DEFAULTS | RECIPE, {"options": {}}, 1.0)
+
+
+def test_ccres_out_of_reach_change_nothing(store, trainer):
+    opened = open_store(store)
+    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
+    before = trainer.forward(batch, None).numpy()
+    signal = batch.signal.copy()
+    signal[2:4] += 1  # the cCREs of the second gene, 20 kb from those of the others
+    after = trainer.forward(batch._replace(signal=signal), None).numpy()
+    np.testing.assert_array_equal(np.delete(after, 1), np.delete(before, 1))
+    assert abs(after[1] - before[1]) > 1e-6
+
+
+def test_dropout_needs_a_seed_and_draws_with_it(store, trainer):
+    opened = open_store(store)
+    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
+    plain = trainer.forward(batch, None).numpy()
+    seed = np.array([1, 2], np.int32)
+    dropped = trainer.forward(batch, seed).numpy()
+    assert np.abs(dropped - plain).max() > 1e-3
+    np.testing.assert_array_equal(dropped, trainer.forward(batch, seed).numpy())
+    assert np.abs(dropped - trainer.forward(batch, seed + 1).numpy()).max() > 1e-3
+
+
+def test_without_dropout_the_training_pass_is_that_of_prediction(store):
+    trainer = Trainer(open_store(store), DEFAULTS | RECIPE | {"dropout": 0.0}, {"options": {}}, 1.0)
+    opened = open_store(store)
+    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
+    passes = trainer.forward(batch, np.array([1, 2], np.int32)), trainer.forward(batch, None)
+    np.testing.assert_allclose(*passes, rtol=1e-5)
+
+
+def test_tracks_of_its_own_stay_out_of_the_configuration_of_published_models():
+    from creator.network import Creator
+
+    assert "channels" not in Creator(**NETWORK).get_config()
+    assert "training" not in Creator(**NETWORK).get_config()
+    assert Creator(**NETWORK, channels=2).get_config()["channels"] == 2
+
+
+# ------------------------------------------------------------------------------------------------- prediction
+@pytest.fixture(scope="module")
+def predicted(store, trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("predicted") / "out"
+    words = [
+        "predict",
+        str(store),
+        "-c",
+        str(trained / "best_model.keras"),
+        "--out",
+        str(out),
+        "--ablation",
+        "--arcs",
+        "1",
+    ]
+    assert CREaTor.main(words) == 0
+    return out
+
+
+def read_table(path):
+    return pd.read_csv(path, sep="\t", dtype={"chromosome": str, "chrom": str})
+
+
+def test_expression_has_every_gene_in_every_cell(predicted):
+    table = read_table(predicted / "expression.tsv")
+    names = ["gene_id", "chromosome", "tss", "strand", "cell", "n_ccre", "predicted", "observed", "split"]
+    assert list(table) == names
+    assert len(table) == 3 * GENES * len(CELLS)
+    without = table["n_ccre"] == 0
+    assert without.sum() == 3 * len(CELLS)
+    assert table["predicted"].isna().equals(without)
+    splits = table.groupby(["cell", "chromosome"])["split"].unique().str.join(",")
+    assert splits["A"].tolist() == ["train", "validation", "chromosome"]
+    assert splits["C"].tolist() == ["cell", "cell", "both"]
+    record = json.loads((predicted / "predict.json").read_text())
+    assert record["genes_without_ccre"] == 3
+    assert record["hold_out_cells"] == ["C"]
+
+
+def test_predictions_are_those_of_validation(predicted, trained):
+    table = read_table(predicted / "expression.tsv").dropna()
+    rows = table[table["split"] == "validation"]
+    best = min(read_log(trained), key=lambda row: float(row["val_loss"]))
+    assert np.square(rows["predicted"] - rows["observed"]).mean() == pytest.approx(float(best["val_loss"]), rel=1e-4)
+
+
+def test_links_have_attention_distance_and_ablation(predicted):
+    links = read_table(predicted / "links.tsv")
+    assert len(links) == 2 * 3 * (GENES - 1) * len(CELLS)
+    sums = links.groupby(["measuredGeneEnsemblId", "CellType"])["attention"].sum()
+    np.testing.assert_allclose(sums, 1, rtol=1e-4)
+    assert sorted(links["distanceToTSS"].unique()) == [1000, 2000]
+    first = links[links["distanceToTSS"] == 1000]
+    np.testing.assert_allclose(first["adjusted"], first["attention"] / 3, rtol=1e-4)
+    assert links["ablation"].notna().all()
+    assert links["ablation"].abs().max() > 1e-4
+    assert (predicted / "links.bedpe").read_text().count("\n") == 3 * (GENES - 1) * len(CELLS)  # one arc for each
+
+
+def test_distance_below_1_kb_counts_as_1_kb():
+    assert adjust(np.array([0.6, 0.6]), np.array([0, 10_000])).tolist() == pytest.approx([0.2, 0.15])
+
+
+def test_published_weights_see_a_genes_own_ccres_alone(tmp_path):
+    from creator.network import Creator, element_vectors, expression
+
+    store = open_store(write_store(tmp_path / "STORE", tracks=CHANNELS))
+    model = Creator(**NETWORK)
+    save_model(model, tmp_path / "model.keras")
+    predict(store.path, load_model(tmp_path / "model.keras"), tmp_path / "model.keras", tmp_path / "out", ["B"])
+    table = read_table(tmp_path / "out/expression.tsv")
+    vectors = element_vectors(model, store.tokens[:2], store.read_signal(1, slice(0, 2)))
+    window = store.gene_window(0)[None]
+    expected = expression(model, vectors, store.element_position(slice(0, 2)), store.gene_tss[:1], window)
+    assert table["predicted"][0] == pytest.approx(expected[0], rel=1e-5)
+    assert table["split"].isna().all()
+    assert "hold_out_cells" not in json.loads((tmp_path / "out/predict.json").read_text())
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"cells": ["D"]}, "--hold-out-cells: there is no cell D in the store; it has A, B, C"),
+        ({"cells": CELLS}, "all 3 cells of the store are held out"),
+        ({"chromosomes": ["X"]}, "--hold-out-chromosomes: there is no chromosome X in the store; it has 1, 2, 3"),
+        ({"validation": ["3"]}, "--validation-chromosomes: 3 is held out"),
+        ({"chromosomes": ["2", "3"], "validation": None}, "genes to learn from are left on 1 chromosomes"),
+        ({"chromosomes": [], "validation": ["1", "2", "3"]}, "no gene is left to train on"),
+        ({"heads": 3}, "--width: 16 is not a multiple of --heads 3"),
+        ({"epochs": 0}, "--epochs: 0 is not between 1 and 100000"),
+    ],
+)
+def test_wrong_training_is_refused(store, tmp_path, arguments, words):
+    with pytest.raises(InputError) as error:
+        run(store, tmp_path / "run", **arguments)
+    assert words in one_line(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cells_without_expression_cannot_be_learnt_from(tmp_path):
+    def change(arrays):
+        arrays["expression"][:, :2] = np.nan
+
+    with pytest.raises(InputError, match="no gene has a cCRE in reach and TPM in a training cell") as error:
+        run(write_store(tmp_path / "STORE", change=change), tmp_path / "run")
+    one_line(error)
+
+
+def test_folder_of_another_training_is_refused(store, trained, tmp_path):
+    before = (trained / "train.json").read_bytes()
+    with pytest.raises(InputError, match=r"differs in epochs \(4 there, 5 here\)") as error:
+        run(store, trained, epochs=5)
+    one_line(error)
+    with pytest.raises(InputError, match=r"hold_out_cells \(C there, none here\)") as error:
+        run(store, trained, cells=())
+    one_line(error)
+    assert (trained / "train.json").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"has no whole train.json but notes.txt"):
+        run(store, tmp_path)
+
+
+def test_store_of_other_options_than_the_model_is_refused(trained, tmp_path, capsys):
+    other = write_store(tmp_path / "STORE", reach=5000, transform="log1p")
+    words = ["predict", str(other), "-c", str(trained / "best_model.keras"), "--out", str(tmp_path / "out")]
+    assert CREaTor.main(words) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "transform (log1p in the store, none in the model)" in line
+    assert "reach (5000 in the store, 3000 in the model)" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_published_weights_need_the_published_tracks(store, tmp_path):
+    from creator.network import Creator
+
+    with pytest.raises(InputError, match="takes the 16 published tracks, the store has up,noise") as error:
+        predict(store, Creator(**NETWORK), tmp_path / "model.keras", tmp_path / "out")
+    one_line(error)
+
+
+def test_input_of_one_gene_needs_a_model_of_the_published_tracks(trained, tmp_path, capsys):
+    values = dict(zip(CreatorInput._fields, random_input(22, 4, 50), strict=True))
+    (tmp_path / "input.pkl").write_bytes(pickle.dumps(values))
+    words = ["-i", str(tmp_path / "input.pkl"), "-c", str(trained / "best_model.keras")]
+    assert CREaTor.main(words) == 2
+    assert f"has {len(TRACKS)} tracks of its own" in capsys.readouterr().err
