@@ -2,10 +2,14 @@
 
 import base64
 import gzip
+import os
 import struct
 import zlib
 from pathlib import Path
 
+import pytest
+
+LONG = pytest.mark.skipif(not os.environ.get("LCRE_LONG"), reason="takes long; LCRE_LONG=1 runs it")  # of a test
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import pack
+from builders import LONG, pack
 
 from core import InputError
 from core.genome import one_hot
@@ -147,6 +147,7 @@ def test_flags_that_are_set_here_are_not_passed_on(capsys, flag):
     assert f"{flag} cannot be passed on" in capsys.readouterr().err
 
 
+@LONG
 def test_one_command_trains_compares_and_refuses(tmp_path):
     """The demo with windows of 100 columns: network and regressions have a row each."""
     demo = ROOT / "data/demo"
@@ -197,6 +198,7 @@ def test_longer_kmers_join_those_of_a_network(tmp_path):
     }
 
 
+@LONG
 def test_ways_of_predicting_from_checkpoints(tmp_path):
     """Two checkpoints of a network: what is added, weighted and averaged follows from their own predictions."""
     import keras
@@ -227,6 +229,7 @@ def test_ways_of_predicting_from_checkpoints(tmp_path):
     assert not np.allclose(ways["mean of 3 shifts"], ways["as it is"])
 
 
+@LONG
 def test_scoring_made_up_variants_is_measured():
     """benchmarks/prediction.py: a run whose inputs nobody knows is scored by all folds."""
     demo = ROOT / "data/demo"

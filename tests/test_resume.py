@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import LONG
 from genomes import Gene, random_sequence, write_files
 
 import lcre_classifier
@@ -167,8 +168,7 @@ QUICK = {  # in every run of the tests; the others with LCRE_LONG=1
 
 def choose(damages: dict) -> list:
     """Return the parameters of a test: some of the ways to damage a file, or all of them."""
-    long = pytest.mark.skipif(not os.environ.get("LCRE_LONG"), reason="one of many ways; LCRE_LONG=1 tries all of them")
-    return [pytest.param(name, marks=[] if name in QUICK else [long]) for name in damages]
+    return [pytest.param(name, marks=[] if name in QUICK else [LONG]) for name in damages]
 
 
 @pytest.mark.parametrize("damage", choose(CHECKPOINT_DAMAGE))

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from builders import LONG
 
 from core.scores import auroc_error
 
@@ -206,6 +207,7 @@ def test_killed_in_the_second_fold_and_resumed_equals_never_stopped(finished, tm
     assert not list(tmp_path.rglob(".*"))  # nothing half-written is left
 
 
+@LONG
 def test_stopped_and_resumed_equals_never_stopped(published, tmp_path):
     flags = [*PUBLISHED, "--epochs", "3"]
     process = subprocess.Popen(command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
