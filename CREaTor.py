@@ -6,6 +6,7 @@
     python CREaTor.py prepare --fasta ... --out STORE   from genome, cCREs and samples to a store
     python CREaTor.py train STORE --out DIR             from a store to a model
     python CREaTor.py predict STORE -c MODEL --out DIR  from store and model to expression and links
+    python CREaTor.py evaluate DIR                      these beside simpler predictions and scores
 
 Source: Li et al. 2023, Genome Biology 24:266.
 """
@@ -35,6 +36,7 @@ LEFT = {  # by an interrupt, by command
     "prepare": "what is whole of the store is kept: the same command goes on",
     "train": "finished epochs are kept: the same command goes on",
     "predict": "nothing was written",
+    "evaluate": "nothing was written",
 }
 
 
@@ -53,11 +55,7 @@ class Parser(OneLineParser):
     def refuse_unknown_flags(self, argv: list[str]) -> None:
         """Leave with status 2 if a flag is unknown: argparse would take what follows it for a command."""
         for word in argv:
-            if word in (
-                "--",
-                "evaluate",
-                *LEFT,
-            ):  # what follows are no flags, or those of a command with flags of its own
+            if word in ("--", *LEFT):  # what follows are no flags, or those of a command with flags of its own
                 return
             flag = word.split("=")[0]
             with_value = flag[:2] in ("-i", "-c")  # as in -iINPUT
