@@ -59,6 +59,8 @@ def predict(
     store = open_store(store_path)
     check_fit(store, model, show_value(model_path, PATH_LENGTH))
     check_names(cells, store.cells, "--cells", "cell")
+    if arcs < 0:
+        raise InputError(f"--arcs: {arcs} is below 0; give how many links of a gene to draw, or 0 for all")
     name = show_value(out, PATH_LENGTH)
     if not out.parent.is_dir():
         raise InputError(f"{name}: there is no folder {show_value(out.parent, PATH_LENGTH)}; make it first")

@@ -345,6 +345,19 @@ def test_published_weights_need_the_published_tracks(store, tmp_path):
     one_line(error)
 
 
+def test_wrong_flags_of_predict_are_refused(store, trained, tmp_path, capsys):
+    words = ["predict", str(store), "-c", str(trained / "best_model.keras"), "--out", str(tmp_path / "out")]
+    for more, message in (
+        (["--cells", "A,Z"], "--cells: there is no cell Z in the store; it has A, B, C"),
+        (["--arcs", "-1"], "--arcs: -1 is below 0"),
+    ):
+        assert CREaTor.main([*words, *more]) == 2
+        line = capsys.readouterr().err
+        assert message in line
+        assert line.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_input_of_one_gene_needs_a_model_of_the_published_tracks(trained, tmp_path, capsys):
     values = dict(zip(CreatorInput._fields, random_input(22, 4, 50), strict=True))
     (tmp_path / "input.pkl").write_bytes(pickle.dumps(values))
