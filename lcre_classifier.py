@@ -1051,9 +1051,9 @@ def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: 
 
     with records.lock_tables(prefix):
         run = records.read_run(Path(f"{prefix}_run.json"))
-        for name, chromosomes in records.held_out_chromosomes(run).items():
-            if name not in known:
-                known[name] = make_folds(data, settings, [chromosomes])[0]
+        others = [groups for name, groups in records.held_out_chromosomes(run).items() if name not in known]
+        if others:
+            known |= {fold.name: fold for fold in make_folds(data, settings, others)}
         folds = [known[name] for name in run["folds"]]
         folders = [records.fold_folder(prefix, fold.name) for fold in folds]
         result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)

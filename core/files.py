@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from core import InputError
+from core import PATH_LENGTH, InputError, show_value
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -154,3 +154,17 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of the file at `path` in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there.
+
+    Raises:
+        InputError: the folder that it is to be in is missing, or a file has its name.
+    """
+    name = show_value(path, PATH_LENGTH)
+    if not path.parent.is_dir():
+        raise InputError(f"{name}: there is no folder {show_value(path.parent, PATH_LENGTH)}; make it first")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{name}: is a file; give the name of a folder")
+    path.mkdir(exist_ok=True)

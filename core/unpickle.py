@@ -267,7 +267,7 @@ class PickleMachine:
     def take(self, count: int) -> list:
         """Remove and return the last values on the stack."""
         if len(self.stack) < count:
-            raise ValueError("it takes values that it has not given")
+            raise ValueError("it takes more values from its stack than it put there")
         taken = self.stack[-count:]
         del self.stack[-count:]
         return taken

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import examples, shorten
+from core import InputError, examples, shorten
 from core.files import write_csv
 from core.scores import Agreement, bootstrap, interval, two_sided_p
 from core.tables import read_columns, to_numbers
-from creator import InputError
 from creator.baselines import Prediction, change_against_training, store_baselines
 from creator.link_evaluation import evaluate_links, show_interval, show_links
 

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import examples, shorten
+from core import InputError, examples, shorten
 from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names, strip_gene_prefix, strip_version
 from core.scores import Ranking, auprc, auroc, bootstrap, interval, two_sided_p
 from core.tables import read_columns, to_numbers
-from creator import InputError
 
 SCORED = ("Regulated", "distanceToTSS", "H3K27ac.RPM", "H3K27ac.RPM.expandedRegion", "DHS.RPM")  # columns of pairs
 PLACED = ("chrom", "chromStart", "chromEnd", "measuredGeneEnsemblId", "CellType")  # of pairs and of links

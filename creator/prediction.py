@@ -15,17 +15,18 @@ import numpy as np
 import pandas as pd
 
 from core import PATH_LENGTH, InputError, show_value
-from core.files import hash_file, replacing, write_json
+from core.files import hash_file, make_folder, replacing, write_json
 from core.progress import Progress, show_duration
 from creator import CHANNELS, __version__
 from creator.batches import Region, make_regions, reach_mask
+from creator.evaluation import RECORD, TABLE, read_training
 from creator.store import Store, differences, open_store
 from creator.training import check_names
 
 if TYPE_CHECKING:
     from creator.network import Creator
 
-RECORD, TABLE, LINKS, ARCS = "predict.json", "expression.tsv", "links.tsv", "links.bedpe"
+LINKS, ARCS = "links.tsv", "links.bedpe"
 NEAREST = 1000  # bp, the least distance by which attention is adjusted
 NO_PART = ("genes",)  # options of a store in which it may differ from that of the training
 
@@ -62,14 +63,8 @@ def predict(
     if arcs < 0:
         raise InputError(f"--arcs: {arcs} is below 0; give how many links of a gene to draw, or 0 for all")
     name = show_value(out, PATH_LENGTH)
-    if not out.parent.is_dir():
-        raise InputError(f"{name}: there is no folder {show_value(out.parent, PATH_LENGTH)}; make it first")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{name}: is a file; give the name of a folder")
-    out.mkdir(exist_ok=True)
+    make_folder(out)
     chosen = [number for number, cell in enumerate(store.cells) if not cells or cell in cells]
-    for file in (RECORD, TABLE, LINKS, ARCS):  # of an earlier prediction; a part of it must not stay beside this one
-        (out / file).unlink(missing_ok=True)
     predicted = np.full((len(store.gene_id), len(store.cells)), np.nan, np.float32)
     regions = make_regions(store, store.chromosomes, model.training["batch_elements"]) if model.training else None
     progress = Progress(len(chosen) * len(store.element_start))
@@ -79,8 +74,10 @@ def predict(
                 predicted[region.genes, cell] = values
                 if files:
                     files.add(region, cell, attention, drops)
-    if not np.isfinite(predicted[np.diff(store.reach_indptr) > 0][:, chosen]).all():
-        raise InputError(f"{name}: the network gives numbers that are not finite; its weights are too large")
+        if not np.isfinite(predicted[np.diff(store.reach_indptr) > 0][:, chosen]).all():
+            raise InputError(f"{name}: the network gives numbers that are not finite; its weights are too large")
+        for file in (RECORD, TABLE, LINKS, ARCS):  # a part of an earlier prediction must not stay beside this one
+            (out / file).unlink(missing_ok=True)
     table = expression_table(store, model.training, predicted, chosen)
     with replacing(out / TABLE) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
@@ -214,18 +211,6 @@ def read_region(elements, genes: np.ndarray, tss: np.ndarray, allowed: np.ndarra
 
 
 # ------------------------------------------------------------------------------------------------------ tables
-def split_of(training: Mapping | None, cell: str, chromosome: str) -> str:
-    """Return train, validation, chromosome, cell or both, as a chromosome in a cell was used; '' if not known."""
-    if training is None:
-        return ""
-    held_out = cell in training["hold_out_cells"]
-    if chromosome in training["hold_out_chromosomes"]:
-        return "both" if held_out else "chromosome"
-    if held_out:
-        return "cell"
-    return "validation" if chromosome in training["validation_chromosomes"] else "train"
-
-
 def expression_table(
     store: Store, training: Mapping | None, predicted: np.ndarray, cells: Sequence[int]
 ) -> pd.DataFrame:
@@ -238,10 +223,10 @@ def expression_table(
         cells: indices of those in the table.
     """
     chromosome = np.array(store.chromosomes, dtype=object)[store.gene_chromosome]
-    frames = []
+    known, frames = read_training(training or {}), []
     for cell in cells:
         name = store.cells[cell]
-        splits = {each: split_of(training, name, each) for each in store.chromosomes}
+        splits = {each: known.split(name, each) if known else "" for each in store.chromosomes}
         frames.append(
             pd.DataFrame(
                 {

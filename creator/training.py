@@ -15,7 +15,7 @@ import numpy as np
 
 from core import PATH_LENGTH, InputError, show_value
 from core.checkpoints import Checkpoints
-from core.files import hash_text, read_json, write_json
+from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
 from core.progress import Progress
 from creator import __version__
@@ -127,11 +127,7 @@ def train(
         "splits": asdict(splits),
     }
     name = show_value(out, PATH_LENGTH)
-    if not out.parent.is_dir():
-        raise InputError(f"{name}: there is no folder {show_value(out.parent, PATH_LENGTH)}; make it first")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{name}: is a file; give the name of a folder")
-    out.mkdir(exist_ok=True)
+    make_folder(out)
     with claim(out / "train.lock", name):
         check_folder(out, record)
         write_json(out / RECORD, record)

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -204,6 +205,21 @@ def test_tracks_of_its_own_stay_out_of_the_configuration_of_published_models():
 
 
 # ------------------------------------------------------------------------------------------------- prediction
+def test_an_interrupted_prediction_leaves_the_earlier_one(store, trained, predicted, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(predicted, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("creator.prediction.read_genes", stop)
+    arguments = ["predict", str(store), "-c", str(trained / "best_model.keras"), "--out", str(out)]
+    assert CREaTor.main(arguments) == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 @pytest.fixture(scope="module")
 def predicted(store, trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("predicted") / "out"
