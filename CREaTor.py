@@ -120,6 +120,11 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
             f"{show_value(checkpoint_path, PATH_LENGTH)}: has {model.channels} tracks of its own; -i takes models "
             f"of the {len(CHANNELS)} published tracks, use predict with a store"
         )
+    if model.training and model.training.get("promoter"):
+        raise InputError(
+            f"{show_value(checkpoint_path, PATH_LENGTH)}: was trained with --promoter, and INPUT has no sequence of "
+            "the gene's own window; use predict with a store"
+        )
 
     from creator.network import predict_expression, prediction_memory
 
@@ -326,6 +331,9 @@ def _add_train(commands) -> None:
         default = None if flag == "--validation-chromosomes" else []
         command.add_argument(flag, metavar="NAME,NAME", type=_split_names, default=default, help=text)
     for setting in SETTINGS:
+        if isinstance(setting.default, bool):
+            command.add_argument(setting.flag, action="store_true", help=setting.help)
+            continue
         command.add_argument(
             setting.flag,
             type=type(setting.default),

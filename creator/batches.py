@@ -27,16 +27,18 @@ class Region(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A region in one cell, as the network takes it."""
+    """A region in K cells, as the network takes it."""
 
     tokens: np.ndarray  # (N, W) int64
-    signal: np.ndarray  # (N, W, tracks) float32
+    signal: np.ndarray  # (K, N, W, tracks) float32
     positions: np.ndarray  # of the cCREs, (N,) int64, bp
     tss: np.ndarray  # (G,) int64, bp
     layout: np.ndarray  # of each gene's window, (G,) int64, row of `window_layouts`
     allowed: np.ndarray  # cCREs in reach of each gene, (G, N) bool
-    target: np.ndarray  # log1p of TPM, (G,) float32; 0 where there is none
-    weight: np.ndarray  # 1 for genes with a target, else 0, (G,) float32
+    gene_tokens: np.ndarray  # of the genes' own windows, (G, 700) int64; (0, 700) where the network does not see them
+    gene_signal: np.ndarray  # (K, G, 700, tracks) float32, likewise
+    target: np.ndarray  # log1p of TPM, (K, G) float32; 0 where there is none
+    weight: np.ndarray  # 1 for genes with a target, else 0, (K, G) float32
 
 
 def make_regions(store: Store, chromosomes: Iterable[str], most: int) -> list[Region]:
@@ -90,17 +92,28 @@ def window_layouts(store: Store) -> tuple[np.ndarray, np.ndarray]:
     return layouts, layout_of.reshape(-1)
 
 
-def read_batch(store: Store, region: Region, cell: int, layout_of: np.ndarray) -> Batch:
-    """Read what the network needs for a region in a cell."""
-    expression = np.log1p(store.expression[region.genes, cell])
+def read_batch(store: Store, region: Region, cells: Sequence[int], layout_of: np.ndarray, promoter: bool) -> Batch:
+    """Read what the network needs for a region in some cells.
+
+    Args:
+        store: of the region.
+        region: genes and cCREs.
+        cells: indices, (K,).
+        layout_of: of each gene of the store, see `window_layouts`.
+        promoter: the network sees sequence and signal of the genes' own windows.
+    """
+    expression = np.log1p(store.expression[region.genes][:, list(cells)].T)
     measured = np.isfinite(expression)
+    seen = region.genes if promoter else region.genes[:0]
     return Batch(
         np.asarray(store.tokens[region.elements], np.int64),
-        store.read_signal(cell, region.elements),
+        np.stack([store.read_signal(cell, region.elements) for cell in cells]),
         store.element_position(region.elements),
         np.asarray(store.gene_tss[region.genes]),
         layout_of[region.genes],
         reach_mask(store, region),
+        np.asarray(store.gene_tokens[seen], np.int64),
+        np.stack([store.read_gene_signal(cell, seen) for cell in cells]),
         np.where(measured, expression, 0).astype(np.float32),
         measured.astype(np.float32),
     )

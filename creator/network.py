@@ -263,7 +263,8 @@ class Creator(keras.Model):
             width, heads, hidden, element_layers, regulation_layers: sizes.
             channels: tracks of the signal.
             training: what the weights were trained on (`creator.training.describe_training`), kept with them; None
-                where that is not known, as of published weights.
+                where that is not known, as of published weights. Its entry `mask_pads` says whether attention leaves
+                out blocks of five bases that only pad an element; the published network does not.
         """
         super().__init__(**kwargs)
         if width % heads:
@@ -278,6 +279,7 @@ class Creator(keras.Model):
         if channels != len(CHANNELS):  # published models are described by the five
             self.sizes["channels"] = channels
         self.channels, self.training_record = channels, json.dumps(training)
+        self.mask_pads = bool(training and training.get("mask_pads"))
         self.dropout = 0.1  # in training, where a seed is given
         self.token_table = self.add_weight((TOKENS, width), keras.initializers.RandomNormal(0, 1), name="token_table")
         self.signal = layers.Dense(width, name="signal")
@@ -341,13 +343,22 @@ class Creator(keras.Model):
             Vectors, (n, width).
         """
         drop = Dropout(self.dropout, seed)
-        if seed is None:
+        if seed is None or not self.dropout:
             x = self._embed(tokens, signal, kernel, offset)
         else:
             x = self._embed_with_dropout(tokens, signal, drop)
+        if self.mask_pads:
+            bias = bias + self._pad_bias(tokens)
         for layer in self.element_layers[:-1]:
             x = layer(x, bias, drop=drop)
         return self.element_layers[-1].read_last(x, bias[..., -1:, :], drop)
+
+    def _pad_bias(self, tokens):
+        """Return what keeps attention from blocks without a base, (n, 1, 1, W / 5 + 1); the CLS block is never kept."""
+        n, length = ops.shape(tokens)
+        empty = ops.all(ops.reshape(tokens, (n, length // BLOCK, BLOCK)) == 0, axis=-1)
+        empty = ops.concatenate([empty, ops.zeros((n, 1), "bool")], axis=1)
+        return ops.where(empty, FORBIDDEN, 0.0)[:, None, None, :]
 
     def _embed(self, tokens, signal, kernel, offset):
         """Return the rows of blocks and of the CLS block, (n, W / 5 + 1, width), through the product of all inputs."""
@@ -374,7 +385,7 @@ class Creator(keras.Model):
         """Return keys and values of every layer of stage 2 for cCREs; nobody attends to a gene, so none is involved.
 
         Args:
-            vectors: of the cCREs, (N, width).
+            vectors: of the cCREs, (N, width), or of several cells, (cells, N, width).
             positions: in bp, (N,).
             present: booleans, (N,), False for rows that only pad.
             reach: bp; a cCRE attends to those no farther away than this. None: to all, as published.
@@ -400,10 +411,10 @@ class Creator(keras.Model):
         """Return the expression of genes, each of which reads the cCREs of `relate` (stage 2).
 
         Args:
-            gene_vectors: (G, width).
+            gene_vectors: (G, width), or (cells, G, width).
             gene_positions: TSS in bp, (G,).
             positions: of the cCREs, (N,).
-            keys_values: as `relate` returns them.
+            keys_values: as `relate` returns them; of several cells, all results begin with an axis of the cells.
             allowed: which cCREs a gene may attend to, booleans, (G, N).
             seed: as of `encode`.
 
@@ -416,7 +427,7 @@ class Creator(keras.Model):
         for layer, pair in zip(self.regulation_layers, keys_values, strict=True):
             rows, weights = layer.attend(rows, *pair, bias, allowed, drop)
             attention.append(weights)
-        return self.head(self.norm(rows))[:, 0], attention
+        return self.head(self.norm(rows))[..., 0], attention
 
     def call(self, inputs):
         """Return the expression, (G,), of the five arrays of `predict_expression` as a dict; differentiable."""
@@ -433,6 +444,14 @@ class Creator(keras.Model):
 def element_positions(length: int) -> np.ndarray:
     """Return the coordinate of each block of an element of `length` bp, and of its CLS block, (length / 5 + 1,)."""
     return np.arange(0, length + BLOCK, BLOCK)
+
+
+def promoter_positions() -> np.ndarray:
+    """Return the coordinate of each block of a gene's own window against its TSS, and of its CLS block, (141,), bp.
+
+    A window whose sequence is read (`promoter`) is read along the strand, so these are the same for every gene.
+    """
+    return np.append(np.arange(0, GENE_WINDOW, BLOCK) - GENE_WINDOW // 2, 0)
 
 
 def empty_windows(genes: int, channels: int = len(CHANNELS)) -> tuple[np.ndarray, np.ndarray]:
@@ -496,16 +515,21 @@ def element_vectors(model: Creator, E_ge: np.ndarray, E_chp: np.ndarray) -> np.n
 
     A vector depends on its own element alone; compute it once a cell type and use it for every gene in reach.
     """
-    count, length = E_ge.shape
+    return _encode_chunks(model, E_ge, E_chp, element_positions(E_ge.shape[1]))
+
+
+def _encode_chunks(model: Creator, tokens: np.ndarray, signal: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the vectors, (n, width), of elements that share the coordinates of their blocks, chunk by chunk."""
+    count, length = tokens.shape
     vectors = np.empty((count, model.sizes["width"]), np.float32)
     chunk = max(1, BASES_AT_A_TIME // length)
     size = chunk if count > chunk else min(chunk, _padded_size(count))
     with _full_float32():
-        shared = model.block_product(element_positions(length))
+        shared = model.block_product(positions)
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
         with _full_float32():
-            encoded = model.encode(_padded(E_ge[part], size), _padded(E_chp[part], size, np.float32), *shared)
+            encoded = model.encode(_padded(tokens[part], size), _padded(signal[part], size, np.float32), *shared)
         vectors[part] = encoded[: count - start]
     return vectors
 
@@ -526,6 +550,17 @@ def gene_vectors(model: Creator, G_pos: np.ndarray, G_gpos: np.ndarray) -> np.nd
             encoded = model.encode(*empty_windows(len(window), model.channels), *model.block_product(window))
         vectors.append(encoded[: len(part)].numpy())
     return np.concatenate(vectors)[layout_of.reshape(-1)]
+
+
+def promoter_vectors(model: Creator, tokens: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    """Return the vectors of genes that see sequence and signal of their own windows, float32, (G, width).
+
+    Args:
+        model: trained with `promoter`.
+        tokens: (G, 700), see `creator.store.Store.gene_tokens`.
+        signal: (G, 700, channels).
+    """
+    return _encode_chunks(model, tokens, signal, promoter_positions())
 
 
 def expression(

@@ -141,7 +141,9 @@ def read_genes(
         A region, expression of its genes, (G,), attention averaged over layers and heads, (G, N), and the drop in
         expression without each cCRE in reach, (G, N) with nan out of reach, or None.
     """
-    from creator.network import RelatedElements, element_vectors, gene_vectors
+    from creator.network import RelatedElements, element_vectors, gene_vectors, promoter_vectors
+
+    promoter = bool(model.training and model.training.get("promoter"))
 
     for number, name in enumerate(store.chromosomes):
         on_it = np.flatnonzero(store.element_chromosome == number)
@@ -163,8 +165,12 @@ def read_genes(
         for region in of_chromosome:
             reach = None if regions is None else store.options["reach"]
             tss = np.asarray(store.gene_tss[region.genes])
-            windows = np.stack([store.gene_window(gene) for gene in region.genes])
-            genes = gene_vectors(model, tss, windows)
+            if promoter:
+                tokens, signal = store.gene_tokens[region.genes], store.read_gene_signal(cell, region.genes)
+                genes = promoter_vectors(model, tokens, signal)
+            else:
+                windows = np.stack([store.gene_window(gene) for gene in region.genes])
+                genes = gene_vectors(model, tss, windows)
             positions = store.element_position(region.elements)
             elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
             yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)

@@ -10,7 +10,8 @@ the pairs with genes. Time is linear: elements are sorted as they lie on the gen
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from core.files import check_file, hash_file, read_json, remove_leftovers, write
 from core.genome import Genome, open_genome
 from core.locks import claim
 from core.progress import Progress, show_duration
-from creator import __version__
+from creator import GENE_WINDOW, __version__
 from creator.regions import describe_reach, find_reach, read_regions
+from creator.rows import Rows, element_rows, gene_rows
 from creator.samples import EXPRESSION, Inputs, read_samples
-from creator.signals import MOST_CHUNK, check_tracks, describe_clipping, place_elements, split_elements, write_cell
+from creator.signals import MOST_CHUNK, check_tracks, describe_clipping, write_cell
 from creator.store import (
     FORMAT,
     MANIFEST,
@@ -85,7 +87,7 @@ def build(inputs: Inputs, plan: dict, out: Path, started: float) -> None:
         describe_reach(indptr, len(elements), inputs.options, notes)
 
         folder = unfinished_path(out)
-        check_room(folder, inputs, len(elements))
+        check_room(folder, inputs, len(elements), len(genes))
         folder.mkdir(exist_ok=True)
         write_json(folder / PLAN, plan)
         for line in [*notes, *(f"warning: {text}" for text in warnings)]:
@@ -94,12 +96,11 @@ def build(inputs: Inputs, plan: dict, out: Path, started: float) -> None:
         write_small_arrays(folder, elements, genes, expression, indptr, indices)
         units = len(inputs.cells) + 1
         progress = Progress(units * len(elements))
-        if not (folder / "tokens.npy").exists():
-            write_tokens(folder / "tokens.npy", genome, chromosomes, elements, inputs.options, progress)
-        else:
-            progress.skip(len(elements))
+        rows = element_rows(elements, inputs.options)
+        windows = gene_rows(genes, [genome.lengths[name] for name in chromosomes], inputs.options)
+        write_all_tokens(folder, genome, chromosomes, rows, windows, inputs.options["token_order"], progress)
         for cell in range(len(inputs.cells)):
-            write_cell(folder, cell, inputs, genome.lengths, chromosomes, elements, progress)
+            write_cell(folder, cell, inputs, genome.lengths, chromosomes, rows, windows, progress)
     counts = {"elements": len(elements), "genes": len(genes), "pairs": len(indices)}
     measures = [read_json(folder / f"signal_{cell}.json") for cell in range(len(inputs.cells))]
     warnings += describe_clipping(measures, inputs)
@@ -235,11 +236,11 @@ def describe_differences(plan: dict, found: dict) -> str:
     return "; ".join(different[:4]) + more or "another version of the format"
 
 
-def check_room(folder: Path, inputs: Inputs, count: int) -> None:
-    """Raise InputError where the disk has no room for the unfinished store `folder` of `count` elements."""
+def check_room(folder: Path, inputs: Inputs, count: int, genes: int) -> None:
+    """Raise InputError where the disk has no room for the unfinished store `folder` of `count` elements and `genes`."""
     signals = sum(sample.track != EXPRESSION for sample in inputs.samples)
     width = np.dtype(inputs.options["signal_type"]).itemsize * signals + 1
-    needed = count * inputs.options["width"] * width
+    needed = (count * inputs.options["width"] + genes * GENE_WINDOW) * width
     there = sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0
     free = shutil.disk_usage(folder.parent).free + there
     if needed > free:
@@ -277,20 +278,41 @@ def write_small_arrays(
             append(array)
 
 
-def write_tokens(
-    path: Path, genome: Genome, chromosomes: list[str], elements: pd.DataFrame, options: Mapping, progress: Progress
+def write_all_tokens(
+    folder: Path,
+    genome: Genome,
+    chromosomes: list[str],
+    elements: Rows,
+    windows: Rows,
+    token_order: str,
+    progress: Progress,
 ) -> None:
-    """Write the tokens of all elements, (N, width) uint8."""
-    width, order = options["width"], options["token_order"]
-    token_of = np.array([order.index(base) + 1 for base in "ACGT"] + [0], np.uint8)  # of each base code
-    columns = np.arange(width)
-    with writing_array(path, (len(elements), width), np.uint8) as append:
-        for index, part in split_elements(elements, MOST_CHUNK):
+    """Write the tokens of the cCREs and of the genes' windows, where they are not there yet."""
+    files = {
+        "gene_tokens.npy": (windows, lambda count: None),
+        "tokens.npy": (elements, partial(progress.step, "tokens")),
+    }
+    for name, (rows, step) in files.items():
+        if not (folder / name).exists():
+            write_tokens(folder / name, genome, chromosomes, rows, token_order, step)
+        elif rows is elements:
+            progress.skip(len(elements))
+    progress.line(f"tokens: {len(elements):,} cCREs of {elements.width} bases")
+
+
+def write_tokens(
+    path: Path, genome: Genome, chromosomes: list[str], rows: Rows, token_order: str, progress: Callable[[int], None]
+) -> None:
+    """Write the tokens of rows, (n, width) uint8; `progress` is told the number of rows of each piece."""
+    token_of = np.array([token_order.index(base) + 1 for base in "ACGT"] + [0], np.uint8)  # of each base code
+    complement = np.array([token_order.index(base) + 1 for base in "TGCA"] + [0], np.uint8)
+    columns = np.arange(rows.width)
+    with writing_array(path, (len(rows), rows.width), np.uint8) as append:
+        for index, part in rows.split(MOST_CHUNK):
             codes = genome.codes(chromosomes[index])
-            starts, ends = elements["start"].to_numpy()[part], elements["end"].to_numpy()[part]
-            begins, taken, first = (each[:, None] for each in place_elements(starts, ends, options))
+            begins, taken, first = (each[:, None] for each in (part.begins, part.taken, part.columns))
             inside = (columns >= first) & (columns < first + taken)
-            at = np.where(inside, begins + columns - first, begins)
-            append(np.where(inside, token_of[codes[at]], 0).astype(np.uint8))
-            progress.step("tokens", part.stop - part.start)
-    progress.line(f"tokens: {len(elements):,} cCREs of {width} bases")
+            bases = codes[np.where(inside, begins + columns - first, begins)]
+            tokens = np.where(part.reverse[:, None], complement[bases], token_of[bases])
+            append(part.turn(np.where(inside, tokens, 0)))
+            progress(len(part))

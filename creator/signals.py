@@ -1,15 +1,13 @@
-"""Signals of cells on the cCREs: their files are looked at, read, scaled and transformed, and written.
+"""Signals of cells on the cCREs and around each TSS: their files are looked at, read, transformed, and written."""
 
-Also where the bases of a cCRE stand in its row of `width` columns, which holds for tokens as for signals.
-"""
-
+import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 import core
 from core import PATH_LENGTH, InputError, examples, shorten, show_value
@@ -18,11 +16,12 @@ from core.names import CHROMOSOME_BRIDGES, join_names
 from core.progress import Progress, show_duration
 from core.tracks import BigWig, Peaks, open_track
 from creator.checkpoint import LARGEST_SIGNAL
+from creator.rows import Rows
 from creator.samples import EXPRESSION, Inputs, Sample
 from creator.store import divisor_of, writing_array
 
 CHUNK = 16 << 20  # numbers of a block of signal that is in memory at a time, about
-MOST_CHUNK = 4096  # elements of such a block
+MOST_CHUNK = 4096  # rows of such a block
 LARGEST_HALF = float(np.finfo(np.float16).max)  # 65,504
 LARGEST_SINGLE = 3e38  # what float32 holds, about
 
@@ -68,15 +67,14 @@ class OpenSignal:
     reader: BigWig | Peaks
     names: dict[str, str]
 
-    def read(self, chromosome: str, places: Sequence[np.ndarray], width: int) -> np.ndarray:
-        """Return the values under elements of one chromosome in rows, (n, width) float32; see `place_elements`."""
-        begins, taken, columns = places
-        rows = np.zeros((len(begins), width), np.float32)
+    def read(self, chromosome: str, rows: Rows) -> np.ndarray:
+        """Return the values under rows of one chromosome, (n, width) float32."""
+        signal = np.zeros((len(rows), rows.width), np.float32)
         if chromosome in self.names:
-            found = self.reader.read(self.names[chromosome], begins, begins + taken)
-            for row, column, values in zip(rows, columns, found, strict=True):
+            found = self.reader.read(self.names[chromosome], rows.begins, rows.begins + rows.taken)
+            for row, column, values in zip(signal, rows.columns, found, strict=True):
                 row[column : column + len(values)] = np.clip(values, -LARGEST_SINGLE, LARGEST_SINGLE)
-        return rows
+        return rows.turn(signal)
 
 
 def open_signal(sample: Sample, lengths: Mapping[str, int], notes: list[str], warnings: list[str]) -> OpenSignal:
@@ -113,33 +111,6 @@ def open_signal(sample: Sample, lengths: Mapping[str, int], notes: list[str], wa
     return OpenSignal(sample, reader, {chromosome: name for name, chromosome in partner.items()})
 
 
-# ------------------------------------------------------------------------------------------------------ rows
-def place_elements(starts: np.ndarray, ends: np.ndarray, options: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where the bases of elements come from and go to in rows of `width`.
-
-    Args:
-        starts, ends: (n,) bp.
-        options: width, crop, pad.
-
-    Returns:
-        First base that is taken (bp), number of bases taken, and column of the first of them; each (n,).
-    """
-    lengths, width = ends - starts, options["width"]
-    taken = np.minimum(lengths, width)
-    begins = starts + ((lengths - taken) // 2 if options["crop"] == "centre" else 0)
-    columns = (width - taken) // 2 if options["pad"] == "both" else np.zeros_like(taken)
-    return begins, taken, columns
-
-
-def split_elements(elements: pd.DataFrame, most: int) -> Iterator[tuple[int, slice]]:
-    """Yield parts of at most `most` elements, each on one chromosome: its index and the elements."""
-    chromosome = elements["chromosome"].to_numpy()
-    for index in np.unique(chromosome):
-        begin, end = np.searchsorted(chromosome, [index, index + 1])
-        for first in range(begin, end, most):
-            yield int(index), slice(first, min(first + most, end))
-
-
 # --------------------------------------------------------------------------------------------------- signals
 def write_cell(
     folder: Path,
@@ -147,7 +118,8 @@ def write_cell(
     inputs: Inputs,
     lengths: Mapping[str, int],
     chromosomes: list[str],
-    elements: pd.DataFrame,
+    elements: Rows,
+    genes: Rows,
     progress: Progress,
 ) -> None:
     """Write the signal of one cell, and beside it a mark with its mean and maximum, unless the mark is there.
@@ -157,8 +129,9 @@ def write_cell(
         cell: index of the cell.
         inputs: the files and the options.
         lengths: of the chromosomes of the genome, bp.
-        chromosomes: their names by the index that `elements` has.
-        elements: chromosome, start, end; sorted.
+        chromosomes: their names by the index that the rows have.
+        elements: rows of the cCREs, in `signal_K.npy`.
+        genes: rows of the genes' windows, in `gene_signal_K.npy`.
         progress: counts elements.
     """
     name, mark = inputs.cells[cell], folder / f"signal_{cell}.json"
@@ -166,31 +139,52 @@ def write_cell(
         progress.skip(len(elements))
         return
     started = time.monotonic()
-    samples, width = inputs.signals_of(name), inputs.options["width"]
+    samples = inputs.signals_of(name)
     measures = {sample.track: {"mean": 0.0, "largest": 0.0, "clipped": 0} for sample in samples}
     if samples:
         signals = [open_signal(sample, lengths, [], []) for sample in samples]
-        most = max(1, min(MOST_CHUNK, CHUNK // (width * len(samples))))
-        shape, bases = (len(elements), width, len(samples)), 0
-        with writing_array(folder / f"signal_{cell}.npy", shape, inputs.options["signal_type"]) as append:
-            for index, part in split_elements(elements, most):
-                starts, ends = elements["start"].to_numpy()[part], elements["end"].to_numpy()[part]
-                places = place_elements(starts, ends, inputs.options)
-                block = np.zeros((len(starts), width, len(samples)), np.float32)
-                for channel, signal in enumerate(signals):
-                    values = signal.read(chromosomes[index], places, width)
-                    values = transform_signal(values, signal.sample, inputs.options)
-                    block[:, :, channel] = measure_signal(values, measures[signal.sample.track], inputs.options)
-                append(block)
-                bases += int(places[1].sum())
-                progress.step(f"signal of {show_value(name, 100)}", part.stop - part.start)
-        for found in measures.values():
-            found["mean"] = found["mean"] / bases
+        step = partial(progress.step, f"signal of {show_value(name, 100)}")
+        shared = (signals, chromosomes, inputs.options)
+        write_signal(folder / f"signal_{cell}.npy", elements, *shared, measures, step)
+        for found in measures.values():  # those of the cCREs alone
+            found["mean"] = found["mean"] / int(elements.taken.sum())
+        write_signal(folder / f"gene_signal_{cell}.npy", genes, *shared, copy.deepcopy(measures), lambda count: None)
     write_json(mark, measures)
     means = ", ".join(f"{track} {found['mean']:.3g}" for track, found in measures.items()) or "no signal"
     progress.line(
         f"cell {show_value(name, 100)}: {means} (mean of a base); {show_duration(time.monotonic() - started)}"
     )
+
+
+def write_signal(
+    path: Path,
+    rows: Rows,
+    signals: Sequence[OpenSignal],
+    chromosomes: Sequence[str],
+    options: Mapping,
+    measures: dict[str, dict],
+    progress: Callable[[int], None],
+) -> None:
+    """Write signals of rows, (n, width, signals), piece by piece.
+
+    Args:
+        path: the .npy file.
+        rows: where the signals are read.
+        signals: of one cell.
+        chromosomes: names by the index that the rows have.
+        options: signal_type, and those of `transform_signal`.
+        measures: of each track, added to by `measure_signal`.
+        progress: told the number of rows of each piece.
+    """
+    most = max(1, min(MOST_CHUNK, CHUNK // (rows.width * len(signals))))
+    with writing_array(path, (len(rows), rows.width, len(signals)), options["signal_type"]) as append:
+        for index, part in rows.split(most):
+            block = np.zeros((len(part), rows.width, len(signals)), np.float32)
+            for channel, signal in enumerate(signals):
+                values = transform_signal(signal.read(chromosomes[index], part), signal.sample, options)
+                block[:, :, channel] = measure_signal(values, measures[signal.sample.track], options)
+            append(block)
+            progress(len(part))
 
 
 def transform_signal(signal: np.ndarray, sample: Sample, options: Mapping) -> np.ndarray:

@@ -21,7 +21,7 @@ from core.files import read_json, replacing
 from creator import BLOCK, CHANNELS, GENE_WINDOW
 from creator.checkpoint import LONGEST_ELEMENT
 
-FORMAT = 1  # of the store; another number is another layout of files
+FORMAT = 2  # of the store; another number is another layout of files
 MANIFEST = "manifest.json"
 UNFINISHED = ".part"  # behind the name of a store while it is being written
 
@@ -177,6 +177,9 @@ class Store:
         gene_chromosome: (G,) int32.
         gene_tss: (G,) int64, bp; the first transcribed base, on either strand.
         gene_strand: (G,) int8, 1 or -1.
+        gene_tokens: (G, 700) uint8, of the bases at the coordinates of `gene_window`, complemented where the window
+            runs from high to low.
+        gene_signals: of each cell (G, 700, tracks that the cell has), likewise.
         reach_indptr, reach_indices: (G + 1,) int64, (P,) int32; elements in reach of gene g, in the order of the
             genome, are reach_indices[reach_indptr[g] : reach_indptr[g + 1]].
         expression: (G, cells) float32, TPM; nan where a gene or a cell has none.
@@ -199,6 +202,8 @@ class Store:
     gene_chromosome: np.ndarray
     gene_tss: np.ndarray
     gene_strand: np.ndarray
+    gene_tokens: np.ndarray
+    gene_signals: tuple[np.ndarray, ...]
     reach_indptr: np.ndarray
     reach_indices: np.ndarray
     expression: np.ndarray
@@ -217,8 +222,15 @@ class Store:
 
     def read_signal(self, cell: int, elements: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Return the signal of elements in a cell, (n, width, tracks) float32, zeros where the cell lacks a track."""
-        found = self.signals[cell][elements]
-        dense = np.zeros((len(found), found.shape[1], len(self.tracks)), np.float32)
+        return self._all_tracks(cell, self.signals[cell][elements])
+
+    def read_gene_signal(self, cell: int, genes: np.ndarray | slice) -> np.ndarray:
+        """Return the signal of the genes' own windows in a cell, (n, 700, tracks) float32."""
+        return self._all_tracks(cell, self.gene_signals[cell][genes])
+
+    def _all_tracks(self, cell: int, found: np.ndarray) -> np.ndarray:
+        """Return a cell's signal, (n, columns, tracks that it has), with zeros for the other tracks of the store."""
+        dense = np.zeros((*found.shape[:2], len(self.tracks)), np.float32)
         dense[:, :, self.signal_tracks[cell]] = found
         return dense
 
@@ -249,6 +261,7 @@ ARRAYS = (  # name, type, shape in words of `counts` and `options`; the signals 
     ("gene_chromosome", "int32", ("genes",)),
     ("gene_tss", "int64", ("genes",)),
     ("gene_strand", "int8", ("genes",)),
+    ("gene_tokens", "uint8", ("genes", "window")),
     ("reach_indptr", "int64", ("bounds",)),
     ("reach_indices", "int32", ("pairs",)),
     ("expression", "float32", ("genes", "cells")),
@@ -311,20 +324,26 @@ def _open(path: Path, manifest: dict) -> Store:
     """Map the arrays that a manifest describes."""
     cells, tracks = tuple(manifest["cells"]), tuple(manifest["tracks"])
     counts, width = manifest["counts"], manifest["options"]["width"]
-    sizes = {**counts, "width": width, "bounds": counts["genes"] + 1, "cells": len(cells)}
+    sizes = {**counts, "width": width, "window": GENE_WINDOW, "bounds": counts["genes"] + 1}
+    sizes["cells"] = len(cells)
     arrays = {name: _map(path, name, kind, [sizes[part] for part in shape]) for name, kind, shape in ARRAYS}
     arrays |= {name: _map(path, name, "S", [sizes[part]]) for name, part in NAMES}
     signal_tracks = tuple(np.array([tracks.index(name) for name in found], int) for found in manifest["signal_tracks"])
     kind = manifest["options"]["signal_type"]
-    signals = tuple(
-        _map(path, f"signal_{cell}", kind, [sizes["elements"], width, len(found)])
-        if len(found)
-        else np.zeros((sizes["elements"], width, 0), kind)
-        for cell, found in enumerate(signal_tracks)
-    )
+
+    def map_signals(name: str, rows: int, columns: int) -> tuple[np.ndarray, ...]:
+        return tuple(
+            _map(path, f"{name}_{cell}", kind, [rows, columns, len(found)])
+            if len(found)
+            else np.zeros((rows, columns, 0), kind)
+            for cell, found in enumerate(signal_tracks)
+        )
+
+    signals = map_signals("signal", sizes["elements"], width)
+    gene_signals = map_signals("gene_signal", sizes["genes"], GENE_WINDOW)
     return Store(
         path, manifest["options"], tracks, cells, tuple(manifest["chromosomes"]), **arrays, signals=signals,
-        signal_tracks=signal_tracks, manifest=manifest,
+        gene_signals=gene_signals, signal_tracks=signal_tracks, manifest=manifest,
     )  # fmt: skip
 
 

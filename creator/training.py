@@ -1,8 +1,8 @@
 """Trains CREaTor's network on a store: cells and chromosomes are held out, and nothing of them is looked at.
 
-A batch is a region (`creator.batches`) in one cell. Its cCREs are encoded once and attend to each other within the
-store's reach, and each of its genes reads those in its own reach. The loss is the mean squared error of log1p(TPM).
-The epoch is chosen by the loss on validation chromosomes in training cells.
+A batch is a region (`creator.batches`) in one cell, or in several. Its cCREs are encoded once a cell and attend to
+each other within the store's reach, and each of its genes reads those in its own reach. The loss is the mean squared
+error of log1p(TPM). The epoch is chosen by the loss on validation chromosomes in training cells.
 """
 
 import math
@@ -18,7 +18,7 @@ from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
 from core.progress import Progress
-from creator import __version__
+from creator import GENE_WINDOW, __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
 from creator.store import Store, open_store
 
@@ -28,6 +28,7 @@ COLUMNS = {  # of performance_log.csv -> least and largest number
     "loss": (0, math.inf),
     "val_loss": (0, math.inf),
     "val_pearson": (-1, 1),
+    "val_change_pearson": (-1, 1),
     "learning_rate": (0, math.inf),
     "seconds": (0, math.inf),
 }
@@ -46,10 +47,10 @@ class Setting:
     """
 
     name: str
-    default: int | float
+    default: int | float | bool
     help: str
-    least: float
-    most: float
+    least: float = 0
+    most: float = 1
 
     @property
     def flag(self) -> str:
@@ -72,6 +73,12 @@ SETTINGS = (
     Setting("clip_norm", 1.0, "largest norm of all gradients together", 1e-9, 1e9),
     Setting("dropout", 0.1, "behind the signal projection, on attention, in the feed-forward parts", 0, 0.9),
     Setting("batch_elements", 512, "cCREs of a batch, at most; more share more and take more memory", 1, 65_536),
+    Setting("cells_a_batch", 1, "cells in which a batch has its region", 1, 1000),
+    Setting("change_weight", 0.0, "of the squared error of each gene's change against its mean over the cells of the "
+            "batch, added to the loss; needs --cells-a-batch 2 or more", 0, 1e6),
+    Setting("promoter", False, "the gene sees sequence and signal of its own window, TSS - 350 to TSS + 350"),
+    Setting("mask_pads", False, "attention leaves out what only pads a cCRE"),
+    Setting("track_dropout", 0.0, "probability with which a track of a cell is zeros in a batch, in training", 0, 0.9),
     Setting("seed", 0, "of weights, order and dropout", 0, 2**31 - 1),
     Setting("width", 256, "of the network's rows", 1, 8192),
     Setting("heads", 4, "of attention; a divisor of the width", 1, 1024),
@@ -117,6 +124,8 @@ def train(
     settings = {setting.name: setting.check(values.get(setting.name, setting.default)) for setting in SETTINGS}
     if settings["width"] % settings["heads"]:
         raise InputError(f"--width: {settings['width']} is not a multiple of --heads {settings['heads']}")
+    if settings["change_weight"] and settings["cells_a_batch"] < 2:
+        raise InputError("--change-weight: a change needs several cells in a batch; give --cells-a-batch 2 or more")
     store = open_store(store_path)
     splits = make_splits(store, hold_out_cells, hold_out_chromosomes, validation_chromosomes)
     record = {
@@ -138,7 +147,8 @@ def describe_training(record: dict) -> dict:
     """Return what a model keeps of the record of its training: what must fit a store, and what was held out."""
     splits = record["splits"]
     held = {name: splits[name] for name in ("hold_out_cells", "hold_out_chromosomes", "validation_chromosomes")}
-    return {"options": record["options"], **held, "batch_elements": record["settings"]["batch_elements"]}
+    chosen = {name: record["settings"][name] for name in ("batch_elements", "promoter", "mask_pads")}
+    return {"options": record["options"], **held, **chosen}
 
 
 def check_folder(out: Path, record: dict) -> None:
@@ -264,40 +274,42 @@ class Trainer:
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(self.optimizer)  # so that it is saved with the model
         self.layouts, self.layout_of = window_layouts(store)
-        self.reach, self.clip_norm = store.options["reach"], settings["clip_norm"]
+        self.reach, self.settings = store.options["reach"], settings
         self.step, self.predict = self._make_graphs(store.options["width"], len(store.tracks))
 
     def _make_graphs(self, width: int, tracks: int) -> tuple[Callable, Callable]:
         """Return the training step and the predictor; each is traced once, for batches of any size.
 
-        The step takes a batch, the seed of its dropout, (2,), and the learning rate, and returns the sum of squared
-        errors; the predictor takes a batch and returns expression, (G,).
+        The step takes a batch, the seed of its dropout, (2,), and the learning rate, and returns the sum of the loss
+        over its values; the predictor takes a batch and returns expression, (K, G).
         """
         import tensorflow as tf
 
-        n, g = (None,), (None,)
+        n, g, values = (None,), (None,), (None, None)
         batch = Batch(
             tf.TensorSpec((None, width), tf.int64),
-            tf.TensorSpec((None, width, tracks), tf.float32),
+            tf.TensorSpec((None, None, width, tracks), tf.float32),
             tf.TensorSpec(n, tf.int64),
             tf.TensorSpec(g, tf.int64),
             tf.TensorSpec(g, tf.int64),
             tf.TensorSpec((None, None), tf.bool),
-            tf.TensorSpec(g, tf.float32),
-            tf.TensorSpec(g, tf.float32),
+            tf.TensorSpec((None, GENE_WINDOW), tf.int64),
+            tf.TensorSpec((None, None, GENE_WINDOW, tracks), tf.float32),
+            tf.TensorSpec(values, tf.float32),
+            tf.TensorSpec(values, tf.float32),
         )
         variables = self.model.trainable_variables
 
         @tf.function(input_signature=[batch, tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32)])
         def step(batch, seed, rate):
             with tf.GradientTape() as tape:
-                squares = batch.weight * tf.square(self.forward(batch, seed) - batch.target)
-                loss = tf.reduce_sum(squares) / tf.reduce_sum(batch.weight)
+                total = self.sum_loss(self.forward(batch, seed) - batch.target, batch.weight)
+                loss = total / tf.reduce_sum(batch.weight)
             gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, self.settings["clip_norm"])
             self.optimizer.learning_rate = rate
             self.optimizer.apply(gradients, variables)
-            return tf.reduce_sum(squares)
+            return total
 
         @tf.function(input_signature=[batch])
         def predict(batch):
@@ -305,22 +317,66 @@ class Trainer:
 
         return step, predict
 
-    def forward(self, batch: Batch, seed):
-        """Return the expression of the genes of a batch, (G,); `seed` of dropout, (2,), None: nothing is dropped."""
+    def read(self, store: Store, region: Region, cells: Sequence[int]) -> Batch:
+        """Read the batch of a region in some cells."""
+        return read_batch(store, region, cells, self.layout_of, self.settings["promoter"])
+
+    def sum_loss(self, errors, weights):
+        """Return the sum of the loss over values: squared errors and, with `change_weight`, those of the changes.
+
+        Args:
+            errors: predicted minus measured, (K, G).
+            weights: 1 for measured values, else 0, (K, G).
+        """
         import tensorflow as tf
 
-        from creator.network import element_positions, empty_windows
+        total = tf.reduce_sum(weights * tf.square(errors))
+        if self.settings["change_weight"]:
+            measured = tf.reduce_sum(weights, axis=0)
+            mean = tf.math.divide_no_nan(tf.reduce_sum(weights * errors, axis=0), measured)
+            total += self.settings["change_weight"] * tf.reduce_sum(weights * tf.square(errors - mean))
+        return total
+
+    def forward(self, batch: Batch, seed):
+        """Return the expression of the genes of a batch, (K, G); `seed` of dropout, (2,), None: nothing is dropped."""
+        import tensorflow as tf
+
+        from creator.network import element_positions, empty_windows, promoter_positions
 
         model = self.model
-        seeds = [None] * 4 if seed is None else [seed + [part << 16, 0] for part in range(4)]
-        shared = model.block_product(element_positions(batch.tokens.shape[1]))
-        vectors = model.encode(batch.tokens, batch.signal, *shared, seeds[0])
-        windows = empty_windows(len(self.layouts), model.channels)
-        layouts = model.encode(*windows, *model.block_product(self.layouts), seeds[1])
+        seeds = [None] * 5 if seed is None else [seed + [part << 16, 0] for part in range(5)]
+        signal, gene_signal = self._drop_tracks(seeds[4], batch.signal, batch.gene_signal)
+        positions = element_positions(batch.tokens.shape[1])
+        vectors = self._encode_cells(batch.tokens, signal, positions, seeds[0])
+        if self.settings["promoter"]:
+            genes = self._encode_cells(batch.gene_tokens, gene_signal, promoter_positions(), seeds[1])
+        else:
+            windows = empty_windows(len(self.layouts), model.channels)
+            layouts = model.encode(*windows, *model.block_product(self.layouts), seeds[1])
+            genes = tf.gather(layouts, batch.layout)
         present = tf.ones_like(batch.positions, tf.bool)
         keys_values = model.relate(vectors, batch.positions, present, np.int64(self.reach), seeds[2])
-        genes = tf.gather(layouts, batch.layout)
         return model.express(genes, batch.tss, batch.positions, keys_values, batch.allowed, seeds[3])[0]
+
+    def _encode_cells(self, tokens, signal, positions: np.ndarray, seed):
+        """Return vectors, (K, n, width), of elements with tokens, (n, W), and signal, (K, n, W, tracks)."""
+        import tensorflow as tf
+
+        cells, n, width, tracks = tf.unstack(tf.shape(signal))
+        shared = self.model.block_product(positions)
+        flat = tf.reshape(signal, (cells * n, width, signal.shape[-1]))
+        vectors = self.model.encode(tf.tile(tokens, (cells, 1)), flat, *shared, seed)
+        return tf.reshape(vectors, (cells, n, self.model.sizes["width"]))
+
+    def _drop_tracks(self, seed, *signals):
+        """Return signals, (K, n, W, tracks), with some tracks of each cell set to zero in training."""
+        import tensorflow as tf
+
+        if seed is None or not self.settings["track_dropout"]:
+            return signals
+        cells, _, _, tracks = tf.unstack(tf.shape(signals[0]))
+        kept = tf.random.stateless_uniform((cells, 1, 1, tracks), seed) >= self.settings["track_dropout"]
+        return [signal * tf.cast(kept, signal.dtype) for signal in signals]
 
 
 def learning_rate(settings: dict, step: int, steps: int) -> float:
@@ -342,12 +398,12 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     device = start_tensorflow(mixed=False)
     cells = [store.cells.index(name) for name in splits.training_cells]
     regions = make_regions(store, splits.training_chromosomes, settings["batch_elements"])
-    batches = list_batches(store, regions, cells)
+    together = settings["cells_a_batch"]
     validation = list_batches(
-        store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells
+        store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells, together
     )
-    targets = np.concatenate([measured_targets(store, *batch) for batch in batches])
-    steps, epochs = len(batches), settings["epochs"]
+    targets = np.concatenate([measured_targets(store, region, cells) for region in regions])
+    steps, epochs = len(list_batches(store, regions, cells, together)), settings["epochs"]
     progress = Progress(steps * epochs)
     progress.line(
         f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; {steps:,} "
@@ -376,28 +432,30 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         if reached != epoch - 1:
             trainer.model.load_weights(checkpoints.file(epoch - 1))
         random = np.random.default_rng([settings["seed"], epoch])
-        squares, values = 0.0, 0
+        total, values = 0.0, 0
+        batches = list_batches(store, regions, cells, together, random)
         with progress.whole_steps():
             for number, index in enumerate(random.permutation(steps), 1):
-                batch = read_batch(store, *batches[index], trainer.layout_of)
+                batch = trainer.read(store, *batches[index])
                 rate = learning_rate(settings, epoch * steps + number - 1, epochs * steps)
                 seed = random.integers(2**30, size=2, dtype=np.int32)
-                squares += float(trainer.step(batch, seed, np.float32(rate)))
+                total += float(trainer.step(batch, seed, np.float32(rate)))
                 values += batch.weight.sum()
-                progress.step(f"epoch {epoch}/{epochs - 1}  step {number}/{steps}  loss {squares / values:.3f}")
-        val_loss, val_pearson = validate(store, trainer, validation)
+                progress.step(f"epoch {epoch}/{epochs - 1}  step {number}/{steps}  loss {total / values:.3f}")
+        val_loss, val_pearson, val_change_pearson = validate(store, trainer, validation)
         row = {
             "epoch": str(epoch),
-            "loss": f"{squares / values:.6f}",
+            "loss": f"{total / values:.6f}",
             "val_loss": f"{val_loss:.6f}",
             "val_pearson": f"{val_pearson:.6f}",
+            "val_change_pearson": f"{val_change_pearson:.6f}",
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
         chosen = checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
         reached = epoch
         progress.line(
-            f"epoch {epoch:>3}/{epochs - 1}  loss {squares / values:.3f}  val_loss {val_loss:.3f}  val_pearson "
+            f"epoch {epoch:>3}/{epochs - 1}  loss {total / values:.3f}  val_loss {val_loss:.3f}  val_pearson "
             f"{val_pearson:.3f} (chosen: epoch {chosen})  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
@@ -409,30 +467,63 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     )
 
 
-def list_batches(store: Store, regions: Sequence[Region], cells: Sequence[int]) -> list[tuple[Region, int]]:
-    """Return every region in every cell in which one of its genes is measured."""
-    pairs = ((region, cell) for region in regions for cell in cells)
-    return [(region, cell) for region, cell in pairs if len(measured_targets(store, region, cell))]
+def list_batches(
+    store: Store,
+    regions: Sequence[Region],
+    cells: Sequence[int],
+    together: int,
+    random: np.random.Generator | None = None,
+) -> list[tuple[Region, list[int]]]:
+    """Return every region in every cell in which one of its genes is measured.
+
+    Args:
+        store: of the regions.
+        regions: genes and cCREs.
+        cells: indices.
+        together: cells of a batch.
+        random: draws which cells of a region share a batch; None: as they are ordered.
+    """
+    batches = []
+    for region in regions:
+        measured = [cell for cell in cells if len(measured_targets(store, region, [cell]))]
+        if random is not None and together > 1:
+            random.shuffle(measured)
+        batches += [(region, measured[start : start + together]) for start in range(0, len(measured), together)]
+    return batches
 
 
-def measured_targets(store: Store, region: Region, cell: int) -> np.ndarray:
-    """Return log1p of TPM of the genes of a region that are measured in a cell."""
-    expression = store.expression[region.genes, cell]
+def measured_targets(store: Store, region: Region, cells: Sequence[int]) -> np.ndarray:
+    """Return log1p of TPM of the genes of a region where they are measured in some cells."""
+    expression = store.expression[region.genes][:, list(cells)]
     return np.log1p(expression[np.isfinite(expression)])
 
 
-def validate(store: Store, trainer: Trainer, batches: Sequence[tuple[Region, int]]) -> tuple[float, float]:
-    """Return mean squared error and Pearson correlation over all measured genes of batches."""
-    predicted, observed = [], []
-    for region, cell in batches:
-        batch = read_batch(store, region, cell, trainer.layout_of)
-        measured = batch.weight > 0
-        predicted.append(trainer.predict(batch).numpy()[measured])
-        observed.append(batch.target[measured])
-    predicted, observed = np.concatenate(predicted), np.concatenate(observed)
+def validate(store: Store, trainer: Trainer, batches: Sequence[tuple[Region, list[int]]]) -> tuple[float, float, float]:
+    """Return loss, Pearson correlation, and that of changes, over all measured genes of batches.
+
+    A change is the level minus the gene's mean over the cells in which it is measured.
+    """
+    predicted, observed = (np.full(store.expression.T.shape, np.nan) for _ in range(2))
+    for region, cells in batches:
+        batch = trainer.read(store, region, cells)
+        here = np.ix_(cells, region.genes)
+        predicted[here] = trainer.predict(batch).numpy()
+        observed[here] = np.where(batch.weight > 0, batch.target, np.nan)
+    measured = np.isfinite(observed)
+    errors = np.where(measured, predicted - observed, 0)
+    loss = float(trainer.sum_loss(errors, measured.astype(float))) / measured.sum()
+    predicted, observed = (values[:, measured.any(axis=0)] for values in (predicted, observed))
+    predicted[np.isnan(observed)] = np.nan
+    changes = (values - np.nanmean(values, axis=0) for values in (predicted, observed))
+    return loss, correlate(predicted, observed), correlate(*changes)
+
+
+def correlate(predicted: np.ndarray, observed: np.ndarray) -> float:
+    """Return the Pearson correlation of two arrays where they are known; nan where it is not defined."""
+    known = np.isfinite(predicted) & np.isfinite(observed)
+    predicted, observed = predicted[known], observed[known]
     varies = len(predicted) > 1 and predicted.std() > 0 and observed.std() > 0
-    pearson = float(np.corrcoef(predicted, observed)[0, 1]) if varies else math.nan
-    return float(np.square(predicted - observed).mean()), pearson
+    return float(np.corrcoef(predicted, observed)[0, 1]) if varies else math.nan
 
 
 def best_epoch(rows: Sequence[dict[str, str]]) -> int:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from creator import GENE_WINDOW
+from creator.store import FORMAT
+
 CELLS, CHROMOSOMES, TRACKS = ("A", "B", "C"), ("1", "2", "3"), ("up", "noise")
 GENES, STEP, WIDTH, REACH = 12, 20_000, 20, 3000
 NETWORK = {"width": 16, "heads": 2, "hidden": 16, "element_layers": 1, "regulation_layers": 2}
@@ -38,12 +41,14 @@ def write_store(path: Path, tracks=TRACKS, seed=1, change=None, **options) -> Pa
         "gene_tss": tss,
         "gene_strand": np.where(np.arange(len(on)) % 2, -1, 1).astype(np.int8),
         "gene_id": np.array([f"g{number}" for number in range(len(on))], "S"),
+        "gene_tokens": np.tile(np.arange(GENE_WINDOW) % 4 + 1, (len(on), 1)).astype(np.uint8),
         "reach_indptr": np.concatenate([[0], np.cumsum(counts)]),
         "reach_indices": np.arange(count, dtype=np.int32),
         "expression": np.expm1(log1p).astype(np.float32),
     }
     for cell in range(len(CELLS)):
         arrays[f"signal_{cell}"] = np.repeat(heights[cell][:, None], WIDTH, axis=1).astype(np.float32)
+        arrays[f"gene_signal_{cell}"] = np.zeros((len(on), GENE_WINDOW, len(tracks)), np.float32)
     if change:
         change(arrays)
     path.mkdir()
@@ -55,7 +60,7 @@ def write_store(path: Path, tracks=TRACKS, seed=1, change=None, **options) -> Pa
         "genes": "coding", "signal_type": "float32", "tracks": ",".join(tracks),
     }  # fmt: skip
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "finished": True,
         "options": chosen | options,
         "tracks": list(tracks),

@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from core import InputError
 from core.files import read_json
 from core.intervals import read_intervals
-from core.progress import Progress
 from core.tracks import open_track
 from creator import CHANNELS, regions
 from creator.prepare import write_tokens
 from creator.regions import find_reach
-from creator.signals import place_elements
+from creator.rows import element_rows
 from creator.store import MANIFEST, open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +60,7 @@ def test_tokens_are_the_bases_of_the_rows(elements, width, crop, pad, order, cod
     frame = pd.DataFrame([(0, begin, begin + size) for begin, size in sorted(elements)])
     frame.columns = ["chromosome", "start", "end"]
     genome = SimpleNamespace(codes=lambda name: np.array(codes, np.uint8))
-    write_tokens(path, genome, ["1"], frame, options, Progress(len(frame)))
+    write_tokens(path, genome, ["1"], element_rows(frame, options), options["token_order"], lambda count: None)
     for row, begin, end in zip(np.load(path), frame["start"], frame["end"], strict=True):
         expected = [
             0 if at is None or codes[at] == 4 else order.index("ACGT"[codes[at]]) + 1
@@ -148,8 +147,13 @@ def test_half_precision_is_close_and_says_what_it_cannot_hold(tmp_path, capsys):
 
 def test_rows_of_elements():
     options = {"width": 10, "crop": "centre", "pad": "both"}
-    found = place_elements(np.array([100, 100, 100]), np.array([107, 110, 125]), options)
-    assert [each.tolist() for each in found] == [[100, 100, 107], [7, 10, 10], [1, 0, 0]]
+    elements = pd.DataFrame({"chromosome": 0, "start": [100, 100, 100], "end": [107, 110, 125]})
+    found = element_rows(elements, options)
+    assert (found.begins.tolist(), found.taken.tolist(), found.columns.tolist()) == (
+        [100, 100, 107],
+        [7, 10, 10],
+        [1, 0, 0],
+    )
 
 
 # ------------------------------------------------------------------------------------------- files of peaks

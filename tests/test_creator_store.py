@@ -65,6 +65,20 @@ def test_tokens_and_signal_are_those_of_the_bases(prepared):
     assert [found.shape[2] for found in store.signals] == [1, 2]  # a track that a cell lacks takes no room
 
 
+def test_windows_of_genes_are_read_along_the_strand(prepared):
+    store = open_store(prepared)
+    # g1: 200 - 350 lies 150 bases before the chromosome; base i is ACGT[i % 4]
+    assert store.gene_tokens[0, :154].tolist() == [0] * 150 + [1, 2, 3, 4]
+    # g2, on the minus strand, TSS 499: from 849 down to 150; 849 % 4 is 1, so C G A T C ..., complemented
+    assert store.gene_tokens[1, :5].tolist() == [3, 4, 1, 2, 3]
+    dnase = CHANNELS.index("DNase")
+    signal = store.read_gene_signal(0, slice(0, 2))
+    assert signal.shape == (2, 700, 16)
+    assert signal[0, :, dnase].tolist() == [at if 90 <= at < 320 else 0 for at in range(-150, 550)]
+    assert signal[1, :, dnase].tolist() == [at if 90 <= at < 320 else 0 for at in range(849, 149, -1)]
+    assert not np.delete(signal, dnase, axis=2).any()
+
+
 def test_positions_and_gene_windows_follow_the_options(prepared, tmp_path):
     store = open_store(prepared)
     assert store.element_position().tolist() == [53, 105, 312, 595]
@@ -113,7 +127,7 @@ def edit(**changes):
 DAMAGES = {
     "no manifest": (remove(MANIFEST), "no finished store"),
     "not finished": (edit(finished=False), "damaged"),
-    "another format": (edit(format=99), "format 99, not 1"),
+    "another format": (edit(format=99), "format 99, not 2"),
     "no cells": (edit(cells="gone"), "lacks what belongs into it"),
     "counts of another kind": (edit(counts=[1]), "lacks what belongs into it"),
     "cut manifest": (cut(MANIFEST), "damaged"),

@@ -20,7 +20,7 @@ from creator.batches import Region, encoding_ratio, make_regions, reach_mask, re
 from creator.checkpoint import CreatorInput, load_model, save_model
 from creator.prediction import adjust, predict
 from creator.store import open_store
-from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, make_splits, train
+from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, list_batches, make_splits, train
 
 RECIPE = NETWORK | {"epochs": 4, "warm_up": 4, "learning_rate": 3e-3, "batch_elements": 8}
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
@@ -106,7 +106,7 @@ def test_training_is_over_after_epochs_without_a_lower_loss():
 def test_network_learns_the_rule(store, tmp_path):
     out = run(store, tmp_path / "run", epochs=25, patience=0, dropout=0, learning_rate=1e-2, batch_elements=4)
     rows = read_log(out)
-    assert list(rows[0]) == ["epoch", "loss", "val_loss", "val_pearson", "learning_rate"]
+    assert list(rows[0]) == ["epoch", "loss", "val_loss", "val_pearson", "val_change_pearson", "learning_rate"]
     assert float(rows[-1]["loss"]) < 0.07  # the variance of the targets is .33
     assert max(float(row["val_pearson"]) for row in rows) > 0.8
 
@@ -168,18 +168,18 @@ def trainer(store):
 
 def test_ccres_out_of_reach_change_nothing(store, trainer):
     opened = open_store(store)
-    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
+    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], [0], trainer.layout_of, False)
     before = trainer.forward(batch, None).numpy()
     signal = batch.signal.copy()
-    signal[2:4] += 1  # the cCREs of the second gene, 20 kb from those of the others
+    signal[0, 2:4] += 1  # the cCREs of the second gene, 20 kb from those of the others
     after = trainer.forward(batch._replace(signal=signal), None).numpy()
-    np.testing.assert_array_equal(np.delete(after, 1), np.delete(before, 1))
-    assert abs(after[1] - before[1]) > 1e-6
+    np.testing.assert_array_equal(np.delete(after, 1, axis=1), np.delete(before, 1, axis=1))
+    assert abs(after[0, 1] - before[0, 1]) > 1e-6
 
 
 def test_dropout_needs_a_seed_and_draws_with_it(store, trainer):
     opened = open_store(store)
-    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
+    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], [0], trainer.layout_of, False)
     plain = trainer.forward(batch, None).numpy()
     seed = np.array([1, 2], np.int32)
     dropped = trainer.forward(batch, seed).numpy()
@@ -188,12 +188,92 @@ def test_dropout_needs_a_seed_and_draws_with_it(store, trainer):
     assert np.abs(dropped - trainer.forward(batch, seed + 1).numpy()).max() > 1e-3
 
 
-def test_without_dropout_the_training_pass_is_that_of_prediction(store):
-    trainer = Trainer(open_store(store), DEFAULTS | RECIPE | {"dropout": 0.0}, {"options": {}}, 1.0)
+def test_rows_with_room_for_dropout_are_those_of_the_product(store, trainer):
+    from creator.network import NO_DROPOUT, element_positions
+
     opened = open_store(store)
-    batch = read_batch(opened, make_regions(opened, ["1"], 8)[0], 0, trainer.layout_of)
-    passes = trainer.forward(batch, np.array([1, 2], np.int32)), trainer.forward(batch, None)
-    np.testing.assert_allclose(*passes, rtol=1e-5)
+    tokens, signal = opened.tokens[:6].astype(np.int64), opened.read_signal(0, slice(0, 6))
+    kernel, offset, _ = trainer.model.block_product(element_positions(tokens.shape[1]))
+    rows = trainer.model._embed_with_dropout(tokens, signal, NO_DROPOUT)
+    np.testing.assert_allclose(rows, trainer.model._embed(tokens, signal, kernel, offset), rtol=1e-4, atol=1e-5)
+
+
+def test_cells_that_share_a_batch_have_the_numbers_that_they_have_alone(store, trainer):
+    opened = open_store(store)
+    region = make_regions(opened, ["1"], 8)[0]
+    together = trainer.forward(trainer.read(opened, region, [2, 0]), None).numpy()
+    alone = [trainer.forward(trainer.read(opened, region, [cell]), None).numpy()[0] for cell in (2, 0)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_cells_of_a_region_are_drawn_together(store):
+    opened = open_store(store)
+    regions = make_regions(opened, ["1"], 8)
+    ordered = list_batches(opened, regions, [0, 1, 2], 2)
+    assert [cells for _, cells in ordered] == [[0, 1], [2]] * 3
+    drawn = list_batches(opened, regions, [0, 1, 2], 2, np.random.default_rng(0))
+    assert [len(cells) for _, cells in drawn] == [2, 1] * 3
+    assert sorted(cell for _, cells in drawn for cell in cells) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [cells for _, cells in drawn] != [cells for _, cells in ordered]
+
+
+def test_changes_are_weighed_against_the_mean_over_measured_cells(trainer, monkeypatch):
+    errors = np.float32([[1, 5, 2], [3, 7, 9]])  # (cells, genes); the third gene is measured in the first cell alone
+    weights = np.float32([[1, 1, 1], [1, 1, 0]])
+    assert float(trainer.sum_loss(errors, weights)) == 1 + 25 + 4 + 9 + 49
+    monkeypatch.setitem(trainer.settings, "change_weight", 10.0)
+    assert float(trainer.sum_loss(errors, weights)) == 88 + 10 * 4 * 1  # each is 1 away from its gene's mean
+
+
+def test_masked_pads_change_nothing(store):
+    from creator.network import Creator, element_vectors
+
+    model, masked = (Creator(**NETWORK, channels=2, training={"mask_pads": masked}) for masked in (False, True))
+    masked.set_weights(model.get_weights())
+    tokens = np.repeat([[0] * 5 + [1, 2, 3, 4, 0] + [1] * 5 + [0] * 5], 2, axis=0)
+    signal = np.ones((2, 20, 2), np.float32)
+    signal[1, :5] = signal[1, 15:] = 3  # where the first and the last block have no base
+    plain, without = element_vectors(model, tokens, signal), element_vectors(masked, tokens, signal)
+    assert np.abs(plain[0] - plain[1]).max() > 1e-4
+    np.testing.assert_array_equal(without[0], without[1])
+
+
+def test_dropped_tracks_are_dropped_of_cells_and_their_genes_alike(trainer, monkeypatch):
+    monkeypatch.setitem(trainer.settings, "track_dropout", 0.5)
+    signals = np.ones((40, 3, 5, 2), np.float32), np.ones((40, 2, 7, 2), np.float32)
+    assert trainer._drop_tracks(None, *signals) == signals
+    first, second = (each.numpy() for each in trainer._drop_tracks(np.array([1, 2], np.int32), *signals))
+    kept = first[:, 0, 0]
+    np.testing.assert_array_equal(first, np.broadcast_to(kept[:, None, None], first.shape))
+    np.testing.assert_array_equal(second, np.broadcast_to(kept[:, None, None], second.shape))
+    assert 20 < kept.sum() < 60  # of 80
+
+
+def test_options_beyond_the_published_network_are_used_in_prediction_too(store, tmp_path, capsys):
+    options = {"promoter": True, "mask_pads": True, "cells_a_batch": 2, "change_weight": 1.0, "track_dropout": 0.2}
+    out = run(store, tmp_path / "run", epochs=1, **options)
+    model = load_model(out / "best_model.keras")
+    assert model.mask_pads
+    assert model.training["promoter"]
+    predict(store, model, out / "best_model.keras", tmp_path / "first", links=False)
+
+    def turn(arrays):
+        arrays["gene_tokens"] = 5 - arrays["gene_tokens"]
+
+    predict(
+        write_store(tmp_path / "OTHER", change=turn), model, out / "best_model.keras", tmp_path / "second", links=False
+    )
+    first, second = (read_table(tmp_path / name / "expression.tsv") for name in ("first", "second"))
+    assert (first["predicted"] - second["predicted"]).abs().max() > 1e-5  # the promoter is read
+    rows = first.dropna()[first.dropna()["split"] == "validation"]
+    errors = (rows["predicted"] - rows["observed"]).to_numpy().reshape(2, -1)  # cells A and B
+    loss = np.square(errors).mean() + np.square(errors - errors.mean(axis=0)).mean()
+    assert loss == pytest.approx(float(read_log(out)[0]["val_loss"]), rel=1e-4)
+
+
+def test_changes_need_several_cells_in_a_batch(store, tmp_path):
+    with pytest.raises(InputError, match="--change-weight: a change needs several cells in a batch"):
+        run(store, tmp_path / "run", change_weight=1.0)
 
 
 def test_tracks_of_its_own_stay_out_of_the_configuration_of_published_models():
