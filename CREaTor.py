@@ -36,7 +36,7 @@ LEFT = {  # by an interrupt, by command
     "prepare": "what is whole of the store is kept: the same command goes on",
     "train": "finished epochs are kept: the same command goes on",
     "predict": "nothing was written",
-    "evaluate": "nothing was written",
+    "evaluate": "what is written is whole",
 }
 
 
@@ -141,10 +141,15 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Score predicted expression, or links."""
+    """Score predicted expression, or links, and write the page of the folder."""
     from creator.evaluation import evaluate_command
 
-    evaluate_command(*(getattr(arguments, name) for name in ("folder", "links", "out", "to", "store", "cell")))
+    names = ("folder", "links", "out", "to", "store", "cell")
+    folder = evaluate_command(*(getattr(arguments, name) for name in names))
+    if folder is not None:
+        from creator.report import write_report
+
+        print(f"page: {write_report(folder, arguments.store)}")
 
 
 def find_checkpoint() -> Path:
