@@ -301,10 +301,12 @@ def _add_evaluate(commands) -> None:
         "evaluate",
         help="score predicted expression or links",
         description="Scores predicted expression beside simpler predictions of the same genes, or cCRE-gene links "
-        "beside simpler scores of pairs tested by CRISPR.",
+        "beside simpler scores of pairs tested by CRISPR. Writes report.html into the folder.",
         allow_abbrev=False,
     )
-    command.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
+    command.add_argument(
+        "folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv, report.html"
+    )
     command.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
     command.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
     command.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")

@@ -327,10 +327,8 @@ def link_curves(regulated: np.ndarray, distance: np.ndarray, scores: Mapping[str
     rows = []
     for label, inside in distance_bins(distance).items():
         for name, score in scores.items():
-            points = thin(*precision_recall(regulated[inside], score[inside]), CURVE_POINTS)
-            rows += [
-                dict(zip(CURVE_COLUMNS, (label, name, *point), strict=True)) for point in zip(*points, strict=True)
-            ]
+            points = zip(*thin(*precision_recall(regulated[inside], score[inside]), CURVE_POINTS), strict=True)
+            rows += [dict(zip(CURVE_COLUMNS, (label, name, *point), strict=True)) for point in points]
     return rows
 
 

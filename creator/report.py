@@ -629,10 +629,10 @@ def headline_of_links(run: Run) -> tuple[str, str]:
     first = (
         f"{row['pairs']:,.0f} pairs of an element and a gene, {row['regulated']:,.0f} of them regulated, are ranked "
     )
-    first += f"best by {NAMES[best]}: AUPRC {tell(row, 'AUPRC')}."
+    first += f"best by {NAMES[best]}, of CREaTor's {len(ours)} scores: AUPRC {tell(row, 'AUPRC')}."
     other = max(BASELINES, key=lambda name: rows.loc[name, "AUPRC"] if name in rows.index else -1)
     gap, p = row[f"AUPRC_minus_{other}"], row[f"AUPRC_minus_{other}_p"]
-    verdict = "above" if gap > 0 else "not above"
+    verdict = "not distinguishable from" if p >= 0.05 or math.isnan(p) else "above" if gap > 0 else "below"
     return first, (f"That is {verdict} the strongest baseline, {NAMES[other]}: {show(gap, SIGNED)}, p {show(p)}.")
 
 
