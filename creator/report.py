@@ -21,7 +21,7 @@ from core.page import show_count, show_number
 from core.tables import read_columns, to_numbers
 from creator import __version__, training
 from creator.baselines import signal_per_base
-from creator.evaluation import EXPRESSION_SCORED, MEASURES, NETWORK, RECORD, SPLITS, TABLE
+from creator.evaluation import EXPRESSION_SCORED, MEASURES, NETWORK, PREDICTORS, RECORD, SPLITS, TABLE
 from creator.link_evaluation import BASELINES, CURVES, LINK_SCORES, LINKS_SCORED, find_links
 
 PAGE = "report.html"
@@ -75,7 +75,6 @@ PALETTE = {  # CSS variable -> on white, on dark
     "attention": ("#a03c79", "#e591c3"),
 }
 NETWORK_COLOUR, BASELINE_COLOUR, ADJUSTED_COLOUR, ATTENTION_COLOUR = (white for white, _ in PALETTE.values())
-COLOURS = {"ablation": NETWORK_COLOUR, "adjusted": ADJUSTED_COLOUR, "attention": ATTENTION_COLOUR}
 LINES = {  # score of links -> colour and line of its curve
     "ablation": (NETWORK_COLOUR, "solid"),
     "adjusted": (ADJUSTED_COLOUR, "solid"),
@@ -228,7 +227,7 @@ def read_scored(path: Path) -> pd.DataFrame:
         numbers += [name, *(f"{name}_{part}" for part in ("low", "high", "difference", "difference_low"))]
         numbers += [f"{name}_difference_{part}" for part in ("high", "p")]
     table = read_numbers(path, ["split", "cell", "predictor"], numbers)
-    table = table[(table["cell"] == "all") & table["split"].isin(SPLITS) & table["predictor"].isin(NAMES)]
+    table = table[(table["cell"] == "all") & table["split"].isin(SPLITS) & table["predictor"].isin(PREDICTORS)]
     if not (table["predictor"] == NETWORK).any():
         raise InputError(f"{path} has no row of the network over all cells of a split")
     return table
@@ -239,7 +238,7 @@ def read_links_scored(path: Path) -> pd.DataFrame:
     numbers = ["pairs", "regulated", "AUPRC", "AUPRC_low", "AUPRC_high", "AUROC", "AUROC_low", "AUROC_high"]
     differences = [f"AUPRC_minus_{name}{part}" for name in BASELINES for part in ("", "_p")]
     table = read_numbers(path, ["distance", "score"], [*numbers, *differences])
-    return table[table["score"].isin(NAMES)]
+    return table[table["score"].isin(LINES)]
 
 
 def read_curves(path: Path) -> pd.DataFrame:
