@@ -36,7 +36,7 @@ LEFT = {  # by an interrupt, by command
     "prepare": "what is whole of the store is kept: the same command goes on",
     "train": "finished epochs are kept: the same command goes on",
     "predict": "nothing was written",
-    "evaluate": "nothing was written",
+    "evaluate": "what is written is whole",
 }
 
 
@@ -146,10 +146,15 @@ def predict(input_path: str | Path, checkpoint_path: str | Path | None = None) -
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Score predicted expression, or links."""
+    """Score predicted expression, or links, and write the page of the folder."""
     from creator.evaluation import evaluate_command
 
-    evaluate_command(*(getattr(arguments, name) for name in ("folder", "links", "out", "to", "store", "cell")))
+    names = ("folder", "links", "out", "to", "store", "cell")
+    folder = evaluate_command(*(getattr(arguments, name) for name in names))
+    if folder is not None:
+        from creator.report import write_report
+
+        print(f"page: {write_report(folder, arguments.store)}")
 
 
 def find_checkpoint() -> Path:
@@ -301,10 +306,12 @@ def _add_evaluate(commands) -> None:
         "evaluate",
         help="score predicted expression or links",
         description="Scores predicted expression beside simpler predictions of the same genes, or cCRE-gene links "
-        "beside simpler scores of pairs tested by CRISPR.",
+        "beside simpler scores of pairs tested by CRISPR. Writes report.html into the folder.",
         allow_abbrev=False,
     )
-    command.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv")
+    command.add_argument(
+        "folder", nargs="?", metavar="DIR", type=Path, help="a folder that predict wrote -> eval.csv, report.html"
+    )
     command.add_argument("--links", metavar="FILE", type=Path, help="tested pairs (TSV or CSV) -> links_eval.csv")
     command.add_argument("--out", metavar="DIR", type=Path, help="with --links: score the links of this folder, too")
     command.add_argument("--cell", help="with --out: whose links to take (default: of the cell a pair was tested in)")

@@ -105,6 +105,34 @@ def draw_line(axis, xs: Sequence[float], ys: Sequence[float], title: str = "", *
     line.set_gid(TITLE + clean_text(title))
 
 
+def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow=False) -> None:
+    """Draw the marks of a method; hollow where its scores are optimistic."""
+    face, edge, width = (PAGE, colour, 1.8) if hollow else (colour, PAGE, 1)
+    size = 8.4 if mark == "o" else 7
+    axis.plot(xs, ys, mark, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=width)
+
+
+def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -> None:
+    """Shade cells (columns, rows of the panel) by how many points they hold, with the key above the panel.
+
+    Neighbours of one shade in a row are one piece of a thick line: each shade is a single path of the picture.
+    """
+    counts, x_edges, y_edges = np.histogram2d(xs, ys, cells, (axis.get_xlim(), axis.get_ylim()))
+    steps = [step for step in (1, 3, 10, 30, 100, 300, 1000) if step <= counts.max()]
+    shades = np.linspace(0.14 if len(steps) > 2 else 0.4, 0.84, len(steps))
+    level = np.searchsorted(steps, counts, side="right")
+    for i, (step, shade) in enumerate(zip(steps, shades, strict=True), start=1):
+        change = np.diff((level == i).astype(int), axis=0, prepend=0, append=0).T  # rows x edges of columns
+        row, first = np.nonzero(change == 1)
+        _, last = np.nonzero(change == -1)
+        ends = np.column_stack([x_edges[first], x_edges[last], np.full(len(row), np.nan)])
+        heights = np.repeat((y_edges[row] + y_edges[row + 1]) / 2, 3)
+        width = axis.bbox.height / cells[1]
+        axis.plot(ends.ravel(), heights, color=COUNT, alpha=shade, linewidth=width, label=f"≥{step}")
+    key = {"ncols": len(steps), "loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2, "frameon": False}
+    axis.legend(fontsize=9.5, handlelength=1, handletextpad=0.3, columnspacing=0.8, labelcolor=QUIET, **key)
+
+
 def write(axis, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **style) -> None:
     """Write text beside a point of the data, `shift` units to the right and up."""
     axis.annotate(text, at, shift, textcoords="offset points", annotation_clip=False, **style)

@@ -39,10 +39,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture (of `core.figures.to_svg`) and what to see in it."""
+    """A picture (of `core.figures.to_svg`) and what to see in it; a wide one takes the width of the page."""
 
     svg: str
     caption: str = ""
+    wide: bool = False
     kind: str = "figure"
 
 

@@ -100,6 +100,27 @@ def auprc(target: np.ndarray, probability: np.ndarray) -> float:
     return float(average_precision_score(target, probability))
 
 
+def precision_recall(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the precision-recall curve: recall, rising from 0 to 1, and precision.
+
+    Steps whose height is the precision at their right end enclose the average precision. Ties count as one step, and
+    points between two others of the same recall are left out, as in scikit-learn.
+
+    Args:
+        target: 0 or 1, shape (n,).
+        score: any numbers, shape (n,).
+
+    Returns:
+        Two arrays of one shape, empty without a row of class 1.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    if not (np.asarray(target) == 1).any():
+        return np.empty(0), np.empty(0)
+    precision, recall, _ = precision_recall_curve(target, score, drop_intermediate=True)
+    return recall[::-1], precision[::-1]
+
+
 # ---------------------------------------------------------------------------------------------------- numbers
 class Agreement:
     """Two arrays summed and sorted once, so that correlation and error cost little in each of many bootstrap draws.

@@ -273,8 +273,16 @@ def is_numeric(column: pd.Series) -> bool:
     return pd.to_numeric(column, errors="coerce").notna().mean() > 0.5
 
 
-def to_numbers(column: pd.Series, path: Path, what: str = "TPM") -> pd.Series:
-    """Return a text column as finite floats; raise InputError that names the first rows that are not, by the index."""
+def to_numbers(column: pd.Series, path: Path, what: str = "TPM", empty: bool = False) -> pd.Series:
+    """Return a text column as finite floats; raise InputError that names the first rows that are not, by the index.
+
+    Args:
+        column: of str.
+        path, what: the table and what it is, as messages call it.
+        empty: cells may be empty, which gives nan.
+    """
+    if empty:
+        return to_numbers(column.replace("", "0"), path, what).where(column != "")
     numbers = pd.to_numeric(column, errors="coerce")
     bad = ~np.isfinite(numbers.to_numpy(float, na_value=np.nan))
     if bad.any():

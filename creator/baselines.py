@@ -35,14 +35,16 @@ def mean_signal(store, cell: int) -> np.ndarray:
         store: as `creator.store.open_store` gives it.
         cell: index of the cell.
     """
-    width = store.tokens.shape[1]
-    bases = np.minimum(np.asarray(store.element_end) - np.asarray(store.element_start), width)
-    pieces = []
-    for start in range(0, len(bases), PIECE):
-        part = slice(start, start + PIECE)
-        total = store.read_signal(cell, part).sum(axis=1)  # columns behind a shorter cCRE are 0
-        pieces.append(total / bases[part, None])
-    return np.concatenate(pieces).astype(np.float32)
+    starts = range(0, len(store.element_start), PIECE)
+    return np.concatenate([signal_per_base(store, cell, slice(start, start + PIECE)) for start in starts])
+
+
+def signal_per_base(store, cell: int, elements: np.ndarray | slice) -> np.ndarray:
+    """Return the mean signal of some cCREs over their own bases in a cell, (n, tracks) float32."""
+    lengths = np.asarray(store.element_end[elements]) - np.asarray(store.element_start[elements])
+    bases = np.minimum(lengths, store.tokens.shape[1])
+    total = store.read_signal(cell, elements).sum(axis=1)  # columns behind a shorter cCRE are 0
+    return (total / bases[:, None]).astype(np.float32)
 
 
 def distances_to_tss(

@@ -17,9 +17,10 @@ from core.files import write_csv
 from core.scores import Agreement, bootstrap, interval, two_sided_p
 from core.tables import read_columns, to_numbers
 from creator.baselines import Prediction, change_against_training, store_baselines
-from creator.link_evaluation import evaluate_links, show_interval, show_links
+from creator.link_evaluation import CURVE_COLUMNS, CURVES, LINKS_SCORED, evaluate_links, show_interval, show_links
 
 TABLE, RECORD = "expression.tsv", "predict.json"  # in the folder that `predict` wrote
+EXPRESSION_SCORED = "eval.csv"  # is written
 SPLITS = {  # split -> (cells, chromosomes) as eval.csv says them
     "train": ("seen", "seen"),
     "validation": ("seen", "validation"),
@@ -149,7 +150,7 @@ def read_predictions(path: Path, training: Training | None) -> Predictions:
     chromosome[gene] = table["chromosome"]
     arrays = []
     for name in ("predicted", "observed"):
-        numbers = to_numbers(table[name].replace("", "0"), path, what).where(table[name] != "").to_numpy()
+        numbers = to_numbers(table[name], path, what, empty=True).to_numpy()
         arrays.append(np.full((len(genes), len(cells)), np.nan))
         arrays[-1][gene, cell] = numbers
     split = np.full((len(genes), len(cells)), "no row", dtype=object)
@@ -383,16 +384,20 @@ def evaluate_command(
     to: Path | None = None,
     store: Path | None = None,
     cell: str | None = None,
-) -> None:
+) -> Path | None:
     """Do what `CREaTor.py evaluate` is asked for: print a table and write it as CSV.
 
     Args:
         folder: that `predict` wrote; its expression is scored.
         links: a benchmark's table of pairs, to be scored instead.
         out: a folder that `predict` wrote, whose links are scored on these pairs; its links_eval.csv is written.
-        to: the file to write; None: eval.csv in `folder`, links_eval.csv in `out` or else in the working directory.
+        to: the file to write, and nothing else; None: eval.csv in `folder`, links_eval.csv in `out` or else in the
+            working directory.
         store: where the store of `folder` is, if it was moved.
         cell: whose links are scored; None: of the cell that a pair was tested in.
+
+    Returns:
+        The folder whose page is to be written; None where nothing was written into one.
 
     Raises:
         InputError: arguments that do not fit together, and whatever is wrong with the files.
@@ -406,14 +411,18 @@ def evaluate_command(
     source = folder or out
     if source is not None and not source.is_dir():
         raise InputError(f"no folder {source}; give one that predict wrote")
-    target = to or (source or Path()) / ("eval.csv" if links is None else "links_eval.csv")
+    target = to or (source or Path()) / (EXPRESSION_SCORED if links is None else LINKS_SCORED)
     if not target.parent.is_dir():
         raise InputError(f"--to {target}: there is no folder {target.parent}; make it first")
+    curves = []
     if links is None:
         rows, notes = evaluate_folder(folder, store, DRAWS)
         shown = show_expression(rows)
     else:
-        rows, notes = evaluate_links(links, out, cell, DRAWS)
+        rows, curves, notes = evaluate_links(links, out, cell, DRAWS)
         shown = show_links(rows)
     write_csv(target, pd.DataFrame(rows).round(6))
-    print(*notes, shown, f"\nwritten: {target}", sep="\n")
+    if source is not None and to is None and links is not None:
+        write_csv(source / CURVES, pd.DataFrame(curves, columns=CURVE_COLUMNS).round(6))
+    print(*notes, shown, f"\nwritten: {target}", sep="\n", flush=True)
+    return source if to is None else None

@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from core import InputError, examples, shorten
+from core.figures import thin
 from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names, strip_gene_prefix, strip_version
-from core.scores import Ranking, auprc, auroc, bootstrap, interval, two_sided_p
+from core.scores import Ranking, auprc, auroc, bootstrap, interval, precision_recall, two_sided_p
 from core.tables import read_columns, to_numbers
 
+LINKS_SCORED, CURVES = "links_eval.csv", "links_curves.csv"  # are written
+CURVE_COLUMNS = ("distance", "score", "recall", "precision")
+CURVE_POINTS = 200  # of a curve, at most
 SCORED = ("Regulated", "distanceToTSS", "H3K27ac.RPM", "H3K27ac.RPM.expandedRegion", "DHS.RPM")  # columns of pairs
 PLACED = ("chrom", "chromStart", "chromEnd", "measuredGeneEnsemblId", "CellType")  # of pairs and of links
 LINK_SCORES = ("attention", "adjusted", "ablation")  # columns of links, as far as they are there
@@ -84,6 +88,12 @@ def read_pairs(path: Path, placed: bool) -> Pairs:
     return Pairs(answers.isin(TRUE).to_numpy(np.int8), distance, baselines, places)
 
 
+def find_links(folder: Path) -> Path | None:
+    """Return the path of `links.tsv` or `links.tsv.gz` in a folder of `predict`; None where there is neither."""
+    paths = [folder / name for name in ("links.tsv", "links.tsv.gz")]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_links(folder: Path, genes: pd.Series) -> pd.DataFrame:
     """Read the links of some genes from `links.tsv` or `links.tsv.gz` in a folder that `predict` wrote.
 
@@ -97,10 +107,9 @@ def read_links(folder: Path, genes: pd.Series) -> pd.DataFrame:
     Raises:
         InputError: no table, no score, a value that cannot be, none of the genes.
     """
-    paths = [folder / name for name in ("links.tsv", "links.tsv.gz") if (folder / name).is_file()]
-    if not paths:
+    path = find_links(folder)
+    if path is None:
         raise InputError(f"links: {folder} has no links.tsv; give a folder that predict wrote")
-    path = paths[0]
     wanted = {plain_id(name) for name in genes.unique()}
 
     def keep(piece: pd.DataFrame) -> pd.Series:
@@ -116,8 +125,7 @@ def read_links(folder: Path, genes: pd.Series) -> pd.DataFrame:
             f"links: {path} has no link of the {len(wanted):,} genes of the pairs, {examples(genes.unique())}; is "
             "column 'measuredGeneEnsemblId' of both from the same annotation?"
         )
-    numbers = {name: to_numbers(table[name].replace("", "0"), path, "links") for name in scores}
-    numbers = {name: values.where(table[name] != "") for name, values in numbers.items()}
+    numbers = {name: to_numbers(table[name], path, "links", empty=True) for name in scores}
     return parse_places(table[list(PLACED)], path, "links").assign(**numbers)
 
 
@@ -305,9 +313,28 @@ def describe_areas(name: str, areas: dict[str, np.ndarray], drawn: dict[str, np.
     return row
 
 
+def link_curves(regulated: np.ndarray, distance: np.ndarray, scores: Mapping[str, np.ndarray]) -> list[dict]:
+    """Return the precision-recall curves of scores of pairs for each range of distances.
+
+    Args:
+        regulated: 1 or 0, (n,).
+        distance: bp, (n,).
+        scores: name -> (n,).
+
+    Returns:
+        Rows of links_curves.csv, recall rising, at most `CURVE_POINTS` a curve; none without a regulated pair.
+    """
+    rows = []
+    for label, inside in distance_bins(distance).items():
+        for name, score in scores.items():
+            points = zip(*thin(*precision_recall(regulated[inside], score[inside]), CURVE_POINTS), strict=True)
+            rows += [dict(zip(CURVE_COLUMNS, (label, name, *point), strict=True)) for point in points]
+    return rows
+
+
 def evaluate_links(
     pairs_path: Path, folder: Path | None = None, cell: str | None = None, draws: int = 1000, seed: int = 1
-) -> tuple[list[dict], list[str]]:
+) -> tuple[list[dict], list[dict], list[str]]:
     """Score the pairs of a benchmark by the baselines and, where a folder is given, by its links.
 
     Args:
@@ -317,14 +344,15 @@ def evaluate_links(
         draws, seed: see `score_links`.
 
     Returns:
-        Rows of `score_links`, and notes for the user.
+        Rows of `score_links`, rows of `link_curves`, and notes for the user.
 
     Raises:
         InputError: see `read_pairs`, `read_links`, `choose_cells`, `join_links`.
     """
     pairs = read_pairs(pairs_path, placed=folder is not None)
     if folder is None:
-        return score_links(pairs.regulated, pairs.distance, pairs.baselines, draws=draws, seed=seed), []
+        known = pairs.regulated, pairs.distance, pairs.baselines
+        return score_links(*known, draws=draws, seed=seed), link_curves(*known), []
     notes: list[str] = []
     links, tested = choose_cells(pairs.places, read_links(folder, pairs.places["measuredGeneEnsemblId"]), cell)
     if not tested.all():
@@ -340,7 +368,8 @@ def evaluate_links(
         f"{matched.sum():,} of {len(matched):,} pairs have a link; the others have the score 0 in {', '.join(found)}"
     )
     scores = {name: score[tested] for name, score in pairs.baselines.items()} | found
-    return score_links(pairs.regulated[tested], pairs.distance[tested], scores, matched, draws, seed), notes
+    known = pairs.regulated[tested], pairs.distance[tested], scores
+    return score_links(*known, matched, draws, seed), link_curves(*known), notes
 
 
 def show_links(rows: list[dict]) -> str:

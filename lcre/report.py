@@ -229,16 +229,8 @@ def roc_points(genes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def precision_recall_points(genes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Recall (rising) and precision, so that steps between them enclose the average precision.
-
-    Empty without a high gene. Ties count as one step, as in scikit-learn.
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    if not (genes["target"] == 1).any():
-        return np.empty(0), np.empty(0)
-    precision, recall, _ = precision_recall_curve(genes["target"], genes["probability"], drop_intermediate=True)
-    return recall[::-1], precision[::-1]
+    """Recall (rising) and precision of the scored genes, see `core.scores.precision_recall`."""
+    return scores.precision_recall(genes["target"], genes["probability"])
 
 
 def calibration(target: Sequence[float], probability: Sequence[float]) -> tuple[pd.DataFrame, float, float]:
@@ -312,13 +304,6 @@ REFERENCE = {"color": figures.QUIET, "linewidth": 1}
 REMARK = {"color": figures.QUIET, "size": 11}
 
 
-def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark: str = "o", hollow=False) -> None:
-    """Draw the marks of a method; hollow where its scores are optimistic."""
-    face, edge, width = (figures.PAGE, colour, 1.8) if hollow else (colour, figures.PAGE, 1)
-    size = 8.4 if mark == "o" else 7
-    axis.plot(xs, ys, mark, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=width)
-
-
 @figures.page_style()
 def draw_auroc_rows(run: Run, table: pd.DataFrame, label: str) -> str:
     """Draw auROC as dots with intervals, a line for each row: network, k-mers and base composition side by side."""
@@ -333,7 +318,7 @@ def draw_auroc_rows(run: Run, table: pd.DataFrame, label: str) -> str:
     places = np.arange(len(table)) + 0.5
     axis.hlines(places, table["auROC_low"], table["auROC_high"], **INTERVAL)
     for column, _, colour, mark in reversed(METHODS):
-        draw_marks(axis, table[column], places, colour, mark, run.optimistic and column == "auROC")
+        figures.draw_marks(axis, table[column], places, colour, mark, run.optimistic and column == "auROC")
     for name, auroc, place in zip(names, table["auROC"], places, strict=True):
         weight = "bold" if name == "pooled" else "normal"
         figures.write(axis, name, (low, place), (-10, -4), ha="right", weight=weight)
@@ -387,7 +372,7 @@ def draw_calibration(bins: pd.DataFrame, brier: float, error: float) -> str:
     figures.write(axis, "dashed: perfect", (0.98, 0.05), ha="right", **REMARK)
     axis.vlines(bins["mean_probability"], bins["low"], bins["high"], **INTERVAL)
     axis.plot(bins["mean_probability"], bins["share_high"], **THICK)
-    draw_marks(axis, bins["mean_probability"], bins["share_high"], NETWORK)
+    figures.draw_marks(axis, bins["mean_probability"], bins["share_high"], NETWORK)
 
     box, most = (40, 314, 324, 44), float(bins["genes"].max())
     counts = figures.add_panel(figure, box, (0, 1), (0, most), "predicted probability of high", ticks=(5, 0))
@@ -411,7 +396,7 @@ def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> st
     figure = figures.new_figure(FIGURE_WIDTH, 342)
     x_label, y_label = f"measured expression, {measure}", "probability of high"
     axis = figures.add_panel(figure, (40, 64, 324, 240), (low, high), (0, 1), x_label, y_label)
-    draw_density(axis, measured, probability, (54, 40) if len(genes) >= 3000 else (36, 25))
+    figures.draw_density(axis, measured, probability, (54, 40) if len(genes) >= 3000 else (36, 25))
     lows, highs = (genes.loc[genes["target"] == target, "logMaxTPM"] for target in (0, 1))
     edges = [(lows.max(), f"low ≤ {lows.max():.2f}", LOW), (highs.min(), f"high ≥ {highs.min():.2f}", HIGH)]
     edges = [edge for edge in edges if not math.isnan(edge[0])]
@@ -425,27 +410,6 @@ def draw_expression(genes: pd.DataFrame, correlation: float, measure: str) -> st
         axis.plot(middles["x"], middles["median"], **THICK)
     label = f"Probability of high against measured expression of {len(genes):,} held-out genes"
     return figures.to_svg(figure, f"{label}; Spearman correlation {show_number(correlation, '{:.2f}')}.", PALETTE)
-
-
-def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -> None:
-    """Shade cells (columns, rows of the panel) by how many points they hold, with the key above the panel.
-
-    Neighbours of one shade in a row are one piece of a thick line: each shade is a single path of the picture.
-    """
-    counts, x_edges, y_edges = np.histogram2d(xs, ys, cells, (axis.get_xlim(), axis.get_ylim()))
-    steps = [step for step in (1, 3, 10, 30, 100, 300, 1000) if step <= counts.max()]
-    shades = np.linspace(0.14 if len(steps) > 2 else 0.4, 0.84, len(steps))
-    level = np.searchsorted(steps, counts, side="right")
-    for i, (step, shade) in enumerate(zip(steps, shades, strict=True), start=1):
-        change = np.diff((level == i).astype(int), axis=0, prepend=0, append=0).T  # rows x edges of columns
-        row, first = np.nonzero(change == 1)
-        _, last = np.nonzero(change == -1)
-        ends = np.column_stack([x_edges[first], x_edges[last], np.full(len(row), np.nan)])
-        heights = np.repeat((y_edges[row] + y_edges[row + 1]) / 2, 3)
-        width = axis.bbox.height / cells[1]
-        axis.plot(ends.ravel(), heights, color=figures.COUNT, alpha=shade, linewidth=width, label=f"≥{step}")
-    key = {"ncols": len(steps), "loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2, "frameon": False}
-    axis.legend(fontsize=9.5, handlelength=1, handletextpad=0.3, columnspacing=0.8, labelcolor=figures.QUIET, **key)
 
 
 @figures.page_style()
@@ -483,7 +447,7 @@ def draw_learning(run: Run, row: pd.Series, ranges: dict[str, tuple[float, float
         figures.write(loss, f"epoch {chosen:.0f} chosen", corner, (204, 26), ha="right", **REMARK)
         there = log.loc[log["epoch"] == chosen, "test_auROC"].dropna()
         if len(there):
-            draw_marks(auroc, [chosen], there[:1].clip(*ranges["auROC"]), NETWORK, hollow=run.optimistic)
+            figures.draw_marks(auroc, [chosen], there[:1].clip(*ranges["auROC"]), NETWORK, hollow=run.optimistic)
             label += f", held-out auROC{run.mark} {there.iloc[0]:.3f} there"
     return figures.to_svg(figure, f"{label}.", PALETTE)
 

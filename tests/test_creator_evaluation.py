@@ -160,7 +160,7 @@ def test_baselines_by_hand(tmp_path):
     H3K27ac / distance is .001, .0005, .002, 0: the regulated ones first. Below 5 kb contact is the same, so the third
     ranks by sqrt(DNase x H3K27ac) = 3, 4, 5, and 100 x 40 ** -1.024 = 2.3 in the same unit: + - + - again.
     """
-    rows, notes = link_evaluation.evaluate_links(write(tmp_path / "pairs.tsv", pairs_table(*FOUR)), draws=50)
+    rows, _, notes = link_evaluation.evaluate_links(write(tmp_path / "pairs.tsv", pairs_table(*FOUR)), draws=50)
     assert notes == []
     found = {(row["distance"], row["score"]): (row["AUPRC"], row["AUROC"]) for row in rows}
     assert list(found)[:3] == [("all", name) for name in link_evaluation.BASELINES]
@@ -367,7 +367,7 @@ def test_published_benchmark():
     """Average precision; H3K27ac is that of the element, but for the activity that of the wider region."""
     if not CRISPR.exists():
         pytest.skip(f"{CRISPR} is not there")
-    rows, _ = link_evaluation.evaluate_links(CRISPR, draws=20)
+    rows, _, _ = link_evaluation.evaluate_links(CRISPR, draws=20)
     assert (rows[0]["pairs"], rows[0]["regulated"]) == (10_356, 471)
     assert [row["AUPRC"] for row in rows[:3]] == pytest.approx([0.438, 0.473, 0.519], abs=0.002)
     assert [row["pairs"] for row in rows[3::3]] == [223, 1597, 8536]
