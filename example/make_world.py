@@ -20,7 +20,8 @@ to cell, so its mean over cells says only a part.
 Files: world.fa.gz (chromosomes 1 to 12; BED and bigWigs call them chr1 to chr12), world.gtf.gz, ccres.bed, samples.tsv
 and one bigWig for each cell and track, tpm.csv (cells A to D to learn from, E to hold out), and truth.tsv, one row a
 link: element, gene_id, chromosome, motif, distance (from the element's centre to the TSS, bp), cells in which the
-element works, effect (TPM it adds there).
+element works, effect (TPM it adds there). pairs.tsv, for `evaluate --links`, has the columns of the CRISPR benchmark:
+every element and gene of chromosomes 11 and 12 less than 500 kb apart, in cell E.
 """
 
 import argparse
@@ -38,6 +39,8 @@ GENES, SCATTERED, AT_GENES = 150, 60, 40  # of a chromosome: genes; elements any
 CELLS = ("A", "B", "C", "D", "E")
 TRACKS = ("DNase", "H3K27ac", "H3K27me3")
 MOTIFS = {"near": "GGGGCGGGGC", "far": "TAAACAAATA", "decoy": "TTCTCTTTCT"}
+HELD_OUT_CELL, HELD_OUT_CHROMOSOMES = "E", ("11", "12")  # of pairs.tsv
+REACH = 500_000  # bp from element to TSS, of pairs.tsv
 WINDOWS = {"near": (-40_000, 40_000), "far": (200_000, 360_000)}  # TSS - centre of the element, bp, end excluded
 FRACTIONS = (0.5, 0.35, 0.15)  # of the elements that carry each
 COPIES = 5  # of its motif in an element
@@ -136,6 +139,31 @@ def find_links(elements: pd.DataFrame, genes: pd.DataFrame, active: np.ndarray) 
     return pairs
 
 
+def list_pairs(elements: pd.DataFrame, genes: pd.DataFrame, links: pd.DataFrame, heights: dict) -> pd.DataFrame:
+    """Return every pair of the held-out chromosomes within `REACH`, as a table of pairs tested in the held-out cell.
+
+    Args:
+        elements: chromosome, start, end, name.
+        genes: chromosome, tss, gene_id.
+        links: of `find_links`.
+        heights: of the peaks of each track in the held-out cell, (elements,).
+    """
+    signal = {"H3K27ac.RPM": "H3K27ac", "H3K27ac.RPM.expandedRegion": "H3K27ac", "DHS.RPM": "DNase"}
+    elements = elements.assign(**{column: heights[track].round(4) for column, track in signal.items()})
+    elements = elements[elements["chromosome"].isin(HELD_OUT_CHROMOSOMES)]
+    pairs = elements.merge(genes[["chromosome", "tss", "gene_id"]], on="chromosome")
+    pairs["distanceToTSS"] = (pairs["tss"] - (pairs["start"] + pairs["end"]) // 2).abs()
+    pairs = pairs[pairs["distanceToTSS"] < REACH]
+    works = links[links["cells"].str.split(",").map(lambda cells: HELD_OUT_CELL in cells)]
+    linked = set(zip(works["name"], works["gene_id"], strict=True))
+    answers = [pair in linked for pair in zip(pairs["name"], pairs["gene_id"], strict=True)]
+    table = pairs.assign(chrom="chr" + pairs["chromosome"], CellType=HELD_OUT_CELL, Regulated=answers)
+    table["Regulated"] = table["Regulated"].map({True: "TRUE", False: "FALSE"})
+    table = table.rename(columns={"start": "chromStart", "end": "chromEnd", "gene_id": "measuredGeneEnsemblId"})
+    columns = ["chrom", "chromStart", "chromEnd", "name", "measuredGeneEnsemblId", "CellType", "Regulated"]
+    return table[[*columns, "distanceToTSS", *signal]]
+
+
 def write_gzip(path: Path, content: bytes) -> None:
     """Write gzip without a time or a name in it, so that it is the same every time."""
     path.write_bytes(gzip.compress(content, 1, mtime=0))
@@ -164,6 +192,8 @@ def make_world(folder: Path, seed: int = SEED) -> dict[str, int]:
     active, samples = np.zeros((len(elements), len(CELLS)), bool), []
     for number, cell in enumerate(CELLS):
         active[:, number], heights = draw_signals(random, elements)
+        if cell == HELD_OUT_CELL:
+            held_out_heights = heights
         for track in TRACKS:
             file = f"{cell}_{track}.bw"
             write_bigwig(folder / file, random, elements, heights[track])
@@ -191,6 +221,7 @@ def make_world(folder: Path, seed: int = SEED) -> dict[str, int]:
     pd.DataFrame(samples, columns=["cell", "track", "path", "column"]).to_csv(
         folder / "samples.tsv", sep="\t", index=False
     )
+    list_pairs(elements, genes, links, held_out_heights).to_csv(folder / "pairs.tsv", sep="\t", index=False)
     columns = {"name": "element", "gene_id": "gene_id", "chromosome": "chromosome", "motif": "motif"}
     columns |= {"distance": "distance", "cells": "cells", "effect": "effect"}
     links.rename(columns=columns)[list(columns.values())].to_csv(folder / "truth.tsv", sep="\t", index=False)
