@@ -5,6 +5,8 @@ store's reach, and each of its genes reads those in its own reach. The loss is t
 The epoch is chosen by the loss on validation chromosomes in training cells.
 """
 
+import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +19,9 @@ from core import PATH_LENGTH, InputError, show_value
 from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
-from core.progress import Progress
 from creator import __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
+from creator.parallel import SharedProgress, Workers, make_step, read_cluster
 from creator.store import Store, open_store
 
 RECORD = "train.json"  # in the folder of a training
@@ -72,6 +74,7 @@ SETTINGS = (
     Setting("clip_norm", 1.0, "largest norm of all gradients together", 1e-9, 1e9),
     Setting("dropout", 0.1, "behind the signal projection, on attention, in the feed-forward parts", 0, 0.9),
     Setting("batch_elements", 512, "cCREs of a batch, at most; more share more and take more memory", 1, 65_536),
+    Setting("regions_a_step", 1, "batches whose gradients make a step together; a multiple of the workers", 1, 65_536),
     Setting("seed", 0, "of weights, order and dropout", 0, 2**31 - 1),
     Setting("width", 256, "of the network's rows", 1, 8192),
     Setting("heads", 4, "of attention; a divisor of the width", 1, 1024),
@@ -117,6 +120,7 @@ def train(
     settings = {setting.name: setting.check(values.get(setting.name, setting.default)) for setting in SETTINGS}
     if settings["width"] % settings["heads"]:
         raise InputError(f"--width: {settings['width']} is not a multiple of --heads {settings['heads']}")
+    workers = read_cluster(settings["regions_a_step"])
     store = open_store(store_path)
     splits = make_splits(store, hold_out_cells, hold_out_chromosomes, validation_chromosomes)
     record = {
@@ -127,11 +131,14 @@ def train(
         "splits": asdict(splits),
     }
     name = show_value(out, PATH_LENGTH)
-    make_folder(out)
-    with claim(out / "train.lock", name):
-        check_folder(out, record)
-        write_json(out / RECORD, record)
-        train_epochs(store, splits, settings, describe_training(record), out)
+    with contextlib.ExitStack() as held:
+        with workers.gather(record):
+            if workers.is_chief:
+                make_folder(out)
+                held.enter_context(claim(out / "train.lock", name))
+                check_folder(out, record)
+                write_json(out / RECORD, record)
+        train_epochs(store, splits, settings, describe_training(record), out, workers)
 
 
 def describe_training(record: dict) -> dict:
@@ -286,17 +293,15 @@ class Trainer:
             tf.TensorSpec(g, tf.float32),
             tf.TensorSpec(g, tf.float32),
         )
-        variables = self.model.trainable_variables
+        self.batch_signature, variables = batch, self.model.trainable_variables
 
         @tf.function(input_signature=[batch, tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32)])
         def step(batch, seed, rate):
             with tf.GradientTape() as tape:
-                squares = batch.weight * tf.square(self.forward(batch, seed) - batch.target)
+                squares = self.squared_errors(batch, seed)
                 loss = tf.reduce_sum(squares) / tf.reduce_sum(batch.weight)
             gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
-            self.optimizer.learning_rate = rate
-            self.optimizer.apply(gradients, variables)
+            self.apply_gradients(gradients, rate)
             return tf.reduce_sum(squares)
 
         @tf.function(input_signature=[batch])
@@ -304,6 +309,20 @@ class Trainer:
             return self.forward(batch, None)
 
         return step, predict
+
+    def squared_errors(self, batch: Batch, seed):
+        """Return the squared errors of the genes of a batch, (G,), 0 for those without a target."""
+        import tensorflow as tf
+
+        return batch.weight * tf.square(self.forward(batch, seed) - batch.target)
+
+    def apply_gradients(self, gradients: Sequence, rate) -> None:
+        """Clip the gradients of the trainable variables together, and take the optimizer's step."""
+        import tensorflow as tf
+
+        gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+        self.optimizer.learning_rate = rate
+        self.optimizer.apply(gradients, self.model.trainable_variables)
 
     def forward(self, batch: Batch, seed):
         """Return the expression of the genes of a batch, (G,); `seed` of dropout, (2,), None: nothing is dropped."""
@@ -331,8 +350,8 @@ def learning_rate(settings: dict, step: int, steps: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
 
 
-def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, out: Path) -> None:
-    """Train the epochs that are not on disk yet, and keep the best model.
+def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, out: Path, workers: Workers) -> None:
+    """Train the epochs that are not on disk yet, and keep the best model; of several workers the chief alone writes.
 
     Everything random in an epoch depends on the seed and the epoch only, so nothing but the model with its optimizer
     has to be kept to go on.
@@ -340,6 +359,7 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     from core.device import start_tensorflow
 
     device = start_tensorflow(mixed=False)
+    workers.connect()
     cells = [store.cells.index(name) for name in splits.training_cells]
     regions = make_regions(store, splits.training_chromosomes, settings["batch_elements"])
     batches = list_batches(store, regions, cells)
@@ -347,11 +367,13 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells
     )
     targets = np.concatenate([measured_targets(store, *batch) for batch in batches])
-    steps, epochs = len(batches), settings["epochs"]
-    progress = Progress(steps * epochs)
+    epochs, a_step = settings["epochs"], settings["regions_a_step"]
+    steps = math.ceil(len(batches) / a_step)
+    progress = SharedProgress(steps * epochs, workers)
     progress.line(
-        f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; {steps:,} "
-        f"batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
+        f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; "
+        f"{len(batches):,} batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
+        + (f"; {workers.count} workers" if workers.count > 1 else "")
     )
     if steps * epochs <= settings["warm_up"]:
         progress.line(
@@ -361,31 +383,35 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     trainer = Trainer(store, settings, training, float(targets.mean()))
     label = hash_text(str([store.identity(), sorted(settings.items()), asdict(splits)]))
     checkpoints = Checkpoints(out, label, COLUMNS)
-    for sentence in checkpoints.read(epochs):
+    for sentence in checkpoints.read(epochs) if workers.is_chief else ():
         progress.line(sentence)
+    rows = json.loads(workers.share_text(json.dumps([*checkpoints.log.values()])))
+    checkpoints.log = {int(row["epoch"]): row for row in rows}
     progress.skip(steps * len(checkpoints.log))
     waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
     if waiting and waiting[0]:
         progress.line(f"goes on after epoch {waiting[0] - 1}")
+    take_step = make_step(trainer, workers, a_step)
     reached = -1
     began = time.perf_counter()
     for epoch in waiting:
         if is_over(checkpoints.log, epoch, settings["patience"]):
             progress.line(f"no lower val_loss in {settings['patience']} epochs: training ends before epoch {epoch}")
             break
-        if reached != epoch - 1:
+        if reached != epoch - 1 and workers.is_chief:
             trainer.model.load_weights(checkpoints.file(epoch - 1))
+        workers.share_variables([*trainer.model.variables, *trainer.optimizer.variables])
         random = np.random.default_rng([settings["seed"], epoch])
+        order = random.permutation(len(batches))
         squares, values = 0.0, 0
         with progress.whole_steps():
-            for number, index in enumerate(random.permutation(steps), 1):
-                batch = read_batch(store, *batches[index], trainer.layout_of)
+            for number, chosen in enumerate(np.array_split(order, range(a_step, len(order), a_step)), 1):
+                seeded = [(batches[index], random.integers(2**30, size=2, dtype=np.int32)) for index in chosen]
                 rate = learning_rate(settings, epoch * steps + number - 1, epochs * steps)
-                seed = random.integers(2**30, size=2, dtype=np.int32)
-                squares += float(trainer.step(batch, seed, np.float32(rate)))
-                values += batch.weight.sum()
+                squared, weight = take_step(seeded, lambda pair: read_batch(store, *pair, trainer.layout_of), rate)
+                squares, values = squares + squared, values + weight
                 progress.step(f"epoch {epoch}/{epochs - 1}  step {number}/{steps}  loss {squares / values:.3f}")
-        val_loss, val_pearson = validate(store, trainer, validation)
+        val_loss, val_pearson = validate(store, trainer, validation, workers)
         row = {
             "epoch": str(epoch),
             "loss": f"{squares / values:.6f}",
@@ -394,13 +420,18 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        chosen = checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
+        if workers.is_chief:
+            checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
+        else:
+            checkpoints.log[epoch] = row
         reached = epoch
         progress.line(
             f"epoch {epoch:>3}/{epochs - 1}  loss {squares / values:.3f}  val_loss {val_loss:.3f}  val_pearson "
-            f"{val_pearson:.3f} (chosen: epoch {chosen})  {row['seconds']} s  {progress.time_left()}"
+            f"{val_pearson:.3f} (chosen: epoch {checkpoints.best})  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
+    if not workers.is_chief:
+        return
     checkpoints.keep_best(checkpoints.log, best_epoch)
     best = checkpoints.log[checkpoints.best]
     progress.line(
@@ -421,15 +452,16 @@ def measured_targets(store: Store, region: Region, cell: int) -> np.ndarray:
     return np.log1p(expression[np.isfinite(expression)])
 
 
-def validate(store: Store, trainer: Trainer, batches: Sequence[tuple[Region, int]]) -> tuple[float, float]:
-    """Return mean squared error and Pearson correlation over all measured genes of batches."""
-    predicted, observed = [], []
-    for region, cell in batches:
+def validate(
+    store: Store, trainer: Trainer, batches: Sequence[tuple[Region, int]], workers: Workers
+) -> tuple[float, float]:
+    """Return mean squared error and Pearson correlation over all measured genes of batches, of all workers."""
+    observed = [measured_targets(store, *batch).astype(np.float32) for batch in batches]
+    predicted = [np.zeros_like(values) for values in observed]  # of which each worker fills in its part
+    for values, (region, cell) in workers.part([*zip(predicted, batches, strict=True)]):
         batch = read_batch(store, region, cell, trainer.layout_of)
-        measured = batch.weight > 0
-        predicted.append(trainer.predict(batch).numpy()[measured])
-        observed.append(batch.target[measured])
-    predicted, observed = np.concatenate(predicted), np.concatenate(observed)
+        values[:] = trainer.predict(batch).numpy()[batch.weight > 0]
+    predicted, observed = np.asarray(workers.sum(np.concatenate(predicted))), np.concatenate(observed)
     varies = len(predicted) > 1 and predicted.std() > 0 and observed.std() > 0
     pearson = float(np.corrcoef(predicted, observed)[0, 1]) if varies else math.nan
     return float(np.square(predicted - observed).mean()), pearson
