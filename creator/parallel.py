@@ -2,9 +2,10 @@
 
 The workers and their ports are those of the environment variable TF_CONFIG. They meet at the port of worker 0, the
 chief, which compares what each of them is about to train. From then on they are connected by TensorFlow's
-MultiWorkerMirroredStrategy, of which `all_reduce` is used and nothing else: network and optimizer are made outside its
-scope, because Keras 3 does not build an optimizer inside it. The weights stay equal, since each worker applies the
-same sum of gradients; the chief's are taken over at the beginning of each epoch.
+MultiWorkerMirroredStrategy, of which `all_reduce` is used and nothing else. Network and optimizer are made outside its
+scope: Keras 3.15 builds them inside it, but `fit` fails there with several workers, and a loop of one's own needs no
+variables other than those of a training by one process. The weights stay equal, since each worker applies the same sum
+of gradients; the chief's are taken over at the beginning of each epoch.
 """
 
 import contextlib
@@ -22,7 +23,8 @@ from core import InputError, examples, show_value
 from core.progress import Progress, show_duration
 
 WAIT_SAID, WAIT_MOST = 20, 600  # seconds after which it is said which workers are waited for, and no longer waited
-STAY = 15  # seconds that a worker stays after a loss: another one that still looks for the lost one must find it alive
+FIND = 5  # seconds in which a worker that has ended is looked for: its port closes a moment after its connections
+STAY = 15  # seconds that a worker stays after that: another one that still looks must find it alive
 MOST_BYTES = 1 << 26  # of a worker's record
 EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -198,8 +200,12 @@ class Workers:
     def _find_lost(self, problem: str) -> str:
         """Return the name of the workers that have ended; `problem` is TensorFlow's message."""
         others = [index for index in range(self.count) if index != self.index]
-        lost = [index for index in others if f"heartbeats):\n/job:worker/replica:0/task:{index}\n" in problem]
-        lost = lost or [index for index in others if not is_reachable(self.addresses[index])]
+        silent = problem.partition("sending heartbeats):")[2].split()
+        lost = [index for index in others if f"/job:worker/replica:0/task:{index}" in silent]
+        until = time.monotonic() + FIND
+        while not lost and time.monotonic() < until:
+            time.sleep(0.5)
+            lost = [index for index in others if not is_reachable(self.addresses[index])]
         if not lost and len(others) == 1:
             lost = others
         return ", ".join(map(self.name, lost)) or "one of the workers"
