@@ -139,7 +139,7 @@ class Workers:
         message = {"index": self.index, "workers": list(self.addresses), "record": record}
         patience = Patience()
         while True:
-            with contextlib.suppress(OSError, ValueError):  # it is not there yet, or an earlier one is still there
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it is not there yet, or an earlier one still is
                 with socket.create_connection(split_address(self.addresses[0]), timeout=5) as connection:
                     connection.sendall(json.dumps(message).encode() + b"\n")
                     connection.settimeout(WAIT_MOST + 60)  # the chief waits for the others
