@@ -239,9 +239,14 @@ class SharedProgress(Progress):
     """Progress of all workers: the chief prints; if one of them is asked to stop, all stop after the same step."""
 
     def __init__(self, total: int, workers: Workers):
-        super().__init__(total)
         self.workers = workers
+        super().__init__(total)
         self.terminal = self.terminal and workers.is_chief
+
+    def ask_to_stop(self, number, frame) -> None:
+        """Take a signal; of several workers none ends between steps either, where the others would not know why."""
+        self.in_step = self.in_step or self.workers.count > 1
+        super().ask_to_stop(number, frame)
 
     def is_stopping(self) -> bool:
         """Tell whether a worker was asked to stop."""

@@ -108,9 +108,18 @@ def test_a_stop_of_one_worker_stops_all():
             return values + 1  # the other one was asked
 
     assert not SharedProgress(10, Workers()).is_stopping()
-    progress = SharedProgress(10, Two())
     with pytest.raises(KeyboardInterrupt):
-        progress.step("")
+        SharedProgress(10, Two()).step("")
+
+
+def test_a_stop_between_steps_waits_for_the_next_one_where_others_wait():
+    with pytest.raises(KeyboardInterrupt):
+        SharedProgress(10, Workers()).ask_to_stop(signal.SIGTERM, None)
+    progress = SharedProgress(10, Workers(["a:1", "b:1"], 1))
+    progress.ask_to_stop(signal.SIGTERM, None)
+    assert progress.is_stopping()
+    with pytest.raises(KeyboardInterrupt):
+        progress.ask_to_stop(signal.SIGTERM, None)  # the second time
 
 
 # --------------------------------------------------------------------------------------------------- the cluster
@@ -322,7 +331,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(store, alone, tmp_path):
         time.sleep(0.01)
     processes[1].send_signal(signal.SIGTERM)
     ended = finish(processes)
-    assert {status for status, *_ in ended} <= {0, 2, 130}
+    assert {status for status, *_ in ended} in ({130}, {0}), ended  # 0: it was over before the signal came
     before = len(read_log(out))
     chief, other = finish([start(store, out, addresses, index) for index in range(2)])
     assert (chief[0], other[0]) == (0, 0), chief[2] + other[2]
