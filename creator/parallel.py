@@ -281,6 +281,9 @@ class Patience:
 class SummedStep:
     """A step of several regions: their gradients are added over regions and workers, then divided, clipped, applied.
 
+    They are added in float64: the order, which depends on the number of workers, is lost when the sum is rounded to
+    float32.
+
     Args:
         trainer: `creator.training.Trainer`.
         workers: those that take part.
@@ -293,20 +296,21 @@ class SummedStep:
         variables = trainer.model.trainable_variables
         shapes = [tuple(variable.shape) for variable in variables]
         sizes = [int(np.prod(shape)) for shape in shapes] + [1, 1]
-        total = tf.Variable(tf.zeros(sum(sizes)), trainable=False)  # gradients, squared errors, weight
+        total = tf.Variable(tf.zeros(sum(sizes), tf.float64), trainable=False)  # gradients, squared errors, weight
 
         @tf.function(input_signature=[trainer.batch_signature, tf.TensorSpec((2,), tf.int32)])
         def add(batch, seed):
             with tf.GradientTape() as tape:
                 squares = tf.reduce_sum(trainer.squared_errors(batch, seed))
             parts = [tf.reshape(gradient, [-1]) for gradient in tape.gradient(squares, variables)]
-            total.assign_add(tf.concat([*parts, [squares], [tf.reduce_sum(batch.weight)]], 0))
+            found = tf.concat([*parts, [squares], [tf.reduce_sum(batch.weight)]], 0)
+            total.assign_add(tf.cast(found, tf.float64))
 
-        @tf.function(input_signature=[tf.TensorSpec((sum(sizes),)), tf.TensorSpec((), tf.float32)])
+        @tf.function(input_signature=[tf.TensorSpec((sum(sizes),), tf.float64), tf.TensorSpec((), tf.float32)])
         def apply(summed, rate):
             *gradients, squares, weight = tf.split(summed, sizes)
-            gradients = [tf.reshape(part, shape) / weight[0] for part, shape in zip(gradients, shapes, strict=True)]
-            trainer.apply_gradients(gradients, rate)
+            means = [tf.cast(part / weight, tf.float32) for part in gradients]
+            trainer.apply_gradients([tf.reshape(*pair) for pair in zip(means, shapes, strict=True)], rate)
             total.assign(tf.zeros_like(total))
             return squares[0], weight[0]
 
