@@ -56,8 +56,12 @@ class Progress:
             yield
         finally:
             self.in_step = False
-        if self.stop_asked:
+        if self.is_stopping():
             raise KeyboardInterrupt
+
+    def is_stopping(self) -> bool:
+        """Tell whether to end here."""
+        return self.stop_asked
 
     def skip(self, steps: int) -> None:
         """Take steps that are done already out of the count."""
@@ -80,7 +84,7 @@ class Progress:
         if self.terminal and time.monotonic() - self.shown > 0.2:
             self.shown = time.monotonic()
             print(f"\r\033[K  {text}  {self.time_left()}", end="", flush=True)
-        if self.stop_asked:
+        if self.is_stopping():
             raise KeyboardInterrupt
 
     def line(self, text: str) -> None:

@@ -5,6 +5,8 @@ each other within the store's reach, and each of its genes reads those in its ow
 error of log1p(TPM). The epoch is chosen by the loss on validation chromosomes in training cells.
 """
 
+import contextlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +19,9 @@ from core import PATH_LENGTH, InputError, show_value
 from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
-from core.progress import Progress
 from creator import GENE_WINDOW, __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
+from creator.parallel import SharedProgress, Workers, make_step, read_cluster
 from creator.store import Store, open_store
 
 RECORD = "train.json"  # in the folder of a training
@@ -79,6 +81,7 @@ SETTINGS = (
     Setting("promoter", False, "the gene sees sequence and signal of its own window, TSS - 350 to TSS + 350"),
     Setting("mask_pads", False, "attention leaves out what only pads a cCRE"),
     Setting("track_dropout", 0.0, "probability with which a track of a cell is zeros in a batch, in training", 0, 0.9),
+    Setting("regions_a_step", 1, "batches whose gradients make a step together; a multiple of the workers", 1, 65_536),
     Setting("seed", 0, "of weights, order and dropout", 0, 2**31 - 1),
     Setting("width", 256, "of the network's rows", 1, 8192),
     Setting("heads", 4, "of attention; a divisor of the width", 1, 1024),
@@ -126,6 +129,7 @@ def train(
         raise InputError(f"--width: {settings['width']} is not a multiple of --heads {settings['heads']}")
     if settings["change_weight"] and settings["cells_a_batch"] < 2:
         raise InputError("--change-weight: a change needs several cells in a batch; give --cells-a-batch 2 or more")
+    workers = read_cluster(settings["regions_a_step"])
     store = open_store(store_path)
     splits = make_splits(store, hold_out_cells, hold_out_chromosomes, validation_chromosomes)
     record = {
@@ -136,11 +140,14 @@ def train(
         "splits": asdict(splits),
     }
     name = show_value(out, PATH_LENGTH)
-    make_folder(out)
-    with claim(out / "train.lock", name):
-        check_folder(out, record)
-        write_json(out / RECORD, record)
-        train_epochs(store, splits, settings, describe_training(record), out)
+    with contextlib.ExitStack() as held:
+        with workers.gather(record):
+            if workers.is_chief:
+                make_folder(out)
+                held.enter_context(claim(out / "train.lock", name))
+                check_folder(out, record)
+                write_json(out / RECORD, record)
+        train_epochs(store, splits, settings, describe_training(record), out, workers)
 
 
 def describe_training(record: dict) -> dict:
@@ -298,17 +305,15 @@ class Trainer:
             tf.TensorSpec(values, tf.float32),
             tf.TensorSpec(values, tf.float32),
         )
-        variables = self.model.trainable_variables
+        self.batch_signature, variables = batch, self.model.trainable_variables
 
         @tf.function(input_signature=[batch, tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32)])
         def step(batch, seed, rate):
             with tf.GradientTape() as tape:
-                total = self.sum_loss(self.forward(batch, seed) - batch.target, batch.weight)
+                total = self.total_loss(batch, seed)
                 loss = total / tf.reduce_sum(batch.weight)
             gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-            gradients, _ = tf.clip_by_global_norm(gradients, self.settings["clip_norm"])
-            self.optimizer.learning_rate = rate
-            self.optimizer.apply(gradients, variables)
+            self.apply_gradients(gradients, rate)
             return total
 
         @tf.function(input_signature=[batch])
@@ -320,6 +325,18 @@ class Trainer:
     def read(self, store: Store, region: Region, cells: Sequence[int]) -> Batch:
         """Read the batch of a region in some cells."""
         return read_batch(store, region, cells, self.layout_of, self.settings["promoter"])
+
+    def apply_gradients(self, gradients: Sequence, rate) -> None:
+        """Clip the gradients of the trainable variables together, and take the optimizer's step."""
+        import tensorflow as tf
+
+        gradients, _ = tf.clip_by_global_norm(gradients, self.settings["clip_norm"])
+        self.optimizer.learning_rate = rate
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    def total_loss(self, batch: Batch, seed):
+        """Return the sum of the loss over the values of a batch; `seed` as of `forward`."""
+        return self.sum_loss(self.forward(batch, seed) - batch.target, batch.weight)
 
     def sum_loss(self, errors, weights):
         """Return the sum of the loss over values: squared errors and, with `change_weight`, those of the changes.
@@ -387,8 +404,8 @@ def learning_rate(settings: dict, step: int, steps: int) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
 
 
-def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, out: Path) -> None:
-    """Train the epochs that are not on disk yet, and keep the best model.
+def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, out: Path, workers: Workers) -> None:
+    """Train the epochs that are not on disk yet, and keep the best model; of several workers the chief alone writes.
 
     Everything random in an epoch depends on the seed and the epoch only, so nothing but the model with its optimizer
     has to be kept to go on.
@@ -396,6 +413,7 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     from core.device import start_tensorflow
 
     device = start_tensorflow(mixed=False)
+    workers.connect()
     cells = [store.cells.index(name) for name in splits.training_cells]
     regions = make_regions(store, splits.training_chromosomes, settings["batch_elements"])
     together = settings["cells_a_batch"]
@@ -403,11 +421,17 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells, together
     )
     targets = np.concatenate([measured_targets(store, region, cells) for region in regions])
-    steps, epochs = len(list_batches(store, regions, cells, together)), settings["epochs"]
-    progress = Progress(steps * epochs)
+    epochs, a_step, count = (
+        settings["epochs"],
+        settings["regions_a_step"],
+        len(list_batches(store, regions, cells, together)),
+    )
+    steps = math.ceil(count / a_step)
+    progress = SharedProgress(steps * epochs, workers)
     progress.line(
-        f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; {steps:,} "
-        f"batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
+        f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; "
+        f"{count:,} batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
+        + (f"; {workers.count} workers" if workers.count > 1 else "")
     )
     if steps * epochs <= settings["warm_up"]:
         progress.line(
@@ -417,32 +441,36 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     trainer = Trainer(store, settings, training, float(targets.mean()))
     label = hash_text(str([store.identity(), sorted(settings.items()), asdict(splits)]))
     checkpoints = Checkpoints(out, label, COLUMNS)
-    for sentence in checkpoints.read(epochs):
+    for sentence in checkpoints.read(epochs) if workers.is_chief else ():
         progress.line(sentence)
+    rows = json.loads(workers.share_text(json.dumps([*checkpoints.log.values()])))
+    checkpoints.log = {int(row["epoch"]): row for row in rows}
     progress.skip(steps * len(checkpoints.log))
     waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
     if waiting and waiting[0]:
         progress.line(f"goes on after epoch {waiting[0] - 1}")
+    take_step = make_step(trainer, workers, a_step)
     reached = -1
     began = time.perf_counter()
     for epoch in waiting:
         if is_over(checkpoints.log, epoch, settings["patience"]):
             progress.line(f"no lower val_loss in {settings['patience']} epochs: training ends before epoch {epoch}")
             break
-        if reached != epoch - 1:
+        if reached != epoch - 1 and workers.is_chief:
             trainer.model.load_weights(checkpoints.file(epoch - 1))
+        workers.share_variables([*trainer.model.variables, *trainer.optimizer.variables])
         random = np.random.default_rng([settings["seed"], epoch])
-        total, values = 0.0, 0
         batches = list_batches(store, regions, cells, together, random)
+        order = random.permutation(count)
+        total, values = 0.0, 0
         with progress.whole_steps():
-            for number, index in enumerate(random.permutation(steps), 1):
-                batch = trainer.read(store, *batches[index])
+            for number, chosen in enumerate(np.array_split(order, range(a_step, count, a_step)), 1):
+                seeded = [(batches[index], random.integers(2**30, size=2, dtype=np.int32)) for index in chosen]
                 rate = learning_rate(settings, epoch * steps + number - 1, epochs * steps)
-                seed = random.integers(2**30, size=2, dtype=np.int32)
-                total += float(trainer.step(batch, seed, np.float32(rate)))
-                values += batch.weight.sum()
+                added, weight = take_step(seeded, lambda batch: trainer.read(store, *batch), rate)
+                total, values = total + added, values + weight
                 progress.step(f"epoch {epoch}/{epochs - 1}  step {number}/{steps}  loss {total / values:.3f}")
-        val_loss, val_pearson, val_change_pearson = validate(store, trainer, validation)
+        val_loss, val_pearson, val_change_pearson = validate(store, trainer, validation, workers)
         row = {
             "epoch": str(epoch),
             "loss": f"{total / values:.6f}",
@@ -452,13 +480,18 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        chosen = checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
+        if workers.is_chief:
+            checkpoints.finish_epoch(epoch, trainer.model, row, best_epoch)
+        else:
+            checkpoints.log[epoch] = row
         reached = epoch
         progress.line(
             f"epoch {epoch:>3}/{epochs - 1}  loss {total / values:.3f}  val_loss {val_loss:.3f}  val_pearson "
-            f"{val_pearson:.3f} (chosen: epoch {chosen})  {row['seconds']} s  {progress.time_left()}"
+            f"{val_pearson:.3f} (chosen: epoch {checkpoints.best})  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
+    if not workers.is_chief:
+        return
     checkpoints.keep_best(checkpoints.log, best_epoch)
     best = checkpoints.log[checkpoints.best]
     progress.line(
@@ -498,23 +531,26 @@ def measured_targets(store: Store, region: Region, cells: Sequence[int]) -> np.n
     return np.log1p(expression[np.isfinite(expression)])
 
 
-def validate(store: Store, trainer: Trainer, batches: Sequence[tuple[Region, list[int]]]) -> tuple[float, float, float]:
-    """Return loss, Pearson correlation, and that of changes, over all measured genes of batches.
+def validate(
+    store: Store, trainer: Trainer, batches: Sequence[tuple[Region, list[int]]], workers: Workers
+) -> tuple[float, float, float]:
+    """Return loss, Pearson correlation, and that of changes, over all measured genes of batches, of all workers.
 
     A change is the level minus the gene's mean over the cells in which it is measured.
     """
-    predicted, observed = (np.full(store.expression.T.shape, np.nan) for _ in range(2))
+    predicted = np.zeros(store.expression.T.shape, np.float32)  # of which each worker fills in its part
+    observed = np.full(predicted.shape, np.nan)
+    for region, cells in workers.part(batches):
+        predicted[np.ix_(cells, region.genes)] = trainer.predict(trainer.read(store, region, cells)).numpy()
     for region, cells in batches:
-        batch = trainer.read(store, region, cells)
-        here = np.ix_(cells, region.genes)
-        predicted[here] = trainer.predict(batch).numpy()
-        observed[here] = np.where(batch.weight > 0, batch.target, np.nan)
+        observed[np.ix_(cells, region.genes)] = np.log1p(store.expression[region.genes][:, cells].T)
+    predicted = np.asarray(workers.sum(predicted.reshape(-1)), float).reshape(observed.shape)
     measured = np.isfinite(observed)
     errors = np.where(measured, predicted - observed, 0)
     loss = float(trainer.sum_loss(errors, measured.astype(float))) / measured.sum()
-    predicted, observed = (values[:, measured.any(axis=0)] for values in (predicted, observed))
-    predicted[np.isnan(observed)] = np.nan
-    changes = (values - np.nanmean(values, axis=0) for values in (predicted, observed))
+    predicted[~measured] = np.nan
+    known = measured.any(axis=0)
+    changes = (values - np.nanmean(values, axis=0) for values in (predicted[:, known], observed[:, known]))
     return loss, correlate(predicted, observed), correlate(*changes)
 
 
