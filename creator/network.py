@@ -383,17 +383,38 @@ class Creator(keras.Model):
         Returns:
             A pair as of `TransformerLayer.keys_values` for each layer.
         """
+        return self._relate(vectors, positions, present, reach, Dropout(self.dropout, seed))[0]
+
+    @tf.function
+    def contacts(self, vectors, positions, present, rows, reach=None):
+        """Return the attention of some cCREs to each other in stage 2, of every layer but the last.
+
+        In the last layer only genes read, so there is none between cCREs.
+
+        Args:
+            vectors, positions, present, reach: as of `relate`; the softmax runs over all of these cCREs.
+            rows: indices of those whose attention is returned, (n,).
+
+        Returns:
+            Attention weights, (layers - 1, heads, n, n); a row attends to the columns.
+        """
+        _, attention = self._relate(vectors, positions, present, reach, NO_DROPOUT, rows)
+        return ops.stack(attention)
+
+    def _relate(self, vectors, positions, present, reach, drop, rows=None):
+        """Return keys and values of every layer and, for `rows`, their attention in every one but the last."""
         bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
         if reach is not None:
             near = ops.abs(positions[:, None] - positions[None, :]) <= reach
             bias = bias + ops.where(near, 0.0, FORBIDDEN)
-        drop = Dropout(self.dropout, seed)
-        by_layer = []
+        by_layer, attention = [], []
         for layer in self.regulation_layers:
             by_layer.append(layer.keys_values(vectors))
             if layer is not self.regulation_layers[-1]:
-                vectors, _ = layer.attend(vectors, *by_layer[-1], bias, drop=drop)
-        return by_layer
+                vectors, weights = layer.attend(vectors, *by_layer[-1], bias, drop=drop)
+                if rows is not None:
+                    attention.append(ops.take(ops.take(weights, rows, axis=1), rows, axis=2))
+        return by_layer, attention
 
     @tf.function
     def express(self, gene_vectors, gene_positions, positions, keys_values, allowed, seed=None):
@@ -473,22 +494,30 @@ def prediction_memory(sizes: dict[str, int], count: int, length: int, genes: int
         length: bases of each, W.
         genes: G.
     """
-    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
-
-    def stage(elements, rows):
-        # Squared: distances, their intervals and a bias by head; logits and attention by head for each element.
-        return rows**2 * (24 + 4 * heads * (1 + 2 * elements)) + elements * rows * 4 * (hidden + 8 * width)
-
+    heads = sizes["heads"]
     chunk = min(max(1, BASES_AT_A_TIME // length), _padded_size(count))
     windows = min(BASES_AT_A_TIME // GENE_WINDOW, _padded_size(genes))
     # Each gene's window has a bias of its own.
     gene_biases = windows * (GENE_WINDOW // BLOCK + 1) ** 2 * (24 + 4 * heads)
     rows_read = min(genes, ROWS_AT_A_TIME) * _padded_size(count) * (24 + 12 * heads * sizes["regulation_layers"])
     return max(
-        stage(chunk, length // BLOCK + 1),
-        stage(windows, GENE_WINDOW // BLOCK + 1) + gene_biases,
-        stage(1, _padded_size(count)) + rows_read,
+        stage_memory(sizes, chunk, length // BLOCK + 1),
+        stage_memory(sizes, windows, GENE_WINDOW // BLOCK + 1) + gene_biases,
+        stage_memory(sizes, 1, _padded_size(count)) + rows_read,
     )
+
+
+def stage_memory(sizes: dict[str, int], elements: int, rows: int) -> int:
+    """Return about how many bytes the layers of a stage take where `rows` attend to each other, `elements` times."""
+    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
+    # Squared: distances, their intervals and a bias by head; logits and attention by head for each element.
+    return rows**2 * (24 + 4 * heads * (1 + 2 * elements)) + elements * rows * 4 * (hidden + 8 * width)
+
+
+def contact_memory(sizes: dict[str, int], count: int, shown: int) -> int:
+    """Return about how many bytes `contact_attention` takes for `count` cCREs of which `shown` are returned."""
+    layers = sizes["regulation_layers"] - 1
+    return stage_memory(sizes, 1, _padded_size(count)) + 2 * 4 * layers * sizes["heads"] * shown**2
 
 
 def element_vectors(model: Creator, E_ge: np.ndarray, E_chp: np.ndarray) -> np.ndarray:
@@ -589,6 +618,30 @@ def ablation_scores(
             rows = np.repeat(vector[None], len(part), axis=0), np.repeat(tss, len(part))
             scores[gene, part] = intact - elements.read(*rows, forbidden=part)[0]
     return scores
+
+
+def contact_attention(
+    model: Creator, vectors: np.ndarray, positions: np.ndarray, rows: np.ndarray, reach: int | None = None
+) -> np.ndarray:
+    """Return the attention of cCREs to each other, float32, (layers - 1, heads, n, n); a row attends to the columns.
+
+    Args:
+        model: the network, of at least two layers of stage 2; in the last one only genes read.
+        vectors: of all cCREs that take part, as `element_vectors` returns them, (N, width).
+        positions: of these, bp, (N,).
+        rows: indices of those whose attention is returned, (n,).
+        reach: bp in which cCREs attend to each other; None: all do, as published.
+    """
+    size = _padded_size(len(positions))
+    with _full_float32():
+        attention = model.contacts(
+            _padded(vectors, size, np.float32),
+            _padded(positions, size),
+            np.arange(size) < len(positions),
+            np.asarray(rows, np.int64),
+            None if reach is None else np.int64(reach),
+        )
+    return attention.numpy()
 
 
 class RelatedElements:

@@ -18,7 +18,7 @@ from core.checkpoints import Checkpoints
 from creator import CHANNELS
 from creator.batches import Region, encoding_ratio, make_regions, reach_mask, read_batch, window_layouts
 from creator.checkpoint import CreatorInput, load_model, save_model
-from creator.prediction import adjust, predict
+from creator.prediction import adjust, plan_prediction, predict
 from creator.store import open_store
 from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, make_splits, train
 
@@ -288,7 +288,12 @@ def test_published_weights_see_a_genes_own_ccres_alone(tmp_path):
     store = open_store(write_store(tmp_path / "STORE", tracks=CHANNELS))
     model = Creator(**NETWORK)
     save_model(model, tmp_path / "model.keras")
-    predict(store.path, load_model(tmp_path / "model.keras"), tmp_path / "model.keras", tmp_path / "out", ["B"])
+    predict(
+        plan_prediction(store.path, ["B"]),
+        load_model(tmp_path / "model.keras"),
+        tmp_path / "model.keras",
+        tmp_path / "out",
+    )
     table = read_table(tmp_path / "out/expression.tsv")
     vectors = element_vectors(model, store.tokens[:2], store.read_signal(1, slice(0, 2)))
     window = store.gene_window(0)[None]
@@ -357,7 +362,7 @@ def test_published_weights_need_the_published_tracks(store, tmp_path):
     from creator.network import Creator
 
     with pytest.raises(InputError, match="takes the 16 published tracks, the store has up,noise") as error:
-        predict(store, Creator(**NETWORK), tmp_path / "model.keras", tmp_path / "out")
+        predict(plan_prediction(store), Creator(**NETWORK), tmp_path / "model.keras", tmp_path / "out")
     one_line(error)
 
 
