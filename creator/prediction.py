@@ -20,6 +20,7 @@ from core import PATH_LENGTH, InputError, show_value
 from core.files import file_names, hash_file, make_folder, replacing, write_json
 from core.progress import Progress, show_duration
 from creator import CHANNELS, __version__
+from creator.baselines import mean_signal
 from creator.batches import Region, make_regions, reach_mask
 from creator.contacts import DISTANCES, Area, ContactFiles, find_area
 from creator.evaluation import RECORD, TABLE, read_training
@@ -419,7 +420,7 @@ class LinkFiles:
                 "distanceToTSS": distance,
                 "attention": attention[of_gene, of_element],
                 "adjusted": adjust(attention[of_gene, of_element], distance),
-                "signal": mean_signal(store, cell, region.elements)[of_element],
+                "signal": mean_over_tracks(store, cell, region.elements)[of_element],
             }
         )
         if drops is not None:
@@ -452,10 +453,7 @@ def adjust(attention: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return attention / np.log10(np.maximum(distance, NEAREST))
 
 
-def mean_signal(store: Store, cell: int, elements: np.ndarray) -> np.ndarray:
+def mean_over_tracks(store: Store, cell: int, elements: np.ndarray) -> np.ndarray:
     """Return the mean signal of cCREs over their bases and the tracks that the cell has, (n,); 0 without a track."""
-    signal = np.asarray(store.signals[cell][elements], np.float32)
-    if not signal.shape[2]:
-        return np.zeros(len(elements), np.float32)
-    lengths = np.minimum(store.element_end[elements] - store.element_start[elements], signal.shape[1])
-    return signal.sum(axis=1).mean(axis=1) / np.maximum(lengths, 1)
+    found = mean_signal(store, cell, elements)[:, store.signal_tracks[cell]]
+    return found.mean(axis=1) if found.shape[1] else np.zeros(len(elements), np.float32)
