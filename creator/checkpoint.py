@@ -234,10 +234,13 @@ def describe_model(path: str | Path) -> dict | None:
     """Return what the model of a file was trained on, `Creator.training`, without Keras; None of a published `.pth`.
 
     Raises:
-        InputError, OSError: as of `load_model`, for a `.keras` file; a `.pth` is not read.
+        InputError, OSError: as of `load_model`.
     """
     _check_kind(path)
-    return _read_keras(path)[1] if is_keras_file(path) else None
+    if is_keras_file(path):
+        return _read_keras(path)[1]
+    read_published_arrays(path)  # what is no checkpoint is not taken for one that knows nothing of its training
+    return None
 
 
 def _check_kind(path: str | Path) -> None:

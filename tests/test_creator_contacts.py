@@ -296,5 +296,7 @@ def test_wrong_stores_are_refused_before_tensorflow_starts(store, file, tmp_path
 def test_models_are_described_without_keras(file, tmp_path):
     assert describe_model(file)["options"]["reach"] == FAR
     assert describe_model(file) == load_model(file).training
-    (tmp_path / "chk.pth").write_bytes(b"whatever")
-    assert describe_model(tmp_path / "chk.pth") is None
+    (tmp_path / "model.keras").write_bytes(b"whatever")
+    with pytest.raises(InputError) as error:
+        describe_model(tmp_path / "model.keras")
+    assert "is no torch file" in one_line(error)
