@@ -27,6 +27,7 @@ Everything here takes and returns arrays; files are the business of `creator.che
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -35,6 +36,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from creator import BLOCK, BUCKETS, CHANNELS, ELEMENT_SCALES, GENE_WINDOW, REGULATION_SCALES, TOKENS
+from creator.checkpoint import published_shapes
 
 CLS = TOKENS - 1
 BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 128, 153, 182, 216)
@@ -42,6 +44,7 @@ BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 
 BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proportion, and no less time
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
+TRAINING_BYTES = 450_000_000  # that training takes whatever is trained: graphs, buffers
 FORBIDDEN = -1e9  # added to a logit; its attention weight after the softmax is exactly 0
 
 
@@ -518,6 +521,30 @@ def contact_memory(sizes: dict[str, int], count: int, shown: int) -> int:
     """Return about how many bytes `contact_attention` takes for `count` cCREs of which `shown` are returned."""
     layers = sizes["regulation_layers"] - 1
     return stage_memory(sizes, 1, _padded_size(count)) + 2 * 4 * layers * sizes["heads"] * shown**2
+
+
+def training_memory(sizes: dict[str, int], tracks: int, count: int, length: int, genes: int) -> int:
+    """Return about how many bytes training takes for batches of so many cCREs and genes, at most twice too many.
+
+    The number of rows of a stage that are kept for the gradient is counted from the layers and was compared with what
+    was used: of default sizes 2.4 GB for 512 cCREs of 350 bp, 3.8 for 2,048 of 20, 7.8 for 4,096 of 20.
+
+    Args:
+        sizes: of the network.
+        tracks: of the store.
+        count: cCREs of the largest batch.
+        length: bases of each.
+        genes: of the batch with the most.
+    """
+    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
+    layers, above = sizes["element_layers"], sizes["regulation_layers"]
+    blocks = length // BLOCK + 1
+    row = 4 * (10 * width + 4 * hidden)  # bytes of a row in a layer, with those of its feed-forward part
+    bases = 4 * (length + BLOCK) * (4 * width + 3 * tracks)
+    element = bases + (layers - 1) * (blocks * row + 12 * heads * blocks**2) + 16 * blocks * width
+    pairs = count**2 * (24 + 4 * heads * (12 * (above - 1) + 4)) + 24 * heads * above * genes * count
+    weights = sum(math.prod(shape) for shape in published_shapes(**sizes, channels=tracks).values())
+    return TRAINING_BYTES + 24 * weights + count * (element + above * row) + pairs
 
 
 def element_vectors(model: Creator, E_ge: np.ndarray, E_chp: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from core import PATH_LENGTH, InputError, show_value
 from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
+from core.memory import require_memory
 from core.progress import Progress
 from creator import __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
@@ -346,6 +347,7 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     validation = list_batches(
         store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells
     )
+    require_training_memory(store, settings, [region for region, _ in batches + validation])
     targets = np.concatenate([measured_targets(store, *batch) for batch in batches])
     steps, epochs = len(batches), settings["epochs"]
     progress = Progress(steps * epochs)
@@ -407,6 +409,19 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         f"{show_value(checkpoints.best_file, PATH_LENGTH)}: epoch {checkpoints.best}, val_loss {best['val_loss']}, "
         f"val_pearson {best['val_pearson']}"
     )
+
+
+def require_training_memory(store: Store, settings: dict, regions: Sequence[Region]) -> None:
+    """Raise InputError where the largest of these regions needs more memory than is free."""
+    from creator.network import training_memory
+
+    sizes = {name: settings[name] for name in NETWORK}
+    count, genes = (max(map(len, each)) for each in zip(*((r.elements, r.genes) for r in regions), strict=True))
+    needed = training_memory(sizes, len(store.tracks), count, store.options["width"], genes)
+    advice = "give smaller --batch-elements"
+    if count > settings["batch_elements"]:  # a gene by itself has so many
+        advice = "prepare the store with a smaller --reach or with --max-elements, or train a smaller network"
+    require_memory(needed, f"batches of up to {count:,} cCREs of {store.options['width']:,} bases take", advice)
 
 
 def list_batches(store: Store, regions: Sequence[Region], cells: Sequence[int]) -> list[tuple[Region, int]]:
