@@ -45,6 +45,8 @@ BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proport
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
 TRAINING_BYTES = 450_000_000  # that training takes whatever is trained: graphs, buffers
+PREDICTION_BYTES = 60_000_000  # likewise of prediction
+MOST_READ = 4096  # cCREs whose signal is read from a store at a time
 FORBIDDEN = -1e9  # added to a logit; its attention weight after the softmax is exactly 0
 
 
@@ -521,6 +523,28 @@ def contact_memory(sizes: dict[str, int], count: int, shown: int) -> int:
     """Return about how many bytes `contact_attention` takes for `count` cCREs of which `shown` are returned."""
     layers = sizes["regulation_layers"] - 1
     return stage_memory(sizes, 1, _padded_size(count)) + 2 * 4 * layers * sizes["heads"] * shown**2
+
+
+def region_memory(sizes: dict[str, int], tracks: int, on_chromosome: int, length: int, count: int, genes: int) -> int:
+    """Return about how many bytes the prediction of a store takes beside its tables, at most twice too many.
+
+    Of default sizes .2 GB were used for regions of 512 cCREs of 350 bp and 20 genes, .3 with 1,000 genes, 4.7 for
+    regions of 8,000 cCREs of 20 bp.
+
+    Args:
+        sizes, tracks: of the network.
+        on_chromosome: cCREs of the chromosome that has the most.
+        length: bases of each.
+        count: cCREs of the largest region.
+        genes: of the region with the most.
+    """
+    part = min(on_chromosome, MOST_READ)
+    chunk = min(max(1, BASES_AT_A_TIME // length), _padded_size(part))
+    encoding = part * length * (6 * tracks + 1) + stage_memory(sizes, chunk, length // BLOCK + 1)
+    vectors = 2 * 4 * on_chromosome * sizes["width"]
+    rows = min(genes, ROWS_AT_A_TIME) * _padded_size(count) * (24 + 12 * sizes["heads"] * sizes["regulation_layers"])
+    links = 300 * genes * count
+    return PREDICTION_BYTES + encoding + vectors + stage_memory(sizes, 1, _padded_size(count)) + rows + links
 
 
 def training_memory(sizes: dict[str, int], tracks: int, count: int, length: int, genes: int) -> int:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from core import PATH_LENGTH, InputError, show_value
 from core.files import file_names, hash_file, make_folder, replacing, write_json
+from core.memory import require_memory
 from core.progress import Progress, show_duration
 from creator import CHANNELS, __version__
 from creator.baselines import mean_signal
@@ -104,6 +105,7 @@ def predict(plan: Plan, model: "Creator", model_path: Path, out: Path) -> None:
     store, name = plan.store, show_value(out, PATH_LENGTH)
     check_fit(store, model.training, show_value(model_path, PATH_LENGTH))
     regions = make_regions(store, store.chromosomes, model.training["batch_elements"]) if model.training else None
+    require_region_memory(plan, model, regions)
     predicted = np.full((len(store.gene_id), len(store.cells)), np.nan, np.float32)
     progress = Progress(len(plan.cells) * len(store.element_start))
     with contextlib.ExitStack() as stack:
@@ -157,6 +159,28 @@ def predict(plan: Plan, model: "Creator", model_path: Path, out: Path) -> None:
         + (f"; {empty:,} genes have no cCRE in reach and are empty" if empty else "")
         + f"; {show_duration(time.monotonic() - started)}"
     )
+
+
+def require_region_memory(plan: Plan, model: "Creator", regions: Sequence[Region] | None) -> None:
+    """Raise InputError where the largest region needs more memory than is free.
+
+    Args:
+        plan: what is predicted.
+        model: the network.
+        regions: as it was trained; None: each gene is one.
+    """
+    from creator.network import region_memory
+
+    store, elements, genes = plan.store, np.diff(plan.store.reach_indptr), 1
+    advice = "prepare the store with a smaller --reach or with --max-elements"
+    if regions is not None:
+        elements, genes = [len(region.elements) for region in regions], max(len(region.genes) for region in regions)
+        advice = "train with smaller --batch-elements, or on a store of a smaller --reach or with --max-elements"
+    count, length = int(max(elements)), store.options["width"]
+    on_chromosome = int(np.bincount(store.element_chromosome).max())
+    needed = region_memory(model.sizes, len(store.tracks), on_chromosome, length, count, genes)
+    needed += 200 * len(store.gene_id) * len(plan.cells)  # of the table
+    require_memory(needed, f"regions of up to {count:,} cCREs of {length:,} bases and {genes:,} genes take", advice)
 
 
 def former_files(out: Path) -> list[Path]:
@@ -232,13 +256,13 @@ def encode_cell(
     Yields:
         Index of a chromosome, its cCREs, (n,), consecutive indices, and their vectors, (n, width).
     """
-    from creator.network import element_vectors
+    from creator.network import MOST_READ, element_vectors
 
     for number, name in enumerate(store.chromosomes):
         on_it = np.flatnonzero(store.element_chromosome == number)
         if not len(on_it):
             continue
-        parts = np.array_split(on_it, count_parts(len(on_it)))
+        parts = np.array_split(on_it, -(-len(on_it) // MOST_READ))
         vectors = [element_vectors(model, store.tokens[part], store.read_signal(cell, part)) for part in parts]
         progress.step(f"cell {show_value(store.cells[cell])}  chromosome {show_value(name)}", len(on_it))
         yield number, on_it, np.concatenate(vectors)
@@ -282,11 +306,6 @@ def read_genes(
         positions = store.element_position(region.elements)
         elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
         yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
-
-
-def count_parts(count: int, most: int = 4096) -> int:
-    """Return into how many parts of at most `most` a number of elements is cut."""
-    return -(-count // most)
 
 
 def gene_region(store: Store, gene: int) -> Region:

@@ -245,11 +245,32 @@ def test_one_base_of_a_ccre_is_enough(store):
 def test_a_map_that_memory_cannot_hold_is_refused(store, file, tmp_path, monkeypatch):
     model = load_model(file)
     monkeypatch.setattr("core.memory.free_memory", lambda: 1000)
+    monkeypatch.setattr("creator.prediction.require_region_memory", lambda *_: None)
     with pytest.raises(InputError) as error:
         predict(plan_prediction(store, contacts=REGION), model, file, tmp_path / "out")
     assert "--contacts: the 6 cCREs of the region and 6 more that they attend to take about" in one_line(error)
     assert "give a smaller region" in one_line(error)
     assert not (tmp_path / "out").exists()
+
+
+def test_regions_that_memory_cannot_hold_are_refused(store, file, tmp_path, monkeypatch):
+    from creator.network import region_memory
+
+    model = load_model(file)
+    monkeypatch.setattr("core.memory.free_memory", lambda: 10**7)
+    with pytest.raises(InputError) as error:
+        predict(plan_prediction(store), model, file, tmp_path / "out")
+    assert "regions of up to 8 cCREs of 20 bases and 4 genes take about 0.1 GB of memory" in one_line(error)
+    assert "train with smaller --batch-elements" in one_line(error)
+    assert not (tmp_path / "out").exists()
+    published = {"width": 256, "heads": 4, "hidden": 1024, "element_layers": 2, "regulation_layers": 4}
+    for (tracks, count, length, genes), used in {
+        (16, 512, 350, 20): 0.192,
+        (16, 512, 350, 1000): 0.344,
+        (2, 8000, 20, 10): 4.669,
+        (16, 64, 350, 20): 0.102,
+    }.items():
+        assert 1 <= region_memory(published, tracks, count, length, count, genes) / 1e9 / used < 2  # GB, measured
 
 
 def test_a_model_of_one_regulation_layer_has_no_contacts(store, tmp_path):
