@@ -243,6 +243,8 @@ def test_one_base_of_a_ccre_is_enough(store):
 
 
 def test_a_map_that_memory_cannot_hold_is_refused(store, file, tmp_path, monkeypatch):
+    from creator.network import contact_memory
+
     model = load_model(file)
     monkeypatch.setattr("core.memory.free_memory", lambda: 1000)
     monkeypatch.setattr("creator.prediction.require_region_memory", lambda *_: None)
@@ -251,6 +253,9 @@ def test_a_map_that_memory_cannot_hold_is_refused(store, file, tmp_path, monkeyp
     assert "--contacts: the 6 cCREs of the region and 6 more that they attend to take about" in one_line(error)
     assert "give a smaller region" in one_line(error)
     assert not (tmp_path / "out").exists()
+    published = {"width": 256, "heads": 4, "hidden": 1024, "regulation_layers": 4}
+    for (count, shown), used in {(4000, 500): 1.15, (4000, 4000): 3.6, (2000, 2000): 0.94}.items():
+        assert 1 <= contact_memory(published, count, shown) / 1e9 / used < 2  # GB, measured
 
 
 def test_regions_that_memory_cannot_hold_are_refused(store, file, tmp_path, monkeypatch):
