@@ -27,7 +27,6 @@ Everything here takes and returns arrays; files are the business of `creator.che
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -36,7 +35,6 @@ import tensorflow as tf
 from keras import layers, ops
 
 from creator import BLOCK, BUCKETS, CHANNELS, ELEMENT_SCALES, GENE_WINDOW, REGULATION_SCALES, TOKENS
-from creator.checkpoint import published_shapes
 
 CLS = TOKENS - 1
 BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 128, 153, 182, 216)
@@ -570,7 +568,7 @@ def training_memory(sizes: dict[str, int], tracks: int, count: int, length: int,
     bases = 4 * (length + BLOCK) * (4 * width + 3 * tracks)
     element = bases + (layers - 1) * (blocks * row + 12 * heads * blocks**2) + 16 * blocks * width
     pairs = count**2 * (24 + 4 * heads * (12 * (above - 1) + 4)) + 24 * heads * above * genes * count
-    weights = sum(math.prod(shape) for shape in published_shapes(**sizes, channels=tracks).values())
+    weights = (layers + above) * (4 * width**2 + 2 * width * hidden) + BLOCK * width**2  # the tables are small
     return TRAINING_BYTES + 24 * weights + count * (element + above * row) + pairs
 
 
