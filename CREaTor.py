@@ -25,7 +25,7 @@ from core import PATH_LENGTH, InputError, show_value
 from core.cli import OneLineParser, run_script
 from core.device import import_tensorflow
 from creator import CHANNELS
-from creator.checkpoint import load_model, load_published, read_input, require_memory, save_model
+from creator.checkpoint import describe_model, load_model, load_published, read_input, require_memory, save_model
 from creator.store import OPTIONS
 from creator.training import SETTINGS
 
@@ -218,15 +218,24 @@ def train(arguments: argparse.Namespace) -> None:
 
 def predict_store(arguments: argparse.Namespace) -> None:
     """Predict the genes of a store as the command line says."""
+    from creator.prediction import check_fit, plan_prediction
     from creator.prediction import predict as start
 
     path = find_checkpoint() if arguments.checkpoint is None else arguments.checkpoint
     if not os.path.exists(path):
         raise InputError(f"no checkpoint {show_value(path, PATH_LENGTH)}; check the path given with -c")
+    plan = plan_prediction(
+        arguments.store,
+        arguments.cells,
+        arguments.contacts,
+        arguments.arcs,
+        links=not arguments.no_links,
+        ablation=arguments.ablation,
+        vectors=arguments.vectors,
+    )
+    check_fit(plan.store, _named(path, describe_model), show_value(path, PATH_LENGTH))
     import_tensorflow()
-    model = _named(path, load_model)
-    what = (arguments.cells, not arguments.no_links, arguments.ablation, arguments.arcs)
-    start(arguments.store, model, Path(path), arguments.out, *what)
+    start(plan, _named(path, load_model), Path(path), arguments.out)
 
 
 def _named(path: str | Path, read: Callable[[str | Path], Content]) -> Content:
@@ -371,6 +380,10 @@ def _add_predict(commands) -> None:
     command.add_argument(
         "--arcs", metavar="N", type=int, default=5, help="links of a gene and cell in links.bedpe; 0: all [5]"
     )
+    command.add_argument(
+        "--contacts", metavar="CHR:START-END", help="attention between the cCREs of this region, in bp -> contacts_CELL"
+    )
+    command.add_argument("--vectors", action="store_true", help="vector of each cCRE -> vectors_CELL.npz")
 
 
 def _split_names(text: str) -> list[str]:

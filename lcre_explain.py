@@ -22,7 +22,7 @@ import numpy as np
 
 from core import InputError, examples, show_value
 from core.cli import OneLineParser, flag_of, run_script
-from core.files import check_file, replacing, write_csv
+from core.files import check_file, file_names, replacing, write_csv
 from core.genome import one_hot
 from core.progress import Progress, show_duration
 
@@ -568,7 +568,7 @@ def run(argv: Sequence[str]) -> None:
         if arguments.logos:
             (arguments.out / "logos").mkdir(exist_ok=True)
         drawn = choose_logos(genes, arguments.genes, arguments.logos)
-        for row, name in zip(drawn, motifs.file_names(genes["gene_id"].iloc[drawn]), strict=True):
+        for row, name in zip(drawn, file_names(genes["gene_id"].iloc[drawn]), strict=True):
             draw_gene(arguments.out / "logos" / name, genes.iloc[row], results.contributions[row], layout)
     if arguments.motifs:
         found = motifs.find_motifs(arguments.out, layout, known_motifs)

@@ -77,7 +77,7 @@ def print_row(label: str, predicted: baselines.Prediction, expression: np.ndarra
 
 
 def read_sites(folder: Path) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """Read the cCREs (chromosome as in the GTF, start, end) and their mean ATAC signal, by stage (N, 1)."""
+    """Read the cCREs (chromosome as in the GTF, start, end) and log1p of their mean ATAC signal, by stage (N, 1)."""
     import pybigtools
 
     sites = pd.read_csv(folder / "accessible_sites.bed", sep="\t", header=None, usecols=[0, 1, 2])
@@ -93,7 +93,7 @@ def read_sites(folder: Path) -> tuple[pd.DataFrame, list[np.ndarray]]:
             signal[part.index, 0] = [
                 values[start:end].mean() for start, end in zip(part["start"], part["end"], strict=True)
             ]
-        signals.append(signal)
+        signals.append(np.log1p(signal))
     return sites, signals
 
 

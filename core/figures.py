@@ -196,6 +196,26 @@ def to_svg(figure, label: str, palette: Mapping[str, tuple[str, str]]) -> str:
         label: says in words, with the numbers, what the figure shows.
         palette: CSS variable -> its colour on white, which is drawn, and on dark; those of `COLOURS` are added.
     """
+    variables = {light: f"var(--{name})" for name, (light, _) in {**COLOURS, **palette}.items()}
+    return ElementTree.tostring(make_picture(figure, label, variables), encoding="unicode")
+
+
+def to_svg_file(figure, label: str) -> str:
+    """Return a figure as the text of an SVG file that any program shows: in the colours drawn, on white.
+
+    Args:
+        figure: of `new_figure`.
+        label: as of `to_svg`.
+    """
+    picture = make_picture(figure, label, {})
+    width, height = picture.get("viewBox").split()[2:]
+    picture.attrib |= {"xmlns": SVG.strip("{}"), "width": width, "height": height, "font-family": "sans-serif"}
+    picture.insert(0, ElementTree.Element("rect", {"width": width, "height": height, "fill": PAGE}))
+    return ElementTree.tostring(picture, encoding="unicode") + "\n"
+
+
+def make_picture(figure, label: str, variables: dict[str, str]):
+    """Return a figure as an `svg` element; arguments as of `to_svg` and `list_shapes`."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -205,16 +225,15 @@ def to_svg(figure, label: str, palette: Mapping[str, tuple[str, str]]) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg")
     drawn = ElementTree.fromstring(file.getvalue())
-    variables = {light: f"var(--{name})" for name, (light, _) in {**COLOURS, **palette}.items()}
     attributes = {"viewBox": drawn.get("viewBox"), "role": "img", "aria-label": clean_text(label)}
     picture = ElementTree.Element("svg", {**attributes, "fill": "none", "font-size": "12"})
     for shape in list_shapes(drawn, variables, {}):
         picture.append(shape)
-    return ElementTree.tostring(picture, encoding="unicode")
+    return picture
 
 
 def list_shapes(group, variables: dict[str, str], markers: dict[str, str], title: str = "") -> Iterator:
-    """Yield the paths and texts of matplotlib's SVG, taken out of their groups and made short.
+    """Yield the paths, texts and images of matplotlib's SVG, taken out of their groups and made short.
 
     Args:
         group: the element whose children are listed.
@@ -235,6 +254,9 @@ def list_shapes(group, variables: dict[str, str], markers: dict[str, str], title
             shape = ElementTree.Element("text", {"x": x, "y": y, **style})
             shape.text = element.text
             yield shape
+        elif kind == "image":
+            places = {key: round_numbers(element.get(key)) for key in ("width", "height", "transform")}
+            yield ElementTree.Element("image", {"x": x, "y": y, **places, **style, "href": element.get(HREF)})
         elif kind == "use" or element.get("d"):  # a line of NaN has no data
             data = element.get("d") or markers[element.get(HREF)]
             moved = {"transform": f"translate({x} {y})"} if kind == "use" else {}

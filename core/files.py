@@ -9,11 +9,14 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from core import PATH_LENGTH, InputError, show_value
+
+MOST_NAME = 100  # characters of a file's name; file systems take 255 bytes, of which a suffix and more are needed
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -74,6 +77,22 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """Return the name of a file for each name, without suffix, no two of which are one on any file system.
+
+    A name of ASCII letters, digits and `_.+-` stays as it is. In another, each other character becomes an underscore,
+    it is cut where it is long, and the first digits of its SHA-256 are added; so they are where names differ only in
+    case, which some file systems do not tell apart.
+    """
+    names = list(names)
+    plain = [re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", name)[:MOST_NAME] or "_" for name in names]
+    alike = Counter(name.lower() for name in plain)
+    return [
+        short if short == name and alike[short.lower()] == 1 else f"{short}-{hash_text(name)[:12]}"
+        for short, name in zip(plain, names, strict=True)
+    ]
 
 
 def remove_leftovers(folder: Path, stem: str) -> None:

@@ -28,23 +28,36 @@ class Prediction(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------- features
-def mean_signal(store, cell: int) -> np.ndarray:
-    """Return the mean signal of each cCRE over its own bases in a cell, (N, tracks) float32.
+def mean_signal(store, cell: int, elements: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean signal of cCREs over their own bases in a cell, (n, tracks) float32.
 
     Args:
         store: as `creator.store.open_store` gives it.
         cell: index of the cell.
+        elements: indices of the cCREs, (n,); None: all.
     """
-    starts = range(0, len(store.element_start), PIECE)
-    return np.concatenate([signal_per_base(store, cell, slice(start, start + PIECE)) for start in starts])
+    if elements is None:
+        elements = np.arange(len(store.element_start))
+    bases = np.minimum(store.element_end[elements] - store.element_start[elements], store.tokens.shape[1])
+    means = np.empty((len(elements), len(store.tracks)), np.float32)
+    for start in range(0, len(elements), PIECE):
+        part = slice(start, start + PIECE)
+        total = store.read_signal(cell, elements[part]).sum(axis=1)  # columns beside a shorter cCRE are 0
+        means[part] = total / bases[part, None]
+    return means
 
 
-def signal_per_base(store, cell: int, elements: np.ndarray | slice) -> np.ndarray:
-    """Return the mean signal of some cCREs over their own bases in a cell, (n, tracks) float32."""
-    lengths = np.asarray(store.element_end[elements]) - np.asarray(store.element_start[elements])
-    bases = np.minimum(lengths, store.tokens.shape[1])
-    total = store.read_signal(cell, elements).sum(axis=1)  # columns behind a shorter cCRE are 0
-    return (total / bases[:, None]).astype(np.float32)
+def baseline_signal(store, cell: int) -> np.ndarray:
+    """Return the signal of each cCRE from which baselines are fitted, (N, tracks).
+
+    That is log1p of its mean where the store has the signal as it was measured. Where `prepare` has transformed it
+    already (log1p, arcsinh) it is the mean itself.
+
+    Args:
+        store, cell: as of `mean_signal`.
+    """
+    signal = mean_signal(store, cell)
+    return np.log1p(np.maximum(signal, 0)) if store.options["transform"] == "none" else signal
 
 
 def distances_to_tss(
@@ -56,24 +69,24 @@ def distances_to_tss(
 
 
 def sum_signal(indptr: np.ndarray, indices: np.ndarray, weight: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    """Return for each gene the weighted sum of log1p(signal) over the cCREs in its reach, (G, tracks).
+    """Return for each gene the weighted sum of the signal of the cCREs in its reach, (G, tracks).
 
     Args:
         indptr: (G + 1,); the cCREs of gene g are `indices[indptr[g]:indptr[g + 1]]`.
         indices: (P,).
         weight: of each of them, (P,).
-        signal: of each cCRE, not negative, (N, tracks).
+        signal: of each cCRE, (N, tracks).
     """
     from scipy.sparse import csr_matrix
 
     weights = csr_matrix((weight, indices, indptr), shape=(len(indptr) - 1, len(signal)))
-    return weights @ np.log1p(np.maximum(signal, 0))
+    return weights @ signal
 
 
 def promoter_features(
     indptr: np.ndarray, indices: np.ndarray, distance: np.ndarray, signals: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Return the summed log1p signal of the cCREs within `PROMOTER` of the TSS, (G, C, tracks); `signals` by cell."""
+    """Return the summed signal of the cCREs within `PROMOTER` of the TSS, (G, C, tracks); `signals` by cell."""
     near = (distance <= PROMOTER).astype(np.float32)
     return np.stack([sum_signal(indptr, indices, near, signal) for signal in signals], axis=1)
 
@@ -85,7 +98,7 @@ def distance_features(
     signals: Sequence[np.ndarray],
     scales: Sequence[float] = SCALES,
 ) -> np.ndarray:
-    """Return the sums of log1p signal x exp(-distance / scale), (G, C, scales x tracks); `signals` by cell."""
+    """Return the sums of signal x exp(-distance / scale), (G, C, scales x tracks); `signals` by cell."""
     by_scale = []
     for scale in scales:
         weight = np.exp(-distance / scale).astype(np.float32)
@@ -215,7 +228,7 @@ def store_baselines(
     """Return `fit_baselines` on the signals and the expression of a store; arguments as there."""
     indptr, indices = np.asarray(store.reach_indptr), np.asarray(store.reach_indices)
     distance = distances_to_tss(indptr, indices, np.asarray(store.element_position()), np.asarray(store.gene_tss))
-    signals = [mean_signal(store, cell) for cell in range(len(store.cells))]
+    signals = [baseline_signal(store, cell) for cell in range(len(store.cells))]
     return fit_baselines(
         np.log1p(np.asarray(store.expression, np.float64)),
         promoter_features(indptr, indices, distance, signals),

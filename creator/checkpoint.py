@@ -226,10 +226,28 @@ def load_model(path: str | Path) -> "Creator":
         InputError: (one line, without the path) it is neither, or damaged.
         OSError: it cannot be opened.
     """
+    _check_kind(path)
+    return _load_keras(path) if is_keras_file(path) else load_published(path)
+
+
+def describe_model(path: str | Path) -> dict | None:
+    """Return what the model of a file was trained on, `Creator.training`, without Keras; None of a published `.pth`.
+
+    Raises:
+        InputError, OSError: as of `load_model`.
+    """
+    _check_kind(path)
+    if is_keras_file(path):
+        return _read_keras(path)[1]
+    read_published_arrays(path)  # what is no checkpoint is not taken for one that knows nothing of its training
+    return None
+
+
+def _check_kind(path: str | Path) -> None:
+    """Raise InputError for what can be read only once, OSError where there is nothing."""
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise InputError("is a pipe or a device, which can be read only once; give a file")
-    return _load_keras(path) if is_keras_file(path) else load_published(path)
 
 
 def load_published(path: str | Path) -> "Creator":
@@ -253,18 +271,7 @@ def is_keras_file(path: str | Path) -> bool:
 
 def _load_keras(path: str | Path) -> "Creator":
     """Load a `.keras` file; raise InputError where it is damaged or no CREaTor model."""
-    # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked, also against
-    # the shapes of the arrays: a file of a few bytes can ask for a network that no memory holds.
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = _keras_sizes(archive)
-            _check_keras_weights(archive, sizes)
-            training = _keras_training(archive)
-    except (*DAMAGE, OSError) as error:
-        raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
-    if Path(path).suffix != ".keras":
-        raise InputError("is a Keras model by content; give it a name that ends in .keras")
-
+    sizes, training = _read_keras(path)
     from creator.network import Creator
 
     model = Creator(**sizes, training=training)
@@ -276,6 +283,22 @@ def _load_keras(path: str | Path) -> "Creator":
         if not np.isfinite(variable.numpy()).all():
             raise InputError(f"{variable.path} holds numbers that are not finite; training diverged")
     return model
+
+
+def _read_keras(path: str | Path) -> tuple[dict[str, int], dict | None]:
+    """Return the sizes of the network in a `.keras` file and its training; raise InputError as `_load_keras`."""
+    # Keras would build whatever class config.json names. Only the sizes are taken from it, and checked, also against
+    # the shapes of the arrays: a file of a few bytes can ask for a network that no memory holds.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = _keras_sizes(archive)
+            _check_keras_weights(archive, sizes)
+            training = _keras_training(archive)
+    except (*DAMAGE, OSError) as error:
+        raise InputError(f"is a damaged .keras file ({show_value(error, 120)}); copy it again") from None
+    if Path(path).suffix != ".keras":
+        raise InputError("is a Keras model by content; give it a name that ends in .keras")
+    return sizes, training
 
 
 def _keras_sizes(archive: zipfile.ZipFile) -> dict[str, int]:

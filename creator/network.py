@@ -42,6 +42,9 @@ BUCKET_EDGES = (*range(1, 16), 16, 20, 23, 27, 32, 39, 46, 54, 64, 77, 91, 108, 
 BASES_AT_A_TIME = 44_800  # in a chunk of elements; more takes memory in proportion, and no less time
 ROWS_AT_A_TIME = 256  # gene rows that read the same cCREs together
 SIZES = (1, 4, 16, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)  # what N and G are padded to
+TRAINING_BYTES = 450_000_000  # that training takes whatever is trained: graphs, buffers
+PREDICTION_BYTES = 60_000_000  # likewise of prediction
+MOST_READ = 4096  # cCREs whose signal is read from a store at a time
 FORBIDDEN = -1e9  # added to a logit; its attention weight after the softmax is exactly 0
 
 
@@ -394,17 +397,38 @@ class Creator(keras.Model):
         Returns:
             A pair as of `TransformerLayer.keys_values` for each layer.
         """
+        return self._relate(vectors, positions, present, reach, Dropout(self.dropout, seed))[0]
+
+    @tf.function
+    def contacts(self, vectors, positions, present, rows, reach=None):
+        """Return the attention of some cCREs to each other in stage 2, of every layer but the last.
+
+        In the last layer only genes read, so there is none between cCREs.
+
+        Args:
+            vectors, positions, present, reach: as of `relate`; the softmax runs over all of these cCREs.
+            rows: indices of those whose attention is returned, (n,).
+
+        Returns:
+            Attention weights, (layers - 1, heads, n, n); a row attends to the columns.
+        """
+        _, attention = self._relate(vectors, positions, present, reach, NO_DROPOUT, rows)
+        return ops.stack(attention)
+
+    def _relate(self, vectors, positions, present, reach, drop, rows=None):
+        """Return keys and values of every layer and, for `rows`, their attention in every one but the last."""
         bias = self.regulation_bias(positions, positions) + ops.where(present, 0.0, FORBIDDEN)
         if reach is not None:
             near = ops.abs(positions[:, None] - positions[None, :]) <= reach
             bias = bias + ops.where(near, 0.0, FORBIDDEN)
-        drop = Dropout(self.dropout, seed)
-        by_layer = []
+        by_layer, attention = [], []
         for layer in self.regulation_layers:
             by_layer.append(layer.keys_values(vectors))
             if layer is not self.regulation_layers[-1]:
-                vectors, _ = layer.attend(vectors, *by_layer[-1], bias, drop=drop)
-        return by_layer
+                vectors, weights = layer.attend(vectors, *by_layer[-1], bias, drop=drop)
+                if rows is not None:
+                    attention.append(ops.take(ops.take(weights, rows, axis=1), rows, axis=2))
+        return by_layer, attention
 
     @tf.function
     def express(self, gene_vectors, gene_positions, positions, keys_values, allowed, seed=None):
@@ -492,22 +516,87 @@ def prediction_memory(sizes: dict[str, int], count: int, length: int, genes: int
         length: bases of each, W.
         genes: G.
     """
-    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
-
-    def stage(elements, rows):
-        # Squared: distances, their intervals and a bias by head; logits and attention by head for each element.
-        return rows**2 * (24 + 4 * heads * (1 + 2 * elements)) + elements * rows * 4 * (hidden + 8 * width)
-
+    heads = sizes["heads"]
     chunk = min(max(1, BASES_AT_A_TIME // length), _padded_size(count))
     windows = min(BASES_AT_A_TIME // GENE_WINDOW, _padded_size(genes))
     # Each gene's window has a bias of its own.
     gene_biases = windows * (GENE_WINDOW // BLOCK + 1) ** 2 * (24 + 4 * heads)
     rows_read = min(genes, ROWS_AT_A_TIME) * _padded_size(count) * (24 + 12 * heads * sizes["regulation_layers"])
     return max(
-        stage(chunk, length // BLOCK + 1),
-        stage(windows, GENE_WINDOW // BLOCK + 1) + gene_biases,
-        stage(1, _padded_size(count)) + rows_read,
+        stage_memory(sizes, chunk, length // BLOCK + 1),
+        stage_memory(sizes, windows, GENE_WINDOW // BLOCK + 1) + gene_biases,
+        stage_memory(sizes, 1, _padded_size(count)) + rows_read,
     )
+
+
+def stage_memory(sizes: dict[str, int], elements: int, rows: int) -> int:
+    """Return about how many bytes the layers of a stage take where `rows` attend to each other, `elements` times."""
+    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
+    # Squared: distances, their intervals and a bias by head; logits and attention by head for each element.
+    return rows**2 * (24 + 4 * heads * (1 + 2 * elements)) + elements * rows * 4 * (hidden + 8 * width)
+
+
+def contact_memory(sizes: dict[str, int], count: int, shown: int) -> int:
+    """Return about how many bytes a map of `shown` of `count` cCREs takes, with its picture, at most twice too many.
+
+    Of default sizes 3.6 GB were used for 4,000 of 4,000 cCREs, 1.2 for 500 of them.
+    """
+    layers = sizes["regulation_layers"] - 1
+    return stage_memory(sizes, 1, _padded_size(count)) + (12 * layers * sizes["heads"] + 48) * shown**2
+
+
+def region_memory(sizes: dict[str, int], tracks: int, on_chromosome: int, length: int, count: int, genes: int) -> int:
+    """Return about how many bytes the prediction of a store takes beside its tables, at most twice too many.
+
+    Of default sizes .2 GB were used for regions of 512 cCREs of 350 bp and 20 genes, .3 with 1,000 genes, 4.7 for
+    regions of 8,000 cCREs of 20 bp.
+
+    Args:
+        sizes, tracks: of the network.
+        on_chromosome: cCREs of the chromosome that has the most.
+        length: bases of each.
+        count: cCREs of the largest region.
+        genes: of the region with the most.
+    """
+    part = min(on_chromosome, MOST_READ)
+    chunk = min(max(1, BASES_AT_A_TIME // length), _padded_size(part))
+    encoding = part * length * (6 * tracks + 1) + stage_memory(sizes, chunk, length // BLOCK + 1)
+    vectors = 2 * 4 * on_chromosome * sizes["width"]
+    rows = min(genes, ROWS_AT_A_TIME) * _padded_size(count) * (24 + 12 * sizes["heads"] * sizes["regulation_layers"])
+    links = 300 * genes * count
+    return PREDICTION_BYTES + encoding + vectors + stage_memory(sizes, 1, _padded_size(count)) + rows + links
+
+
+def training_memory(
+    sizes: dict[str, int], tracks: int, cells: int, count: int, length: int, genes: int, promoter: bool
+) -> int:
+    """Return about how many bytes training takes for batches of so many cCREs and genes, at most twice too many.
+
+    The number of rows of a stage that are kept for the gradient is counted from the layers and was compared with what
+    was used: of default sizes 2.4 GB for 512 cCREs of 350 bp, 3.8 for 2,048 of 20, 7.8 for 4,096 of 20.
+
+    Args:
+        sizes: of the network.
+        tracks: of the store.
+        cells: of a batch.
+        count: cCREs of the largest batch.
+        length: bases of each.
+        genes: of the batch with the most.
+        promoter: whether their own windows are encoded, too.
+    """
+    heads, width, hidden = sizes["heads"], sizes["width"], sizes["hidden"]
+    layers, above = sizes["element_layers"], sizes["regulation_layers"]
+    row = 4 * (10 * width + 4 * hidden)  # bytes of a row in a layer, with those of its feed-forward part
+
+    def element(length: int) -> int:
+        blocks = length // BLOCK + 1
+        bases = 4 * (length + BLOCK) * (4 * width + 3 * tracks)
+        return bases + (layers - 1) * (blocks * row + 12 * heads * blocks**2) + 16 * blocks * width
+
+    pairs = count**2 * (24 + 4 * heads * (12 * (above - 1) + 4)) + 24 * heads * above * genes * count
+    weights = (layers + above) * (4 * width**2 + 2 * width * hidden) + BLOCK * width**2  # the tables are small
+    windows = genes * element(GENE_WINDOW) if promoter else 0
+    return TRAINING_BYTES + 24 * weights + cells * (count * (element(length) + above * row) + windows + pairs)
 
 
 def element_vectors(model: Creator, E_ge: np.ndarray, E_chp: np.ndarray) -> np.ndarray:
@@ -624,6 +713,30 @@ def ablation_scores(
             rows = np.repeat(vector[None], len(part), axis=0), np.repeat(tss, len(part))
             scores[gene, part] = intact - elements.read(*rows, forbidden=part)[0]
     return scores
+
+
+def contact_attention(
+    model: Creator, vectors: np.ndarray, positions: np.ndarray, rows: np.ndarray, reach: int | None = None
+) -> np.ndarray:
+    """Return the attention of cCREs to each other, float32, (layers - 1, heads, n, n); a row attends to the columns.
+
+    Args:
+        model: the network, of at least two layers of stage 2; in the last one only genes read.
+        vectors: of all cCREs that take part, as `element_vectors` returns them, (N, width).
+        positions: of these, bp, (N,).
+        rows: indices of those whose attention is returned, (n,).
+        reach: bp in which cCREs attend to each other; None: all do, as published.
+    """
+    size = _padded_size(len(positions))
+    with _full_float32():
+        attention = model.contacts(
+            _padded(vectors, size, np.float32),
+            _padded(positions, size),
+            np.arange(size) < len(positions),
+            np.asarray(rows, np.int64),
+            None if reach is None else np.int64(reach),
+        )
+    return attention.numpy()
 
 
 class RelatedElements:

@@ -7,7 +7,9 @@ longer.
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,13 @@ import numpy as np
 import pandas as pd
 
 from core import PATH_LENGTH, InputError, show_value
-from core.files import hash_file, make_folder, replacing, write_json
+from core.files import file_names, hash_file, make_folder, replacing, write_json
+from core.memory import require_memory
 from core.progress import Progress, show_duration
 from creator import CHANNELS, __version__
+from creator.baselines import mean_signal
 from creator.batches import Region, make_regions, reach_mask
+from creator.contacts import DISTANCES, Area, ContactFiles, find_area
 from creator.evaluation import RECORD, TABLE, read_training
 from creator.store import Store, differences, open_store
 from creator.training import check_names
@@ -27,58 +32,109 @@ if TYPE_CHECKING:
     from creator.network import Creator
 
 LINKS, ARCS = "links.tsv", "links.bedpe"
+VECTORS = "vectors_"  # begins the name of a file, before that of a cell
 NEAREST = 1000  # bp, the least distance by which attention is adjusted
 NO_PART = ("genes",)  # options of a store in which it may differ from that of the training
 
 
-def predict(
-    store_path: Path,
-    model: "Creator",
-    model_path: Path,
-    out: Path,
-    cells: Sequence[str] = (),
-    links: bool = True,
-    ablation: bool = False,
-    arcs: int = 5,
-) -> None:
-    """Write expression.tsv, links.tsv, links.bedpe and predict.json into a folder.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be predicted of a store.
 
-    Args:
-        store_path: of `prepare`.
-        model: the network.
-        model_path: its file, which is named in the record.
-        out: folder, made if need be.
-        cells: names of those that are predicted; none: all.
+    Attributes:
+        store: open.
+        cells: indices of those that are predicted.
         links: write links.tsv and links.bedpe.
         ablation: give each link its ablation score, which costs a row of stage 2 for each.
         arcs: links of each gene and cell in links.bedpe, those of highest adjusted attention; 0: all.
+        area: whose contacts are written; None: none.
+        vectors: write the vector of each cCRE.
+    """
+
+    store: Store
+    cells: list[int]
+    links: bool = True
+    ablation: bool = False
+    arcs: int = 5
+    area: Area | None = None
+    vectors: bool = False
+
+
+def plan_prediction(
+    store_path: Path, cells: Sequence[str] = (), contacts: str | None = None, arcs: int = 5, **choices: bool
+) -> Plan:
+    """Open a store and check what needs no model, before TensorFlow is imported.
+
+    Args:
+        store_path: of `prepare`.
+        cells: names of those that are predicted; none: all.
+        contacts: chromosome:start-end; None: no contacts.
+        arcs: as in `Plan`.
+        **choices: links, ablation and vectors, as in `Plan`.
 
     Raises:
-        InputError: the store does not fit the model, a cell is not there, `out` cannot be written.
+        InputError: no store, a cell that is not there, a number or a region that cannot be.
     """
-    started = time.monotonic()
     store = open_store(store_path)
-    check_fit(store, model, show_value(model_path, PATH_LENGTH))
     check_names(cells, store.cells, "--cells", "cell")
     if arcs < 0:
         raise InputError(f"--arcs: {arcs} is below 0; give how many links of a gene to draw, or 0 for all")
-    name = show_value(out, PATH_LENGTH)
-    make_folder(out)
+    notes: list[str] = []
+    area = None if contacts is None else find_area(store, contacts, notes)
+    for sentence in notes:
+        print(sentence)
     chosen = [number for number, cell in enumerate(store.cells) if not cells or cell in cells]
-    predicted = np.full((len(store.gene_id), len(store.cells)), np.nan, np.float32)
+    return Plan(store, chosen, arcs=arcs, area=area, **choices)
+
+
+def predict(plan: Plan, model: "Creator", model_path: Path, out: Path) -> None:
+    """Write expression.tsv, predict.json, and the links, contacts and vectors that are planned, into a folder.
+
+    All files get their names at the end, and those of an earlier prediction go.
+
+    Args:
+        plan: of `plan_prediction`.
+        model: the network.
+        model_path: its file, which is named in the record.
+        out: folder, made if need be.
+
+    Raises:
+        InputError: the store does not fit the model, there is not enough memory, `out` cannot be written.
+    """
+    started = time.monotonic()
+    store, name = plan.store, show_value(out, PATH_LENGTH)
+    check_fit(store, model.training, show_value(model_path, PATH_LENGTH))
     regions = make_regions(store, store.chromosomes, model.training["batch_elements"]) if model.training else None
-    progress = Progress(len(chosen) * len(store.element_start))
-    with LinkFiles(store, out, ablation, arcs) if links else contextlib.nullcontext() as files:
-        for cell in chosen:
-            for region, values, attention, drops in read_genes(store, model, cell, regions, ablation, progress):
-                predicted[region.genes, cell] = values
-                if files:
-                    files.add(region, cell, attention, drops)
-        if not np.isfinite(predicted[np.diff(store.reach_indptr) > 0][:, chosen]).all():
+    require_region_memory(plan, model, regions)
+    predicted = np.full((len(store.gene_id), len(store.cells)), np.nan, np.float32)
+    progress = Progress(len(plan.cells) * len(store.element_start))
+    with contextlib.ExitStack() as stack:
+        contacts = ContactFiles(store, model, plan.area, out, stack) if plan.area else None
+        make_folder(out)
+        links = stack.enter_context(LinkFiles(store, out, plan.ablation, plan.arcs)) if plan.links else None
+        for cell in plan.cells:
+            with contextlib.ExitStack() as of_cell:
+                if plan.vectors:
+                    path = stack.enter_context(replacing(out / f"{VECTORS}{file_names(store.cells)[cell]}.npz"))
+                    append = of_cell.enter_context(writing_vectors(path, store, model.sizes["width"]))
+                for number, elements, vectors in encode_cell(store, model, cell, progress):
+                    if plan.vectors:
+                        append(vectors)
+                    if contacts and number == plan.area.chromosome:
+                        contacts.add(cell, vectors[contacts.related - elements[0]])
+                    for region, *found in read_genes(
+                        store, model, cell, number, elements[0], vectors, regions, plan.ablation
+                    ):
+                        predicted[region.genes, cell] = found[0]
+                        if links:
+                            links.add(region, cell, *found[1:])
+        if contacts:
+            contacts.finish()
+        if not np.isfinite(predicted[np.diff(store.reach_indptr) > 0][:, plan.cells]).all():
             raise InputError(f"{name}: the network gives numbers that are not finite; its weights are too large")
-        for file in (RECORD, TABLE, LINKS, ARCS):  # a part of an earlier prediction must not stay beside this one
-            (out / file).unlink(missing_ok=True)
-    table = expression_table(store, model.training, predicted, chosen)
+        for file in former_files(out):  # a part of an earlier prediction must not stay beside this one
+            file.unlink(missing_ok=True)
+    table = expression_table(store, model.training, predicted, plan.cells)
     with replacing(out / TABLE) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     empty = int((np.diff(store.reach_indptr) == 0).sum())
@@ -90,23 +146,85 @@ def predict(
             "store_identity": store.identity(),
             "model": str(model_path.resolve()),
             "model_sha256": hash_file(model_path),
-            "cells": [store.cells[cell] for cell in chosen],
+            "cells": [store.cells[cell] for cell in plan.cells],
             "genes": len(store.gene_id),
             "genes_without_ccre": empty,
             **{key: value for key, value in (model.training or {}).items() if key != "batch_elements"},
         },
     )
     print(
-        f"{name}: {len(table):,} predictions of {len(store.gene_id):,} genes in {len(chosen)} cells"
-        + (f", {files.count:,} links" if files else "")
+        f"{name}: {len(table):,} predictions of {len(store.gene_id):,} genes in {len(plan.cells)} cells"
+        + (f", {links.count:,} links" if links else "")
+        + (f"; {contacts.describe()}" if contacts else "")
         + (f"; {empty:,} genes have no cCRE in reach and are empty" if empty else "")
         + f"; {show_duration(time.monotonic() - started)}"
     )
 
 
-def check_fit(store: Store, model: "Creator", name: str) -> None:
-    """Raise InputError where a model was not made for such a store."""
-    if model.training is None:
+def require_region_memory(plan: Plan, model: "Creator", regions: Sequence[Region] | None) -> None:
+    """Raise InputError where the largest region needs more memory than is free.
+
+    Args:
+        plan: what is predicted.
+        model: the network.
+        regions: as it was trained; None: each gene is one.
+    """
+    from creator.network import region_memory
+
+    store, elements, genes = plan.store, np.diff(plan.store.reach_indptr), 1
+    advice = "prepare the store with a smaller --reach or with --max-elements"
+    if regions is not None:
+        elements, genes = [len(region.elements) for region in regions], max(len(region.genes) for region in regions)
+        advice = "train with smaller --batch-elements, or on a store of a smaller --reach or with --max-elements"
+    count, length = int(max(elements)), store.options["width"]
+    on_chromosome = int(np.bincount(store.element_chromosome).max())
+    needed = region_memory(model.sizes, len(store.tracks), on_chromosome, length, count, genes)
+    needed += 200 * len(store.gene_id) * len(plan.cells)  # of the table
+    require_memory(needed, f"regions of up to {count:,} cCREs of {length:,} bases and {genes:,} genes take", advice)
+
+
+def former_files(out: Path) -> list[Path]:
+    """Return what an earlier prediction may have left in a folder."""
+    patterns = ("contacts_*.npz", "contacts_*.svg", f"{VECTORS}*.npz")
+    return [out / name for name in (RECORD, TABLE, LINKS, ARCS, DISTANCES)] + [
+        path for pattern in patterns for path in out.glob(pattern)
+    ]
+
+
+@contextlib.contextmanager
+def writing_vectors(path: Path, store: Store, width: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write name, chromosome, start, end and vector of each cCRE as .npz; give the function that appends vectors.
+
+    Args:
+        path: of the file.
+        store: of the cCREs.
+        width: numbers of a vector.
+    """
+    columns = {
+        "name": np.char.decode(store.element_name, "utf-8"),
+        "chromosome": np.array(store.chromosomes)[store.element_chromosome],
+        "start": np.asarray(store.element_start),
+        "end": np.asarray(store.element_end),
+    }
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(store.element_start), width)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in columns.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+        with archive.open("vector.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            yield lambda rows: file.write(np.ascontiguousarray(rows, "<f4").data.cast("B"))
+
+
+def check_fit(store: Store, training: Mapping | None, name: str) -> None:
+    """Raise InputError where a model was not made for such a store.
+
+    Args:
+        store: of the prediction.
+        training: what the model was trained on, `Creator.training`.
+        name: of the model's file.
+    """
+    if training is None:
         if store.tracks != CHANNELS:
             raise InputError(
                 f"{name}: takes the {len(CHANNELS)} published tracks, the store has "
@@ -115,7 +233,7 @@ def check_fit(store: Store, model: "Creator", name: str) -> None:
         return
     options, others = (
         {key: value for key, value in each.items() if key not in NO_PART}
-        for each in (store.options, model.training["options"])
+        for each in (store.options, training["options"])
     )
     if different := differences(options, others, "store", "model"):
         raise InputError(
@@ -125,60 +243,76 @@ def check_fit(store: Store, model: "Creator", name: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- prediction
-def read_genes(
-    store: Store, model: "Creator", cell: int, regions: Sequence[Region] | None, ablation: bool, progress: Progress
-) -> Iterator[tuple[Region, np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Predict the genes of a cell, chromosome by chromosome.
+def encode_cell(
+    store: Store, model: "Creator", cell: int, progress: Progress
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Encode the cCREs of a cell, chromosome by chromosome.
 
     Args:
         store, model: which belong together.
         cell: its index.
-        regions: as the model was trained; None: as published, each gene for itself.
-        ablation: score links by it, too.
         progress: counts cCREs.
 
     Yields:
-        A region, expression of its genes, (G,), attention averaged over layers and heads, (G, N), and the drop in
-        expression without each cCRE in reach, (G, N) with nan out of reach, or None.
+        Index of a chromosome, its cCREs, (n,), consecutive indices, and their vectors, (n, width).
     """
-    from creator.network import RelatedElements, element_vectors, gene_vectors, promoter_vectors
-
-    promoter = bool(model.training and model.training.get("promoter"))
+    from creator.network import MOST_READ, element_vectors
 
     for number, name in enumerate(store.chromosomes):
         on_it = np.flatnonzero(store.element_chromosome == number)
         if not len(on_it):
             continue
-        first = on_it[0]
-        vectors = np.concatenate(
-            [
-                element_vectors(model, store.tokens[part], store.read_signal(cell, part))
-                for part in np.array_split(on_it, count_parts(len(on_it)))
-            ]
-        )
+        parts = np.array_split(on_it, -(-len(on_it) // MOST_READ))
+        vectors = [element_vectors(model, store.tokens[part], store.read_signal(cell, part)) for part in parts]
         progress.step(f"cell {show_value(store.cells[cell])}  chromosome {show_value(name)}", len(on_it))
-        if regions is None:
-            of_chromosome = (gene_region(store, gene) for gene in np.flatnonzero(store.gene_chromosome == number))
-            of_chromosome = (region for region in of_chromosome if len(region.elements))
+        yield number, on_it, np.concatenate(vectors)
+
+
+def read_genes(
+    store: Store,
+    model: "Creator",
+    cell: int,
+    number: int,
+    first: int,
+    vectors: np.ndarray,
+    regions: Sequence[Region] | None,
+    ablation: bool,
+) -> Iterator[tuple[Region, np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Predict the genes of a chromosome in a cell.
+
+    Args:
+        store, model: which belong together.
+        cell: index of the cell.
+        number: index of the chromosome.
+        first: index of its first cCRE.
+        vectors: of its cCREs in the cell, (n, width).
+        regions: as the model was trained; None: as published, each gene for itself.
+        ablation: score links by it, too.
+
+    Yields:
+        A region, expression of its genes, (G,), attention averaged over layers and heads, (G, N), and the drop in
+        expression without each cCRE in reach, (G, N) with nan out of reach, or None.
+    """
+    from creator.network import RelatedElements, gene_vectors, promoter_vectors
+
+    promoter = bool(model.training and model.training.get("promoter"))
+    if regions is None:
+        of_chromosome = (gene_region(store, gene) for gene in np.flatnonzero(store.gene_chromosome == number))
+        of_chromosome = (region for region in of_chromosome if len(region.elements))
+    else:
+        of_chromosome = (region for region in regions if store.gene_chromosome[region.genes[0]] == number)
+    for region in of_chromosome:
+        reach = None if regions is None else store.options["reach"]
+        tss = np.asarray(store.gene_tss[region.genes])
+        if promoter:
+            tokens, signal = store.gene_tokens[region.genes], store.read_gene_signal(cell, region.genes)
+            genes = promoter_vectors(model, tokens, signal)
         else:
-            of_chromosome = (region for region in regions if store.gene_chromosome[region.genes[0]] == number)
-        for region in of_chromosome:
-            reach = None if regions is None else store.options["reach"]
-            tss = np.asarray(store.gene_tss[region.genes])
-            if promoter:
-                tokens, signal = store.gene_tokens[region.genes], store.read_gene_signal(cell, region.genes)
-                genes = promoter_vectors(model, tokens, signal)
-            else:
-                windows = np.stack([store.gene_window(gene) for gene in region.genes])
-                genes = gene_vectors(model, tss, windows)
-            positions = store.element_position(region.elements)
-            elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
-            yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
-
-
-def count_parts(count: int, most: int = 4096) -> int:
-    """Return into how many parts of at most `most` a number of elements is cut."""
-    return -(-count // most)
+            windows = np.stack([store.gene_window(gene) for gene in region.genes])
+            genes = gene_vectors(model, tss, windows)
+        positions = store.element_position(region.elements)
+        elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
+        yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
 
 
 def gene_region(store: Store, gene: int) -> Region:
@@ -312,7 +446,7 @@ class LinkFiles:
                 "distanceToTSS": distance,
                 "attention": attention[of_gene, of_element],
                 "adjusted": adjust(attention[of_gene, of_element], distance),
-                "signal": mean_signal(store, cell, region.elements)[of_element],
+                "signal": mean_over_tracks(store, cell, region.elements)[of_element],
             }
         )
         if drops is not None:
@@ -345,10 +479,7 @@ def adjust(attention: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return attention / np.log10(np.maximum(distance, NEAREST))
 
 
-def mean_signal(store: Store, cell: int, elements: np.ndarray) -> np.ndarray:
+def mean_over_tracks(store: Store, cell: int, elements: np.ndarray) -> np.ndarray:
     """Return the mean signal of cCREs over their bases and the tracks that the cell has, (n,); 0 without a track."""
-    signal = np.asarray(store.signals[cell][elements], np.float32)
-    if not signal.shape[2]:
-        return np.zeros(len(elements), np.float32)
-    lengths = np.minimum(store.element_end[elements] - store.element_start[elements], signal.shape[1])
-    return signal.sum(axis=1).mean(axis=1) / np.maximum(lengths, 1)
+    found = mean_signal(store, cell, elements)[:, store.signal_tracks[cell]]
+    return found.mean(axis=1) if found.shape[1] else np.zeros(len(elements), np.float32)

@@ -15,6 +15,7 @@ from core.tables import read_values, require_row_names, take_column
 from creator.samples import EXPRESSION, Inputs, Sample
 
 PAIRS_AT_ONCE = 1 << 20  # of elements and genes that one interval join gives, about
+LARGEST_TPM = 1e9  # counts are let pass; what is larger is no expression
 LONGEST_NAME = 200  # bytes of a name of a cCRE or a gene; the store gives each as many as the longest has
 
 
@@ -175,6 +176,11 @@ def match_expression(
             raise InputError(
                 f"TPM: column {show_value(sample.column, 100)} of {sample.path} has negative values (gene "
                 f"{shorten(str((tpm < 0).idxmax()))}); give TPM, not its logarithm or a change"
+            )
+        if (tpm > LARGEST_TPM).any():
+            raise InputError(
+                f"TPM: column {show_value(sample.column, 100)} of {sample.path} has values beyond {LARGEST_TPM:,.0f} "
+                f"(gene {shorten(str((tpm > LARGEST_TPM).idxmax()))}); give TPM, of which a cell has 1,000,000"
             )
         expression[:, inputs.cells.index(sample.cell)] = partners[sample.path].map(tpm)
     without = [cell for cell in inputs.cells if cell not in {s.cell for s in inputs.samples if s.track == EXPRESSION}]

@@ -20,7 +20,7 @@ from core.files import hash_file, read_json, read_rows, write_text
 from core.page import show_count, show_number
 from core.tables import read_columns, to_numbers
 from creator import __version__, training
-from creator.baselines import signal_per_base
+from creator.baselines import mean_signal
 from creator.evaluation import EXPRESSION_SCORED, MEASURES, NETWORK, PREDICTORS, RECORD, SPLITS, TABLE
 from creator.link_evaluation import BASELINES, CURVES, LINK_SCORES, LINKS_SCORED, find_links
 
@@ -370,7 +370,7 @@ def read_tracks(run: Run, store_path: Path | None, gene: str, cell: str, links: 
         if None in wanted:
             raise InputError(f"{store.path} lacks cCREs of the links")
         there = store.cells.index(cell)
-        signal = signal_per_base(store, there, np.array(wanted))
+        signal = mean_signal(store, there, np.array(wanted))
         return {store.tracks[track]: signal[:, track] for track in store.signal_tracks[there]}
 
     tracks = run.read("Tracks of the locus", read)

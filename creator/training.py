@@ -19,6 +19,7 @@ from core import PATH_LENGTH, InputError, show_value
 from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
+from core.memory import require_memory
 from creator import GENE_WINDOW, __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
 from creator.parallel import SharedProgress, Workers, make_step, read_cluster
@@ -420,12 +421,10 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     validation = list_batches(
         store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells, together
     )
+    require_training_memory(store, settings, [*regions, *(region for region, _ in validation)])
     targets = np.concatenate([measured_targets(store, region, cells) for region in regions])
-    epochs, a_step, count = (
-        settings["epochs"],
-        settings["regions_a_step"],
-        len(list_batches(store, regions, cells, together)),
-    )
+    epochs, a_step = settings["epochs"], settings["regions_a_step"]
+    count = len(list_batches(store, regions, cells, together))
     steps = math.ceil(count / a_step)
     progress = SharedProgress(steps * epochs, workers)
     progress.line(
@@ -498,6 +497,20 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         f"{show_value(checkpoints.best_file, PATH_LENGTH)}: epoch {checkpoints.best}, val_loss {best['val_loss']}, "
         f"val_pearson {best['val_pearson']}"
     )
+
+
+def require_training_memory(store: Store, settings: dict, regions: Sequence[Region]) -> None:
+    """Raise InputError where the largest of these regions needs more memory than is free."""
+    from creator.network import training_memory
+
+    sizes = {name: settings[name] for name in NETWORK}
+    count, genes = (max(map(len, each)) for each in zip(*((r.elements, r.genes) for r in regions), strict=True))
+    shape = (settings["cells_a_batch"], count, store.options["width"], genes)
+    needed = training_memory(sizes, len(store.tracks), *shape, settings["promoter"])
+    advice = "give smaller --batch-elements" + (" or --cells-a-batch" if settings["cells_a_batch"] > 1 else "")
+    if count > settings["batch_elements"]:  # a gene by itself has so many
+        advice = "prepare the store with a smaller --reach or with --max-elements, or train a smaller network"
+    require_memory(needed, f"batches of up to {count:,} cCREs of {store.options['width']:,} bases take", advice)
 
 
 def list_batches(

@@ -4,14 +4,10 @@ TF-MoDISco (Shrikumar et al., arXiv 1811.00416) and Tomtom come with requirement
 """
 
 import importlib.util
-import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +17,6 @@ from core import InputError, show_value
 from core.files import check_file, replacing
 
 MOST_SEQLETS = 5000  # of each sign; more cost time and change motifs little
-MOST_NAME = 100  # characters of a file's name; file systems take 255 bytes, of which a suffix and more are needed
 LEAST_SHARE = 0.3  # of a motif's strongest column: weaker columns at its ends are cut off
 PATTERN_GROUPS = {"pos_patterns": "raises", "neg_patterns": "lowers"}
 
@@ -206,19 +201,3 @@ def draw_motifs(plt, motifs: list[Motif]):
         site = "TSS" if motif.region == "promoter" else "TES"
         places.set_title(f"seqlets by bp from the {site}", fontsize=8, fontweight="normal")
     return figure
-
-
-def file_names(ids: Iterable[str]) -> list[str]:
-    """Return a name for a file of each gene, without suffix, no two of which are one name on any file system.
-
-    An id of ASCII letters, digits and `_.+-` is its own name. In another, each other character becomes an underscore,
-    it is cut where it is long, and the first digits of its SHA-256 are added; so they are where ids differ only in
-    case, which some file systems do not tell apart.
-    """
-    ids = list(ids)
-    plain = [re.sub(r"[^A-Za-z0-9_.+-]|^\.", "_", gene_id)[:MOST_NAME] or "_" for gene_id in ids]
-    alike = Counter(name.lower() for name in plain)
-    return [
-        name if name == gene_id and alike[name.lower()] == 1 else f"{name}-{sha256(gene_id.encode()).hexdigest()[:12]}"
-        for name, gene_id in zip(plain, ids, strict=True)
-    ]

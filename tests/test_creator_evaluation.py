@@ -17,6 +17,7 @@ import CREaTor
 from core import scores
 from creator import baselines, evaluation, link_evaluation
 from creator.baselines import Prediction
+from creator.prediction import mean_over_tracks
 
 NAN = float("nan")
 CRISPR = REALDATA / "crispr" / "EPCrisprBenchmark_combined_data.training_K562.GRCh38.tsv.gz"
@@ -378,6 +379,7 @@ def test_signal_is_the_mean_over_the_bases_of_the_element_itself():
     """Elements of 3 and 10 bases in 5 columns: zeros behind the first do not count, the second was cropped."""
     signal = np.array([[[6], [3], [3], [0], [0]], [[5], [5], [5], [5], [10]]], np.float32)
     store = SimpleNamespace(
+        tracks=("DNase",),
         tokens=np.zeros((2, 5)),
         element_start=np.array([100, 200]),
         element_end=np.array([103, 210]),
@@ -385,6 +387,39 @@ def test_signal_is_the_mean_over_the_bases_of_the_element_itself():
     )
     assert baselines.mean_signal(store, 1).tolist() == [[4], [6]]
     assert baselines.mean_signal(store, 2).tolist() == [[8], [12]]
+    assert baselines.mean_signal(store, 1, np.array([1])).tolist() == [[6]]
+
+
+def test_signal_of_links_is_the_mean_over_the_tracks_of_the_cell():
+    """A track that the cell lacks is not counted as zeros; without any track it is 0."""
+    signal = np.zeros((2, 5, 3), np.float32)
+    signal[:, :3, 0], signal[:, :, 2] = 6, 3  # the first cCRE has three bases
+    store = SimpleNamespace(
+        tracks=("a", "b", "c"),
+        tokens=np.zeros((2, 5)),
+        element_start=np.array([100, 200]),
+        element_end=np.array([103, 205]),
+        read_signal=lambda cell, part: signal[part],
+        signal_tracks=(np.array([0, 2]), np.array([], int)),
+    )
+    signal[0, 3:, 2] = 0
+    assert mean_over_tracks(store, 0, np.array([0, 1])).tolist() == pytest.approx([4.5, (3.6 + 3) / 2])
+    assert mean_over_tracks(store, 1, np.array([0, 1])).tolist() == [0, 0]
+
+
+def test_baselines_take_the_logarithm_of_signal_that_has_none_yet():
+    signal = np.array([[[3], [5]], [[-1], [-1]]], np.float32)
+    store = SimpleNamespace(
+        tracks=("DNase",),
+        tokens=np.zeros((2, 2)),
+        element_start=np.array([0, 10]),
+        element_end=np.array([2, 12]),
+        read_signal=lambda cell, part: signal[part],
+    )
+    expected = {"none": [[np.log(5)], [0]], "log1p": [[4], [-1]], "arcsinh": [[4], [-1]]}
+    for transform, values in expected.items():
+        store.options = {"transform": transform}
+        assert baselines.baseline_signal(store, 0) == pytest.approx(np.array(values))
 
 
 def test_sums_of_signal_by_hand():
@@ -392,7 +427,7 @@ def test_sums_of_signal_by_hand():
     indptr, indices = np.array([0, 2, 3, 3]), np.array([0, 1, 1])
     distance = baselines.distances_to_tss(indptr, indices, np.array([1000, 3000]), np.array([1000, 5000, 9000]))
     assert distance.tolist() == [0, 2000, 2000]
-    signal = np.expm1([[2.0, 1.0], [4.0, 0.0]])  # log1p of it: 2, 1 and 4, 0
+    signal = np.array([[2.0, 1.0], [4.0, 0.0]])
     near = baselines.promoter_features(indptr, indices, distance, [signal])
     assert near[:, 0] == pytest.approx(np.array([[2, 1], [0, 0], [0, 0]]))
     around = baselines.distance_features(indptr, indices, distance, [signal, 0 * signal], scales=[1000, 2000])
@@ -596,6 +631,7 @@ def toy_store():
     return SimpleNamespace(
         cells=cells,
         tracks=("DNase",),
+        options={"transform": "none"},
         chromosomes=("I", "II", "III"),
         gene_id=np.array([f"g{number:03}".encode() for number in range(genes)]),
         gene_chromosome=np.repeat([0, 1, 2], 40).astype(np.int32),

@@ -2,13 +2,18 @@
 
 import csv
 import json
+import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from builders import one_line
+from builders import LONG, one_line
 from creator_plain import random_input
 from creator_stores import CELLS, GENES, NETWORK, REACH, TRACKS, write_store
 
@@ -18,10 +23,11 @@ from core.checkpoints import Checkpoints
 from creator import CHANNELS
 from creator.batches import Region, encoding_ratio, make_regions, reach_mask, read_batch, window_layouts
 from creator.checkpoint import CreatorInput, load_model, save_model
-from creator.prediction import adjust, predict
+from creator.prediction import adjust, plan_prediction, predict
 from creator.store import open_store
 from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, list_batches, make_splits, train
 
+ROOT = Path(__file__).resolve().parents[1]
 RECIPE = NETWORK | {"epochs": 4, "warm_up": 4, "learning_rate": 3e-3, "batch_elements": 8}
 DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
@@ -128,6 +134,69 @@ def test_training_goes_on_as_if_it_had_not_been_stopped(store, trained, tmp_path
     assert read_log(tmp_path / "run") == read_log(trained)
     for mine, other in zip(weights_of(tmp_path / "run"), weights_of(trained), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+KILLED = """
+import os, signal, sys
+import CREaTor
+from core.checkpoints import Checkpoints
+from creator import training
+read_batch, finish, calls = training.read_batch, Checkpoints.finish_epoch, []
+def stop(*_): os.kill(os.getpid(), signal.SIGKILL)
+{patch}
+CREaTor.main(sys.argv[1:])
+"""
+PLACES = {  # epochs of six batches of training and six of validation; both places are in epoch 2
+    "in the middle of an epoch": (
+        "def count(*arguments):\n"
+        "    calls.append(1)\n"
+        "    return stop() if len(calls) == 2 * 12 + 4 else read_batch(*arguments)\n"
+        "training.read_batch = count"
+    ),
+    "between model and log": (
+        "def finish_some(self, epoch, *rest):\n"
+        "    if epoch == 2:\n"
+        "        self.write_log = stop\n"
+        "    return finish(self, epoch, *rest)\n"
+        "Checkpoints.finish_epoch = finish_some"
+    ),
+}
+
+
+@LONG
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL there")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_killed_training_ends_as_one_that_was_not_disturbed(place, store, trained, tmp_path):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in RECIPE.items()]
+    flags += ["--hold-out-cells=C", "--hold-out-chromosomes=3", "--validation-chromosomes=2"]
+    words, out = ["train", str(store), "--out", str(tmp_path / "run"), *flags], tmp_path / "run"
+    code = KILLED.format(patch=PLACES[place])
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert [row["epoch"] for row in read_log(out)] == ["0", "1"]
+    assert (out / "epoch_models/model_epoch_2.keras").exists() == (place == "between model and log")
+    again = subprocess.run([sys.executable, ROOT / "CREaTor.py", *words], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert "goes on after epoch 1" in again.stdout
+    assert read_log(out) == read_log(trained)
+    for mine, other in zip(weights_of(out), weights_of(trained), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_batches_that_memory_cannot_hold_are_refused(store, tmp_path, monkeypatch):
+    from creator.network import training_memory
+
+    monkeypatch.setattr("core.memory.free_memory", lambda: 10**8)
+    with pytest.raises(InputError) as error:
+        run(store, tmp_path / "run")
+    assert "batches of up to 8 cCREs of 20 bases take about 0.5 GB of memory, 0.1 GB are free" in one_line(error)
+    assert "give smaller --batch-elements" in one_line(error)
+    with pytest.raises(InputError, match="prepare the store with a smaller --reach or with --max-elements") as error:
+        run(store, tmp_path / "other", batch_elements=1)
+    one_line(error)
+    published = {"width": 256, "heads": 4, "hidden": 1024, "element_layers": 2, "regulation_layers": 4}
+    for (tracks, count, length), used in {(16, 512, 350): 2.394, (2, 2048, 20): 3.753, (16, 64, 1000): 1.157}.items():
+        assert 1 <= training_memory(published, tracks, 1, count, length, 20, False) / 1e9 / used < 2  # GB, measured
 
 
 def test_what_is_held_out_does_not_matter(store, trained, tmp_path):
@@ -255,14 +324,13 @@ def test_options_beyond_the_published_network_are_used_in_prediction_too(store, 
     model = load_model(out / "best_model.keras")
     assert model.mask_pads
     assert model.training["promoter"]
-    predict(store, model, out / "best_model.keras", tmp_path / "first", links=False)
+    predict(plan_prediction(store, links=False), model, out / "best_model.keras", tmp_path / "first")
 
     def turn(arrays):
         arrays["gene_tokens"] = 5 - arrays["gene_tokens"]
 
-    predict(
-        write_store(tmp_path / "OTHER", change=turn), model, out / "best_model.keras", tmp_path / "second", links=False
-    )
+    other = plan_prediction(write_store(tmp_path / "OTHER", change=turn), links=False)
+    predict(other, model, out / "best_model.keras", tmp_path / "second")
     first, second = (read_table(tmp_path / name / "expression.tsv") for name in ("first", "second"))
     assert (first["predicted"] - second["predicted"]).abs().max() > 1e-5  # the promoter is read
     rows = first.dropna()[first.dropna()["split"] == "validation"]
@@ -368,7 +436,12 @@ def test_published_weights_see_a_genes_own_ccres_alone(tmp_path):
     store = open_store(write_store(tmp_path / "STORE", tracks=CHANNELS))
     model = Creator(**NETWORK)
     save_model(model, tmp_path / "model.keras")
-    predict(store.path, load_model(tmp_path / "model.keras"), tmp_path / "model.keras", tmp_path / "out", ["B"])
+    predict(
+        plan_prediction(store.path, ["B"]),
+        load_model(tmp_path / "model.keras"),
+        tmp_path / "model.keras",
+        tmp_path / "out",
+    )
     table = read_table(tmp_path / "out/expression.tsv")
     vectors = element_vectors(model, store.tokens[:2], store.read_signal(1, slice(0, 2)))
     window = store.gene_window(0)[None]
@@ -388,6 +461,8 @@ def test_published_weights_see_a_genes_own_ccres_alone(tmp_path):
         ({"validation": ["3"]}, "--validation-chromosomes: 3 is held out"),
         ({"chromosomes": ["2", "3"], "validation": None}, "genes to learn from are left on 1 chromosomes"),
         ({"chromosomes": [], "validation": ["1", "2", "3"]}, "no gene is left to train on"),
+        ({"chromosomes": ["1", "2", "3"], "validation": None}, "genes to learn from are left on 0 chromosomes"),
+        ({"chromosomes": ["1", "2", "3"]}, "--validation-chromosomes: 2 is held out"),
         ({"heads": 3}, "--width: 16 is not a multiple of --heads 3"),
         ({"epochs": 0}, "--epochs: 0 is not between 1 and 100000"),
     ],
@@ -437,7 +512,7 @@ def test_published_weights_need_the_published_tracks(store, tmp_path):
     from creator.network import Creator
 
     with pytest.raises(InputError, match="takes the 16 published tracks, the store has up,noise") as error:
-        predict(store, Creator(**NETWORK), tmp_path / "model.keras", tmp_path / "out")
+        predict(plan_prediction(store), Creator(**NETWORK), tmp_path / "model.keras", tmp_path / "out")
     one_line(error)
 
 

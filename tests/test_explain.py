@@ -19,7 +19,7 @@ from runs import DAMAGE, of_older_version
 
 import lcre_explain
 from core import InputError, show_value
-from core.files import replacing
+from core.files import file_names, replacing
 from lcre import motifs, trained
 from lcre.motifs import Motif
 from lcre_classifier import WindowLayout
@@ -568,9 +568,9 @@ def test_known_motifs(tmp_path):
 
 def test_gene_ids_become_file_names():
     plain = ["AT1G01010.1", "Solyc01g005000.3", "YAL001C", "LOC_Os01g01010", "a+b", "-x"]
-    assert motifs.file_names(plain) == plain
-    assert motifs.file_names(["a/b"]) == ["a_b-c14cddc033f6"]
-    assert motifs.file_names([]) == []
+    assert file_names(plain) == plain
+    assert file_names(["a/b"]) == ["a_b-c14cddc033f6"]
+    assert file_names([]) == []
 
 
 @pytest.mark.parametrize(
@@ -584,7 +584,7 @@ def test_gene_ids_become_file_names():
     ],
 )
 def test_no_two_genes_share_a_file(tmp_path, ids):
-    names = motifs.file_names(ids)
+    names = file_names(ids)
     assert len({name.lower() for name in names}) == len(ids)
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)
@@ -592,4 +592,4 @@ def test_no_two_genes_share_a_file(tmp_path, ids):
         with replacing(tmp_path / f"{name}.svg") as temporary:
             temporary.write_text(name)
     assert len(list(tmp_path.iterdir())) == len(ids)
-    assert names == [motifs.file_names(list(reversed(ids)))[len(ids) - 1 - place] for place in range(len(ids))]
+    assert names == [file_names(list(reversed(ids)))[len(ids) - 1 - place] for place in range(len(ids))]
