@@ -123,7 +123,7 @@ class ContactFiles:
                 "--contacts: the model has one regulation layer, in which genes read cCREs; these attend to each other "
                 "in the layers below the last, of which it has none"
             )
-        self.reach = store.options["reach"] if model.training else None
+        self.reach = model.reach
         self.related = related_elements(store, area, layers, self.reach)
         count = len(area.elements)
         require_memory(

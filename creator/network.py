@@ -313,6 +313,11 @@ class Creator(keras.Model):
         """What the weights were trained on; None where that is not known."""
         return json.loads(self.training_record)
 
+    @property
+    def reach(self) -> int | None:
+        """How far cCREs attended to each other in training, bp; None, as of published weights: all of a gene did."""
+        return (self.training or {}).get("options", {}).get("reach")
+
     @tf.function
     def block_product(self, positions):
         """Return what all elements of a length have in common.
@@ -746,10 +751,9 @@ class RelatedElements:
         model: the network.
         vectors: of the cCREs, (N, width).
         positions: of the cCREs, bp, (N,).
-        reach: bp in which cCREs attend to each other; None: all do, as published.
     """
 
-    def __init__(self, model: Creator, vectors: np.ndarray, positions: np.ndarray, reach: int | None = None):
+    def __init__(self, model: Creator, vectors: np.ndarray, positions: np.ndarray):
         self.model, self.count = model, len(positions)
         self.size = _padded_size(self.count)
         self.positions = _padded(positions, self.size)
@@ -759,7 +763,7 @@ class RelatedElements:
                 _padded(vectors, self.size, np.float32),
                 self.positions,
                 present,
-                None if reach is None else np.int64(reach),
+                None if model.reach is None else np.int64(model.reach),
             )
 
     def read(self, genes, positions, forbidden=None, in_reach=None):

@@ -302,7 +302,6 @@ def read_genes(
     else:
         of_chromosome = (region for region in regions if store.gene_chromosome[region.genes[0]] == number)
     for region in of_chromosome:
-        reach = None if regions is None else store.options["reach"]
         tss = np.asarray(store.gene_tss[region.genes])
         if promoter:
             tokens, signal = store.gene_tokens[region.genes], store.read_gene_signal(cell, region.genes)
@@ -311,7 +310,7 @@ def read_genes(
             windows = np.stack([store.gene_window(gene) for gene in region.genes])
             genes = gene_vectors(model, tss, windows)
         positions = store.element_position(region.elements)
-        elements = RelatedElements(model, vectors[region.elements - first], positions, reach)
+        elements = RelatedElements(model, vectors[region.elements - first], positions)
         yield region, *read_region(elements, genes, tss, reach_mask(store, region), ablation)
 
 

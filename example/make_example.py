@@ -1,11 +1,9 @@
-"""Makes the example: an input and a narrow model, trained on a made-up world in which the answer is known.
+"""Makes the example of `CREaTor.py -i` from the made-up world: an input, and the model that run_world.sh has trained.
 
-    python make_example.py          a few minutes on two cores; writes input.pkl and model.keras
+    ./run_world.sh world && python make_example.py world          writes input.pkl and model.keras
 
-The made-up rule: a cCRE is as active as its H3K27ac is high, H3K27me3 silences it, and a gene receives from
-each cCRE in proportion to activity / (1 + distance / 50 kb). Its expression is log1p of the sum. Each
-training step is a new made-up region of 24 cCREs and 64 genes. The last line printed is how well genes of
-regions never trained on are predicted, and the number that run_example.sh should come near to.
+The input is a gene of a chromosome that was held out, in the cell that was held out. The last line printed says what
+its expression is by the rule of the world (make_world.py), and what the model predicts from the input.
 """
 
 import os
@@ -14,100 +12,55 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from creator import CHANNELS, GENE_WINDOW
-from creator.checkpoint import save_model
+import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-SEED = 7
-ELEMENTS, LENGTH, GENES = 24, 200, 64  # of a region; bases a cCRE
-REACH = 1_000_000  # bp, to either side
-STEPS, LEARNING_RATE = 2500, 1e-3
-SIZES = {"width": 64, "heads": 4, "hidden": 128}
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from make_world import BASAL, HELD_OUT_CELL  # noqa: E402
+
+from core.files import replacing  # noqa: E402
+from creator.store import Store, open_store  # noqa: E402
+
+GENE = "gene11075"
 
 
-def made_up_region(random, genes):
-    """Arrays of one region as `-i` holds them, and the expression (genes,) that the rule gives."""
-    tokens = random.integers(1, 5, (ELEMENTS, LENGTH))
-    heights = random.gamma(1.0, 1.0, (ELEMENTS, len(CHANNELS)))
-    bases = np.arange(LENGTH) - LENGTH / 2
-    peak = np.exp(-((bases / random.uniform(40, 120, (ELEMENTS, 1))) ** 2))
-    noise = np.abs(random.normal(0, 0.05, (ELEMENTS, LENGTH, len(CHANNELS))))
-    signal = (peak[:, :, None] * heights[:, None, :] + noise).astype(np.float32)
-    middle = int(random.integers(10_000_000, 90_000_000))
-    positions = np.sort(middle + random.integers(-REACH, REACH, ELEMENTS))
-    tss = middle + random.integers(-REACH // 4, REACH // 4, genes)
-    window = tss[:, None] + np.arange(GENE_WINDOW) - GENE_WINDOW // 2
-
-    height = dict(zip(CHANNELS, heights.T, strict=True))
-    activity = 4 * height["H3K27ac"] / (1 + height["H3K27me3"])
-    contact = 1 / (1 + np.abs(tss[:, None] - positions) / 50_000)
-    region = {"E_ge": tokens, "E_chp": signal, "E_pos": positions, "G_pos": tss, "G_gpos": window}
-    return region, np.log1p(contact @ activity).astype(np.float32)
-
-
-def train():
-    """A narrow network after STEPS made-up regions."""
-    import keras
-    import tensorflow as tf
-
-    from creator.network import Creator
-
-    keras.utils.set_random_seed(SEED)
-    tf.config.experimental.enable_op_determinism()
-    random = np.random.default_rng(SEED)
-    model = Creator(**SIZES)
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(0.0, STEPS - 100, warmup_target=LEARNING_RATE, warmup_steps=100),
-        clipnorm=1.0,
-    )
-
-    @tf.function
-    def step(region, expression):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(model(region) - expression))
-        optimizer.apply_gradients(
-            zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
-        )
-        return loss
-
-    losses = []
-    for i in range(1, STEPS + 1):
-        region, expression = made_up_region(random, GENES)
-        losses.append(float(step({key: tf.constant(value) for key, value in region.items()}, expression)))
-        if i % 250 == 0:
-            print(f"step {i}: mean squared error {np.mean(losses[-250:]):.3f}", flush=True)
-    return model
-
-
-def main():
-    """Writes the two files and tells what to expect of them."""
+def main(folder: Path) -> int:
+    """Write the two files."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    model = train()
-    save_model(model, HERE / "model.keras")
-
+    from creator.checkpoint import load_model, save_model
     from creator.network import predict_expression
 
-    random = np.random.default_rng(SEED + 1)
-    predicted, expected = [], []
-    for _ in range(100):
-        region, expression = made_up_region(random, 2)
-        predicted.extend(predict_expression(model, **region))
-        expected.extend(expression)
-    region, expression = made_up_region(random, 1)
-    with open(HERE / "input.pkl.part", "wb") as file:
-        pickle.dump(region, file, protocol=4)
-    os.replace(HERE / "input.pkl.part", HERE / "input.pkl")
-    correlation = np.corrcoef(predicted, expected)[0, 1]
-    number = predict_expression(model, **region)[0]
-    print(
-        f"{len(expected)} genes of 100 new regions: Pearson r {correlation:.3f}; "
-        f"the example: predicted {number:.3f}, by the rule {expression[0]:.3f}"
-    )
+    store = open_store(folder / "store")
+    inputs = gene_input(store, GENE, HELD_OUT_CELL)
+    with replacing(HERE / "input.pkl") as temporary:
+        temporary.write_bytes(pickle.dumps(inputs, protocol=4))
+    model = load_model(folder / "training_0" / "best_model.keras")
+    save_model(model, HERE / "model.keras")  # without the state of its optimizer
+    predicted = predict_expression(model, **inputs)[0]
+    print(f"{GENE}: predicted {predicted:.4f}, by the rule {expression_by_rule(folder, GENE, HELD_OUT_CELL):.4f}")
     return 0
 
 
+def gene_input(store: Store, name: str, cell: str) -> dict[str, np.ndarray]:
+    """Return what `-i` reads (docs/creator.md) of a gene and the cCREs in its reach in a cell."""
+    gene = store.gene_id.tolist().index(name.encode())
+    elements = store.in_reach(gene)
+    return {
+        "E_ge": store.tokens[elements].astype(np.int64),
+        "E_chp": store.read_signal(store.cells.index(cell), elements),
+        "E_pos": store.element_position(elements),
+        "G_pos": np.array([store.gene_tss[gene]]),
+        "G_gpos": store.gene_window(gene)[None],
+    }
+
+
+def expression_by_rule(folder: Path, name: str, cell: str) -> float:
+    """Return log1p of the TPM that the links of a gene add up to, without noise."""
+    links = pd.read_csv(folder / "truth.tsv", sep="\t")
+    works = links["cells"].str.split(",").map(lambda cells: cell in cells)
+    return float(np.log1p(BASAL + links.loc[works & (links["gene_id"] == name), "effect"].sum()))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "world")))
