@@ -249,13 +249,14 @@ def run_script(name: str, run: Callable[[list[str]], None], argv: Sequence[str] 
     except ModuleNotFoundError as error:
         status, message = 2, f"{error}; pip install -r requirements.txt brings it"
     except MemoryError:
-        status, message = 2, f"this machine does not have the memory for it; {left}"
+        status, message = 2, NO_MEMORY + left
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         advice = "give a shorter name" if error.errno == errno.ENAMETOOLONG else left
         status, message = 2, f"{error.strerror or error}{where}; {advice}"
     except Exception as error:
-        status, message = 2, describe_constant(error)
+        is_memory = type(error).__name__ == "ResourceExhaustedError"  # TensorFlow's own MemoryError
+        status, message = 2, NO_MEMORY + left if is_memory else describe_constant(error)
         if not message:
             raise
     else:
@@ -264,6 +265,7 @@ def run_script(name: str, run: Callable[[list[str]], None], argv: Sequence[str] 
     return status
 
 
+NO_MEMORY = "this machine does not have the memory for it; "
 MOST_LETTERS = 4000  # of a message: a name from a file or a command line can have millions
 
 

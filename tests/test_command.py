@@ -8,6 +8,7 @@ from core import InputError
 from core.cli import run_script
 
 LEFT = "nothing was written"
+ResourceExhaustedError = type("ResourceExhaustedError", (Exception,), {})  # as TensorFlow's
 ENDINGS = {
     InputError("no gene 'x'"): (2, "tool.py: no gene 'x'\n"),
     KeyboardInterrupt(): (130, f"tool.py: interrupted; {LEFT}\n"),
@@ -18,6 +19,11 @@ ENDINGS = {
     OSError(errno.ENOSPC, "No space left on device", "a/b.keras"): (
         2,
         f"tool.py: No space left on device (a/b.keras); {LEFT}\n",
+    ),
+    MemoryError(): (2, f"tool.py: this machine does not have the memory for it; {LEFT}\n"),
+    ResourceExhaustedError("OOM when allocating tensor\nwith shape"): (
+        2,
+        f"tool.py: this machine does not have the memory for it; {LEFT}\n",
     ),
     OSError("odd"): (2, f"tool.py: odd; {LEFT}\n"),
 }

@@ -587,7 +587,7 @@ def world(tmp_path_factory):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("world")
-    module.make_world(folder / "w")
+    module.make_world(folder / "w", chromosomes=4)
     flags = ["prepare", "--fasta", folder / "w" / "world.fa.gz", "--gtf", folder / "w" / "world.gtf.gz"]
     flags += ["--ccres", folder / "w" / "ccres.bed", "--samples", folder / "w" / "samples.tsv", "--reach", "500000"]
     assert prepare(list(map(str, flags)), folder / "S", "--width", "180", "--pad", "end") == 0
@@ -641,7 +641,7 @@ def test_expression_of_the_world_is_the_sum_of_its_links(world):
 
 def test_world_is_the_same_every_time(world, tmp_path):
     module, folder, _ = world
-    module.make_world(tmp_path)
+    module.make_world(tmp_path, chromosomes=4)
     assert snapshot(tmp_path) == snapshot(folder)
 
 
