@@ -1,7 +1,7 @@
 """What CREaTor's prepare and train cost, and what regions save, as ratios measured in one run.
 
     python benchmarks/creator_training.py STORE                     of a store that prepare wrote; minutes
-    python benchmarks/creator_training.py --prepare 50000,100000    cCREs of made-up stores of two cells; minutes
+    python benchmarks/creator_training.py --prepare 50000,100000    cCREs of made-up stores; minutes
 
 With STORE: operations (multiplications) and seconds of training on regions, against the plain way, where each gene is a
 batch by itself and all its cCREs are encoded anew. Both use the same graph and run in turn on the same genes; medians
@@ -38,6 +38,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("--prepare", metavar="N,N", help="numbers of cCREs")
+    parser.add_argument("--cells", type=int, default=2, help="of --prepare, one track each (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of the two ways in turn (default: %(default)s)")
     parser.add_argument("--regions", type=int, default=2, help="that are timed (default: %(default)s)")
     parser.add_argument("--plain-genes", type=int, default=40, help="of them, one by one (default: %(default)s)")
@@ -47,7 +48,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.prepare:
-        compare_sizes([int(count) for count in options.prepare.split(",")])
+        compare_sizes([int(count) for count in options.prepare.split(",")], options.cells)
     if options.store:
         compare_ways(options)
     return 0
@@ -126,13 +127,15 @@ def peak_memory() -> int:
 
 
 # ---------------------------------------------------------------------------------------------------- prepare
-def compare_sizes(counts):
-    """Print what prepare takes for so many cCREs."""
-    print("| cCREs | seconds | cCREs x signals a second | peak memory, MB | store, MB |\n|---|---|---|---|---|")
+def compare_sizes(counts, cells):
+    """Print what prepare takes for so many cCREs and cells."""
+    print(
+        "| cCREs | cells | seconds | cCREs x cells a second | peak memory, MB | store, MB |\n|---|---|---|---|---|---|"
+    )
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_inputs(folder, count)
+            write_inputs(folder, count, cells)
             command = [
                 sys.executable,
                 str(ROOT / "CREaTor.py"),
@@ -142,7 +145,18 @@ def compare_sizes(counts):
                 "--gtf",
                 "genes.gtf",
             ]
-            command += ["--ccres", "ccres.bed", "--samples", "samples.tsv", "--out", "STORE", "--tracks", "DNase"]
+            command += [
+                "--ccres",
+                "ccres.bed",
+                "--samples",
+                "samples.tsv",
+                "--out",
+                "STORE",
+                "--tracks",
+                "DNase",
+                "--width",
+                "100",
+            ]
             began = time.perf_counter()
             child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(child.pid, 0)
@@ -150,14 +164,15 @@ def compare_sizes(counts):
                 raise SystemExit(f"prepare ended with status {status}")
             seconds = time.perf_counter() - began
             size = sum(file.stat().st_size for file in (folder / "STORE").iterdir()) / 1e6
-            rate = 2 * count / seconds
+            rate = cells * count / seconds
             print(
-                f"| {count:,} | {seconds:.1f} | {rate:,.0f} | {usage.ru_maxrss // 1024:,} | {size:,.0f} |", flush=True
+                f"| {count:,} | {cells} | {seconds:.1f} | {rate:,.0f} | {usage.ru_maxrss // 1024:,} | {size:,.0f} |",
+                flush=True,
             )
 
 
-def write_inputs(folder: Path, count: int) -> None:
-    """Write a genome with a cCRE every 1.5 kb, a gene every 50 kb, and two cells with one bigWig each."""
+def write_inputs(folder: Path, count: int, cells: int) -> None:
+    """Write a genome with a cCRE every 1.5 kb, a gene every 50 kb, and cells that share two bigWigs."""
     import pybigtools
 
     random = np.random.default_rng(1)
@@ -178,15 +193,17 @@ def write_inputs(folder: Path, count: int) -> None:
         )
     )
     (folder / "tpm.csv").write_text("gene_id,A,B\n" + "".join(f"g{at},{at % 7},{at % 5}\n" for at in tss))
-    lines = ["cell\ttrack\tpath"]
-    for cell in "AB":
+    lines = ["cell\ttrack\tpath\tcolumn"]
+    for name in "AB":
         places = (starts[:, None] + np.arange(0, ELEMENT, SIGNAL_EVERY)).reshape(-1)
         values = random.gamma(1, 2, len(places)).round(2)
         records = (
             ("1", int(at), int(at) + SIGNAL_EVERY, float(value)) for at, value in zip(places, values, strict=True)
         )
-        pybigtools.open(str(folder / f"{cell}.bw"), "w").write({"1": length}, records)
-        lines += [f"{cell}\tDNase\t{cell}.bw", f"{cell}\tTPM\ttpm.csv"]
+        pybigtools.open(str(folder / f"{name}.bw"), "w").write({"1": length}, records)
+    for cell in range(cells):
+        name = "AB"[cell % 2]
+        lines += [f"cell{cell}\tDNase\t{name}.bw\t", f"cell{cell}\tTPM\ttpm.csv\t{name}"]
     (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
 
 

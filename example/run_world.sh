@@ -19,7 +19,7 @@ cd "$folder"
 creator prepare --fasta world.fa.gz --gtf world.gtf.gz --ccres ccres.bed --samples samples.tsv --out store \
     --width 100 --transform log1p --reach 500000
 creator train store --out "training_$seed" --hold-out-cells E --hold-out-chromosomes 23,24 --seed "$seed" \
-    --epochs 40 --patience 0 --learning-rate 2e-3 --warm-up 50 --cells-a-batch 2 --change-weight 3 \
+    --epochs 40 --patience 0 --learning-rate 2e-3 --warm-up 50 --cells-a-batch 2 --change-weight 1 \
     --width 64 --heads 8 --hidden 128 --element-layers 1
 creator predict store -c "training_$seed/best_model.keras" --out "predicted_$seed" --ablation
 creator evaluate "predicted_$seed"
