@@ -26,8 +26,8 @@ from core.cli import OneLineParser, run_script
 from core.device import import_tensorflow
 from creator import CHANNELS
 from creator.checkpoint import describe_model, load_model, load_published, read_input, require_memory, save_model
+from creator.settings import SETTINGS
 from creator.store import OPTIONS
-from creator.training import SETTINGS
 
 CHECKPOINT = Path("checkpoints/chk.pth")  # the authors' weights, as the published commands name them
 Content = TypeVar("Content")  # of a file
@@ -329,7 +329,7 @@ def _add_evaluate(commands) -> None:
 
 
 def _add_train(commands) -> None:
-    """Add the command train and its flags; those of the recipe are `creator.training.SETTINGS`."""
+    """Add the command train and its flags; those of the recipe are `creator.settings.SETTINGS`."""
     command = commands.add_parser(
         "train",
         help="train a network on a store",

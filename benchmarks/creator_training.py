@@ -26,8 +26,9 @@ sys.path.insert(0, str(ROOT))
 
 from creator import BLOCK, GENE_WINDOW, TOKENS  # noqa: E402
 from creator.batches import Region, encoding_ratio, make_regions  # noqa: E402
+from creator.settings import SETTINGS  # noqa: E402
 from creator.store import open_store  # noqa: E402
-from creator.training import SETTINGS, Trainer  # noqa: E402
+from creator.training import Trainer  # noqa: E402
 
 SIGNAL_EVERY = 25  # bp with one value in a made-up bigWig
 ELEMENT, SPACING = 300, 1500  # bp of a made-up cCRE, and from one to the next

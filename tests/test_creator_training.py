@@ -24,8 +24,9 @@ from creator import CHANNELS
 from creator.batches import Region, encoding_ratio, make_regions, reach_mask, read_batch, window_layouts
 from creator.checkpoint import CreatorInput, load_model, save_model
 from creator.prediction import adjust, plan_prediction, predict
+from creator.settings import SETTINGS
 from creator.store import open_store
-from creator.training import SETTINGS, Trainer, best_epoch, is_over, learning_rate, list_batches, make_splits, train
+from creator.training import Trainer, best_epoch, is_over, learning_rate, list_batches, make_splits, train
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = NETWORK | {"epochs": 4, "warm_up": 4, "learning_rate": 3e-3, "batch_elements": 8}
