@@ -22,7 +22,7 @@ from make_world import BASAL, HELD_OUT_CELL  # noqa: E402
 from core.files import replacing  # noqa: E402
 from creator.store import Store, open_store  # noqa: E402
 
-GENE = "gene23075"
+GENE = "gene23055"
 
 
 def main(folder: Path) -> int:
