@@ -24,8 +24,8 @@ done
     --transform log1p
 for seed in $seeds; do
     "$python" "$root/CREaTor.py" train store --out "trained_${name}_$seed" --hold-out-cells L3 \
-        --hold-out-chromosomes IV --validation-chromosomes I --seed "$seed" --epochs 6 --patience 0 \
-        --learning-rate 2e-3 --warm-up 100 --dropout 0 --batch-elements 64 --cells-a-batch 2 \
+        --hold-out-chromosomes IV --validation-chromosomes I --seed "$seed" --epochs 16 --patience 0 \
+        --learning-rate 3e-3 --warm-up 100 --dropout 0 --batch-elements 64 --cells-a-batch 5 \
         --width 64 --heads 16 --hidden 128 --element-layers 1 "$@"
     "$python" "$root/CREaTor.py" predict store -c "trained_${name}_$seed/best_model.keras" --out "${name}_$seed" --no-links
     "$python" "$root/CREaTor.py" evaluate "${name}_$seed"

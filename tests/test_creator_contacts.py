@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import one_line
+from builders import LONG, one_line
 from creator_stores import NETWORK, REACH, STEP, TRACKS, write_store
 
 import CREaTor
@@ -128,6 +128,7 @@ def test_with_published_weights_the_ccres_of_the_region_attend_to_each_other(tmp
     assert table["pairs"].sum() == 15  # at any distance
 
 
+@LONG
 def test_large_maps_keep_averages_only(store, file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("creator.contacts.MOST_WEIGHTS", 143)
     found = write(store, file, tmp_path / "out", REGION)
@@ -148,6 +149,7 @@ def test_picture_is_an_svg_file_with_ticks_at_tss(written):
     assert "var(" not in text
 
 
+@LONG
 def test_files_of_an_earlier_prediction_go(store, file, tmp_path):
     out = tmp_path / "out"
     write(store, file, out, REGION, vectors=True)
@@ -159,6 +161,7 @@ def test_files_of_an_earlier_prediction_go(store, file, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["expression.tsv", "predict.json"]
 
 
+@LONG
 def test_cells_whose_names_are_no_file_names(file, tmp_path):
     store = write_store(tmp_path / "STORE", reach=FAR)
     manifest = json.loads((store / "manifest.json").read_text()) | {"cells": ["../x", "a b", "a_b"]}
