@@ -488,11 +488,11 @@ def replaced(name, value):
     return edited_weights(edit)
 
 
-EXAMPLE_SIZES = {"width": 64, "heads": 4, "hidden": 128, "element_layers": 2, "regulation_layers": 4}
+EXAMPLE_SIZES = {"width": 64, "heads": 8, "hidden": 128, "element_layers": 1, "regulation_layers": 4}
 KERAS_WEIGHTS = {
     "an empty one": ({}, lambda: replaced("x", h5py.Empty("f4")), "damaged"),
-    "other sizes": ({"hidden": 127}, lambda: edited_weights(len), "6 of (64, 127) missing"),
-    "other heads": ({"heads": 2}, lambda: edited_weights(len), "6 of (64, 2) missing, 6 of (64, 4) too many"),
+    "other sizes": ({"hidden": 127}, lambda: edited_weights(len), "5 of (64, 127) missing"),
+    "other heads": ({"heads": 2}, lambda: edited_weights(len), "6 of (64, 2) missing, 6 of (64, 8) too many"),
     "an array too many": ({}, lambda: replaced("more\n\x1b", np.zeros(3, np.float32)), "1 of (3,) too many"),
     "text": ({}, lambda: replaced("head/vars/0", np.zeros((64, 1), "S5")), "0 is no array of floats"),
     "a link": ({}, lambda: replaced("head", h5py.ExternalLink("/etc/hostname", "x")), "head is a link to elsewhere"),
@@ -520,7 +520,9 @@ def test_shapes_of_a_keras_model_are_those_of_its_network():
 
 def test_compressed_models_and_those_with_an_optimizer_are_read(tmp_path, capfd):
     weights = replaced("optimizer/vars/0", np.zeros(3, np.float32))
-    path = keras_file(tmp_path / "model.keras", EXAMPLE_SIZES, weights, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(ROOT / "example" / "model.keras") as archive:
+        config = json.loads(archive.read("config.json"))["config"]  # with the reach of its training
+    path = keras_file(tmp_path / "model.keras", config, weights, zipfile.ZIP_DEFLATED)
     assert CREaTor.main(["-i", str(ROOT / "example" / "input.pkl"), "-c", str(path)]) == 0
     assert float(capfd.readouterr().out) == pytest.approx(EXAMPLE, rel=1e-4)
 
