@@ -109,7 +109,7 @@ def read_links(folder: Path, genes: pd.Series) -> pd.DataFrame:
     """
     path = find_links(folder)
     if path is None:
-        raise InputError(f"links: {folder} has no links.tsv; give a folder that predict wrote")
+        raise InputError(f"links: {folder} has no links.tsv; give a folder that predict wrote without --no-links")
     wanted = {plain_id(name) for name in genes.unique()}
 
     def keep(piece: pd.DataFrame) -> pd.Series:

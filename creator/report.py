@@ -191,9 +191,9 @@ def read_run(folder: Path, store_path: Path | None = None) -> Run:
     if run.record:
         read_training(run)
     if find_links(folder) is None:
-        run.absent.append("A locus: links.tsv is not there; predict writes it.")
+        run.absent.append("Links of one gene: links.tsv is not there; predict writes it, without --no-links.")
     elif run.predictions is not None:
-        run.locus = run.read("A locus", lambda: read_locus(run, store_path))
+        run.locus = run.read("Links of one gene", lambda: read_locus(run, store_path))
     for table, source in ((EXPRESSION_SCORED, TABLE), (LINKS_SCORED, "links.tsv")):
         dates = [path.stat().st_mtime for path in (folder / table, folder / source) if path.is_file()]
         if len(dates) == 2 and dates[0] < dates[1]:
@@ -434,7 +434,7 @@ def draw_dots(title: str, x_label: str, groups: Mapping[str, Sequence[Dot]], lab
 def draw_scatter(title: str, predicted: np.ndarray, observed: np.ndarray, ends: tuple[float, float], label: str) -> str:
     """Draw predicted against measured expression as counts in cells of the panel; dashed: equal."""
     figure = figures.new_figure(FIGURE_WIDTH, 380)
-    x_label, y_label = f"measured expression, {LOG1P}", f"predicted expression, {LOG1P}"
+    x_label, y_label = f"measured {LOG1P}", f"predicted {LOG1P}"
     axis = figures.add_panel(figure, (40, 50, 324, 286), ends, ends, x_label, y_label)
     write_title(axis, title)
     cells = 48 if len(observed) >= 3000 else 32
@@ -767,7 +767,7 @@ def make_scatter(run: Run) -> page.Section | None:
         if some.empty:
             continue
         title, count = name_split(split), f"{len(some):,} values of {some['gene_id'].nunique():,} genes"
-        caption = f"{count}; grey: number of values in a cell of the picture; dashed: predicted equals measured."
+        caption = f"{count}; grey: number of values in each square; dashed: predicted equals measured."
         label = f"Predicted against measured expression, {title}: {count}."
         if split in run.splits:
             row = run.rows(split).iloc[0]
@@ -815,14 +815,16 @@ def make_training(run: Run) -> page.Section | None:
         f"Training chose epoch {chosen}, which has the lowest loss on the validation chromosomes in training cells. "
         "Nothing of held-out cells and chromosomes was looked at. Epochs count from 0."
     )
+    weight = run.train.get("settings", {}).get("change_weight", 0)
+    changes = f", with {weight:g} times that of changes between cells" if weight else ""
     panels = []
     for title, y_label, names, caption in (
         (
             "Loss by epoch",
-            "mean squared error",
+            "loss" if changes else "mean squared error",
             {"loss": ("training", figures.QUIET), "val_loss": ("validation", NETWORK_COLOUR)},
-            f"Mean squared error of {LOG1P}; lower is better. The training loss is taken while weights change, with "
-            "dropout. A validation loss that rises while the other falls is overfitting.",
+            f"Mean squared error of {LOG1P}{changes}; lower is better. The training loss is taken while weights "
+            "change, with dropout. A validation loss that rises while the other falls is overfitting.",
         ),
         (
             "Correlation by epoch",

@@ -20,6 +20,7 @@ from core.checkpoints import Checkpoints
 from core.files import hash_text, make_folder, read_json, write_json
 from core.locks import claim
 from core.memory import require_memory
+from core.names import CHROMOSOME_BRIDGES, bridge_names
 from creator import GENE_WINDOW, __version__
 from creator.batches import Batch, Region, encoding_ratio, make_regions, read_batch, window_layouts
 from creator.parallel import SharedProgress, Workers, make_step, read_cluster
@@ -79,6 +80,9 @@ def train(
     workers = read_cluster(settings["regions_a_step"])
     store = open_store(store_path)
     splits = make_splits(store, hold_out_cells, hold_out_chromosomes, validation_chromosomes)
+    together, most = settings["cells_a_batch"], len(splits.training_cells)
+    if together > most:
+        raise InputError(f"--cells-a-batch: {together} is more than there are training cells; give at most {most}")
     record = {
         "creator_version": __version__,
         "store": store.identity(),
@@ -142,7 +146,7 @@ def make_splits(
     hold_out_chromosomes: Sequence[str],
     validation_chromosomes: Sequence[str] | None,
 ) -> Splits:
-    """Return which cells and chromosomes are for what.
+    """Return which cells and chromosomes are for what; a cell without TPM counts as held out.
 
     Raises:
         InputError: a name that the store does not have, a chromosome for two purposes, nothing left.
@@ -158,6 +162,8 @@ def make_splits(
         raise InputError(
             f"--hold-out-cells: all {len(store.cells)} cells of the store are held out; leave one at least"
         )
+    cells = [name for name in cells if np.isfinite(store.expression[:, store.cells.index(name)]).any()]
+    hold_out_cells = [name for name in store.cells if name not in cells]
     genes = count_genes(store, cells)
     if not any(genes.values()):
         raise InputError(
@@ -192,7 +198,9 @@ def check_names(names: Sequence[str], known: Sequence[str], flag: str, what: str
     for name in names:
         if name not in known:
             listed = ", ".join(map(show_value, known[:20])) + (", ..." if len(known) > 20 else "")
-            raise InputError(f"{flag}: there is no {what} {show_value(name)} in the store; it has {listed}")
+            partner, _ = bridge_names([name], known, CHROMOSOME_BRIDGES)
+            meant = f"; is {show_value(partner[name])} meant?" if partner else ""
+            raise InputError(f"{flag}: there is no {what} {show_value(name)} in the store; it has {listed}{meant}")
 
 
 def count_genes(store: Store, cells: Sequence[str]) -> dict[str, int]:
@@ -377,6 +385,11 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
         f"{len(targets):,} values of {len(splits.training_chromosomes)} chromosomes and {len(cells)} cells; "
         f"{count:,} batches an epoch encode each cCRE {encoding_ratio(regions):.2f} times in each cell; {device}"
         + (f"; {workers.count} workers" if workers.count > 1 else "")
+    )
+    held = [*splits.hold_out_chromosomes, *(f"cell {name}" for name in splits.hold_out_cells)]
+    progress.line(
+        f"validation: chromosome {', '.join(map(show_value, splits.validation_chromosomes))}; held out: "
+        f"{', '.join(map(show_value, held)) or 'nothing'}"
     )
     if steps * epochs <= settings["warm_up"]:
         progress.line(

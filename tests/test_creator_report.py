@@ -309,7 +309,7 @@ def test_long_curves_are_thinned():
         ("eval.csv", ["Result", "Beside the baselines"], "Scores of expression: eval.csv is not there"),
         ("links_eval.csv", ["Links against tested pairs"], "Links against tested pairs: links_eval.csv is not there"),
         ("links_curves.csv", [], "Precision-recall curves: links_curves.csv is not there"),
-        ("links.tsv", ["Links of one gene"], "A locus: links.tsv is not there"),
+        ("links.tsv", ["Links of one gene"], "Links of one gene: links.tsv is not there"),
         (
             "expression.tsv",
             ["Predicted against measured expression", "Links of one gene"],

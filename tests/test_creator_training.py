@@ -340,6 +340,25 @@ def test_options_beyond_the_published_network_are_used_in_prediction_too(store, 
     assert loss == pytest.approx(float(read_log(out)[0]["val_loss"]), rel=1e-4)
 
 
+def test_a_cell_without_tpm_counts_as_held_out(tmp_path):
+    def lose(arrays):
+        arrays["expression"][:, 1] = np.nan
+
+    splits = make_splits(open_store(write_store(tmp_path / "STORE", change=lose)), ["C"], [], ["2"])
+    assert (splits.training_cells, splits.hold_out_cells) == (["A"], ["B", "C"])
+
+
+def test_more_cells_in_a_batch_than_training_cells_are_refused(store, tmp_path):
+    with pytest.raises(InputError, match="--cells-a-batch: 3 is more than there are training cells; give at most 2"):
+        run(store, tmp_path / "run", cells_a_batch=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_name_that_differs_by_chr_is_proposed(store):
+    with pytest.raises(InputError, match="no chromosome chr3 in the store; it has 1, 2, 3; is 3 meant?"):
+        make_splits(open_store(store), [], ["chr3"], None)
+
+
 def test_changes_need_several_cells_in_a_batch(store, tmp_path):
     with pytest.raises(InputError, match="--change-weight: a change needs several cells in a batch"):
         run(store, tmp_path / "run", change_weight=1.0)
