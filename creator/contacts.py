@@ -252,19 +252,22 @@ def draw_contacts(
     order = np.argsort(positions, kind="stable")
     ordered, count = mean[np.ix_(order, order)], len(order)
     others = ordered[~np.eye(count, dtype=bool)]
-    top = float(np.quantile(others, 0.99)) if len(others) and others.max() > 0 else 1.0
+    others = others[others > 0]  # beyond reach there is none
+    low, top = np.quantile(others, [0.01, 0.99]).tolist() if len(others) else (0.0, 1.0)
+    if top - low < 0.01 * top:  # all alike
+        low = 0.0
     figure = figures.new_figure(860, 440)
     edge = count - 0.5
     axis = figures.add_panel(figure, (20, 50, 340, 340), (-0.5, edge), (edge, -0.5), ticks=(0, 0))
     figures.write(axis, f"{show_value(cell, 30)}, {place}", (-0.5, -0.5), (0, 22), weight="bold")
     axis.imshow(
-        shrink(ordered, MOST_PIXELS), cmap=LinearSegmentedColormap.from_list("map", MAP), vmin=0, vmax=top,
+        shrink(ordered, MOST_PIXELS), cmap=LinearSegmentedColormap.from_list("map", MAP), vmin=low, vmax=top,
         interpolation="none", extent=(-0.5, edge, edge, -0.5), aspect="auto",
     )  # fmt: skip
     axis.grid(visible=False)
     note = f"{count:,} cCREs in the order of the genome; a row attends to the columns"
     figures.write(axis, note, (-0.5, edge), (0, -18))
-    figures.write(axis, f"white: 0, darkest: {top:.2g} or more; ticks: TSS", (-0.5, edge), (0, -34))
+    figures.write(axis, f"white: {low:.2g} or less, darkest: {top:.2g} or more; ticks: TSS", (-0.5, edge), (0, -34))
     at = np.interp(list(tss.values()), positions[order], np.arange(count)) if tss else np.array([])
     axis.set_xticks(at, [""] * len(at))
     axis.set_yticks(at, [""] * len(at))

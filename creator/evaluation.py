@@ -334,7 +334,11 @@ def evaluate_folder(
     if training is not None:
         from creator.store import open_store
 
-        store = open_store(folder / record["store"] if store_path is None else store_path)
+        try:
+            store = open_store(folder / record["store"] if store_path is None else store_path)
+        except InputError as error:
+            moved = "" if store_path else "; if it was moved, say with --store where it is"
+            raise InputError(f"{error}{moved}") from None
     predictors, change = compare_with_store(predictions, store, training, notes)
     counted = predictions.split != "no row"
     for values, problem in (

@@ -153,7 +153,7 @@ def predict(plan: Plan, model: "Creator", model_path: Path, out: Path) -> None:
         },
     )
     print(
-        f"{name}: {len(table):,} predictions of {len(store.gene_id):,} genes in {len(plan.cells)} cells"
+        f"{name}: {len(table):,} predictions ({len(store.gene_id):,} genes, cells: {len(plan.cells)})"
         + (f", {links.count:,} links" if links else "")
         + (f"; {contacts.describe()}" if contacts else "")
         + (f"; {empty:,} genes have no cCRE in reach and are empty" if empty else "")
