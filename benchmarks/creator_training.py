@@ -73,7 +73,7 @@ def compare_ways(options):
         f"| multiplications, forwards | {counts[1]:.2e} | {counts[0]:.2e} | {counts[1] / counts[0]:.1f} |", flush=True
     )
 
-    trainer = Trainer(store, settings, {"options": {}}, 1.0)
+    trainer = Trainer(store, settings, {"options": store.options}, 1.0)
     step = np.random.default_rng(0)
     chosen = [regions[index] for index in step.permutation(len(regions))[: options.regions]]
     genes = [gene for region in chosen for gene in region.genes]

@@ -1,4 +1,4 @@
-"""Which cCREs of a stretch of the genome attend to each other: a contact map, and attention by distance.
+"""Which cCREs of a region of the genome attend to each other: a contact map, and attention by distance.
 
 The cCREs of a map attend to all cCREs of the chromosome within the store's reach, not only to those of the map, and
 these to others in turn: one reach for each layer of which the map is made. All of them take part in the computation, so
@@ -32,7 +32,7 @@ MAP, COLOUR = ("#ffffff", "#0069ad", "#06263c"), "#0069ad"  # from no attention 
 
 
 class Area(NamedTuple):
-    """A stretch of a chromosome with the cCREs in it.
+    """An interval of a chromosome with the cCREs in it.
 
     Attributes:
         chromosome: index into the store's chromosomes.

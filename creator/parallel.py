@@ -152,7 +152,7 @@ class Workers:
 
     # ------------------------------------------------------------------------------------------------- training
     def connect(self) -> None:
-        """Connect the workers; to be called when TensorFlow is imported and has not computed anything yet."""
+        """Connect the workers; to be called after TensorFlow is imported and before it computes anything."""
         if self.count == 1:
             return
         import tensorflow as tf

@@ -97,11 +97,11 @@ class Locus(NamedTuple):
         tss: bp.
         strand: "+" or "-".
         score: column of `links` that the arcs show.
-        start, end: of the stretch that is shown, bp.
-        links: of the gene to the cCREs in the stretch, in their order: chromStart, chromEnd and the score; `best` tells
+        start, end: of the interval shown, bp.
+        links: of the gene to the cCREs in the interval, by position: chromStart, chromEnd and the score; `best` tells
             which have an arc.
         in_reach: cCREs in reach of the gene.
-        genes: those with a TSS in the stretch: gene_id, tss, strand.
+        genes: those with a TSS in the interval: gene_id, tss, strand.
         tracks: name -> mean signal of each of these cCREs.
     """
 
@@ -913,7 +913,7 @@ def make_locus(run: Run) -> page.Section | None:
         f"Of all genes {PLACES[locus.split]}, {show_value(locus.gene)} has the link of the highest score: {name} "
         f"{row[locus.score]:.4g} of the cCRE {abs(distance):,.0f} bp {side} of its TSS. "
         f"It was not chosen by hand, and it is no typical gene. {locus.in_reach:,} cCREs are in its reach, "
-        f"{len(locus.links):,} in this stretch."
+        f"{len(locus.links):,} in this interval."
     )
     caption = f"Arcs: from the TSS of {show_value(locus.gene)} to its {len(best)} best cCREs; height and width: score. "
     if locus.score == "ablation":

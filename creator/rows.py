@@ -11,7 +11,7 @@ from creator import GENE_WINDOW
 
 @dataclass(frozen=True)
 class Rows:
-    """Stretches of the genome as rows of `width` columns, in the order of the chromosomes; what is no base is 0.
+    """Intervals of the genome as rows of `width` columns, in the order of the chromosomes; what is no base is 0.
 
     Attributes:
         chromosome: index, ascending, (n,).

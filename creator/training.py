@@ -236,7 +236,7 @@ class Trainer:
         self.optimizer.build(self.model.trainable_variables)
         self.model.compile(self.optimizer)  # so that it is saved with the model
         self.layouts, self.layout_of = window_layouts(store)
-        self.reach, self.settings = store.options["reach"], settings
+        self.settings = settings
         self.step, self.predict = self._make_graphs(store.options["width"], len(store.tracks))
 
     def _make_graphs(self, width: int, tracks: int) -> tuple[Callable, Callable]:
@@ -327,14 +327,14 @@ class Trainer:
             layouts = model.encode(*windows, *model.block_product(self.layouts), seeds[1])
             genes = tf.gather(layouts, batch.layout)
         present = tf.ones_like(batch.positions, tf.bool)
-        keys_values = model.relate(vectors, batch.positions, present, np.int64(self.reach), seeds[2])
+        keys_values = model.relate(vectors, batch.positions, present, np.int64(model.reach), seeds[2])
         return model.express(genes, batch.tss, batch.positions, keys_values, batch.allowed, seeds[3])[0]
 
     def _encode_cells(self, tokens, signal, positions: np.ndarray, seed):
         """Return vectors, (K, n, width), of elements with tokens, (n, W), and signal, (K, n, W, tracks)."""
         import tensorflow as tf
 
-        cells, n, width, tracks = tf.unstack(tf.shape(signal))
+        cells, n, width, _ = tf.unstack(tf.shape(signal))
         shared = self.model.block_product(positions)
         flat = tf.reshape(signal, (cells * n, width, signal.shape[-1]))
         vectors = self.model.encode(tf.tile(tokens, (cells, 1)), flat, *shared, seed)
@@ -372,13 +372,13 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
     cells = [store.cells.index(name) for name in splits.training_cells]
     regions = make_regions(store, splits.training_chromosomes, settings["batch_elements"])
     together = settings["cells_a_batch"]
-    validation = list_batches(
-        store, make_regions(store, splits.validation_chromosomes, settings["batch_elements"]), cells, together
-    )
-    require_training_memory(store, settings, [*regions, *(region for region, _ in validation)])
+    measured = find_measured(store, regions, cells)
+    in_validation = make_regions(store, splits.validation_chromosomes, settings["batch_elements"])
+    validation = list_batches(find_measured(store, in_validation, cells), together)
+    require_training_memory(store, settings, [*regions, *in_validation])
     targets = np.concatenate([measured_targets(store, region, cells) for region in regions])
     epochs, a_step = settings["epochs"], settings["regions_a_step"]
-    count = len(list_batches(store, regions, cells, together))
+    count = len(list_batches(measured, together))
     steps = math.ceil(count / a_step)
     progress = SharedProgress(steps * epochs, workers)
     progress.line(
@@ -418,7 +418,7 @@ def train_epochs(store: Store, splits: Splits, settings: dict, training: dict, o
             trainer.model.load_weights(checkpoints.file(epoch - 1))
         workers.share_variables([*trainer.model.variables, *trainer.optimizer.variables])
         random = np.random.default_rng([settings["seed"], epoch])
-        batches = list_batches(store, regions, cells, together, random)
+        batches = list_batches(measured, together, random)
         order = random.permutation(count)
         total, values = 0.0, 0
         with progress.whole_steps():
@@ -472,28 +472,27 @@ def require_training_memory(store: Store, settings: dict, regions: Sequence[Regi
     require_memory(needed, f"batches of up to {count:,} cCREs of {store.options['width']:,} bases take", advice)
 
 
+def find_measured(store: Store, regions: Sequence[Region], cells: Sequence[int]) -> list[tuple[Region, list[int]]]:
+    """Return each region with those of the cells, by index, in which one of its genes is measured."""
+    return [(region, [cell for cell in cells if len(measured_targets(store, region, [cell]))]) for region in regions]
+
+
 def list_batches(
-    store: Store,
-    regions: Sequence[Region],
-    cells: Sequence[int],
-    together: int,
-    random: np.random.Generator | None = None,
+    measured: Sequence[tuple[Region, list[int]]], together: int, random: np.random.Generator | None = None
 ) -> list[tuple[Region, list[int]]]:
-    """Return every region in every cell in which one of its genes is measured.
+    """Return the batches of an epoch: every region in every cell in which it is measured, each once.
 
     Args:
-        store: of the regions.
-        regions: genes and cCREs.
-        cells: indices.
+        measured: of `find_measured`.
         together: cells of a batch.
         random: draws which cells of a region share a batch; None: as they are ordered.
     """
     batches = []
-    for region in regions:
-        measured = [cell for cell in cells if len(measured_targets(store, region, [cell]))]
+    for region, cells in measured:
+        ordered = list(cells)
         if random is not None and together > 1:
-            random.shuffle(measured)
-        batches += [(region, measured[start : start + together]) for start in range(0, len(measured), together)]
+            random.shuffle(ordered)
+        batches += [(region, ordered[start : start + together]) for start in range(0, len(ordered), together)]
     return batches
 
 

@@ -26,7 +26,16 @@ from creator.checkpoint import CreatorInput, load_model, save_model
 from creator.prediction import adjust, plan_prediction, predict
 from creator.settings import SETTINGS
 from creator.store import open_store
-from creator.training import Trainer, best_epoch, is_over, learning_rate, list_batches, make_splits, train
+from creator.training import (
+    Trainer,
+    best_epoch,
+    find_measured,
+    is_over,
+    learning_rate,
+    list_batches,
+    make_splits,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = NETWORK | {"epochs": 4, "warm_up": 4, "learning_rate": 3e-3, "batch_elements": 8}
@@ -233,7 +242,8 @@ def test_validation_chromosome_is_one_of_the_training_chromosomes(store):
 # ------------------------------------------------------------------------------------------------- the network
 @pytest.fixture(scope="module")
 def trainer(store):
-    return Trainer(open_store(store), DEFAULTS | RECIPE, {"options": {}}, 1.0)
+    opened = open_store(store)
+    return Trainer(opened, DEFAULTS | RECIPE, {"options": opened.options}, 1.0)
 
 
 def test_ccres_out_of_reach_change_nothing(store, trainer):
@@ -279,9 +289,11 @@ def test_cells_that_share_a_batch_have_the_numbers_that_they_have_alone(store, t
 def test_cells_of_a_region_are_drawn_together(store):
     opened = open_store(store)
     regions = make_regions(opened, ["1"], 8)
-    ordered = list_batches(opened, regions, [0, 1, 2], 2)
+    measured = find_measured(opened, regions, [0, 1, 2])
+    ordered = list_batches(measured, 2)
     assert [cells for _, cells in ordered] == [[0, 1], [2]] * 3
-    drawn = list_batches(opened, regions, [0, 1, 2], 2, np.random.default_rng(0))
+    drawn = list_batches(measured, 2, np.random.default_rng(0))
+    assert [cells for _, cells in measured] == [[0, 1, 2]] * 3  # as before, for the next epoch
     assert [len(cells) for _, cells in drawn] == [2, 1] * 3
     assert sorted(cell for _, cells in drawn for cell in cells) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert [cells for _, cells in drawn] != [cells for _, cells in ordered]
