@@ -45,7 +45,7 @@ from core.genome import one_hot
 from core.memory import require_memory
 from core.progress import Progress, interrupt_on_sigterm, show_duration
 from core.scores import auroc_error
-from lcre import records
+from lcre import controls, records
 
 __version__ = "0.1.0"
 if __name__ == "__main__":
@@ -71,6 +71,10 @@ LOW_PERCENTILE = 25.0  # genes at or below this percentile of the table are low
 HIGH_PERCENTILE = 75.0  # genes at or above this one are high; those between are predicted, never scored
 CHROMOSOMES = "all"  # to hold out in turn, comma-separated; IV+VII are held out together; all: each nuclear one
 SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
+
+# ------------------------------------------------------------------------------------------ controls
+CONTROL: str | None = None  # what the network is denied: shuffled, dinucleotides, permuted, promoter, terminator, ...
+SHIFT = 5000  # bp by which CONTROL shifted moves the windows away from TSS and TES
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "cnn_lstm_kmer"  # cnn_lstm_kmer, or published: the network of the LCRE description, layer by layer
@@ -129,6 +133,7 @@ class Dataset:
 
     genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
     windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
+    training_windows: np.ndarray  # the same as genes that train show them: shuffled by some controls
     layout: "WindowLayout"  # of the windows
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
     labels: str  # how the labels were made, in words
@@ -201,7 +206,11 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
-    return Dataset(genes, windows, layout, nuclear, labels, audit, notes, warnings)
+    training_windows = windows
+    if settings.CONTROL:
+        warnings.append(controls.describe(settings.CONTROL, settings.SHIFT))
+        training_windows = controls.shuffle_windows(windows, layout.regions.values(), settings.CONTROL, settings.SEED)
+    return Dataset(genes, windows, training_windows, layout, nuclear, labels, audit, notes, warnings)
 
 
 # ============================================================================================== windows
@@ -217,11 +226,16 @@ class WindowLayout:
     upstream: int  # bp before the TSS and behind the TES
     downstream: int  # bp from the TSS on and before the TES
     padding: int  # columns of zeros between promoter and terminator
+    shown: str | None = None  # the only part that is shown: promoter, terminator, outside or inside; None: all
+    shift: int = 0  # bp by which both regions are moved away from the gene
 
     @classmethod
     def of(cls, settings: SimpleNamespace) -> "WindowLayout":
-        """Return the layout that the constants say."""
-        return cls(settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING)
+        """Return the layout that the constants say; runs of older versions have no CONTROL."""
+        control = getattr(settings, "CONTROL", None)
+        shift = settings.SHIFT if control == "shifted" else 0
+        shown = control if control in controls.PARTS else None
+        return cls(settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING, shown, shift)
 
     @property
     def region_size(self) -> int:
@@ -241,7 +255,7 @@ class WindowLayout:
 
     @property
     def sites(self) -> dict[str, int]:
-        """The column of position 0 of each region: of the TSS, and of the first base behind the TES."""
+        """The column of position 0 of each region, of the TSS and of the first base behind the TES; moved by `shift`."""
         return {"promoter": self.upstream, "terminator": self.columns - self.upstream}
 
     @property
@@ -254,7 +268,11 @@ class WindowLayout:
 
     @property
     def visible(self) -> np.ndarray:
-        """Which columns show their base: all but the padding and the masked codons; booleans, (columns,)."""
+        """Which columns show their base: of the part that is shown, all but the padding and the masked codons.
+
+        Returns:
+            Booleans, (columns,).
+        """
         promoter, terminator = self.regions.values()
         tss, tes = self.sites.values()
         visible = np.ones(self.columns, bool)
@@ -262,6 +280,18 @@ class WindowLayout:
         masked = min(MASKED, self.downstream)
         visible[tss : tss + masked] = False  # from the TSS inwards
         visible[tes - masked : tes] = False  # the last bases before the TES
+        before_tss, behind_tss, before_tes, behind_tes = self.parts
+        parts = {
+            "promoter": [promoter],
+            "terminator": [terminator],
+            "outside": [before_tss, behind_tes],
+            "inside": [behind_tss, before_tes],
+        }
+        if self.shown:
+            shown = np.zeros(self.columns, bool)
+            for part in parts[self.shown]:
+                shown[part] = True
+            visible &= shown
         return visible
 
     def hide(self, windows: np.ndarray) -> None:
@@ -271,7 +301,7 @@ class WindowLayout:
 
     def locate(self, start, end) -> tuple:
         """Return where the two regions of genes [start, end) begin on the chromosome, the left one first, 0-based."""
-        return start - self.upstream, end - self.downstream
+        return start - self.upstream - self.shift, end - self.downstream + self.shift
 
     def fits(self, start: np.ndarray, end: np.ndarray, length) -> np.ndarray:
         """Tell which genes have both regions inside their chromosome of `length` bp, first and last base included."""
@@ -794,7 +824,7 @@ class Trainer:
 
     Args:
         model: what is trained, and how.
-        codes: base codes of all windows, uint8, (genes, columns).
+        codes: base codes of all windows as training shows them, uint8, (genes, columns).
         layout: of the windows.
     """
 
@@ -879,8 +909,8 @@ def train_fold(
     from lcre.results import best_epoch, score_cells
     from lcre.trained import load_model
 
-    genes, windows, model, network = data.with_windows, data.windows, trainer.model, trainer.network.model
-    labels, ranks = genes["target"].to_numpy(), genes["rank"].to_numpy()
+    windows, model, network = data.windows, trainer.model, trainer.network.model
+    labels, ranks = label_rows(fold, data, settings)
     targets, training = model.targets(labels, ranks), fold.training
     steps = model.count_steps(len(training))
     epochs = model.count_epochs(steps)
@@ -903,7 +933,8 @@ def train_fold(
         if epoch == 0:
             trainer.begin()
             if model.fit_first:
-                said = model.fit_first(trainer.network, windows[training], labels[training], ranks[training])
+                codes = data.training_windows[training]
+                said = model.fit_first(trainer.network, codes, labels[training], ranks[training])
                 progress.line(f"fold {fold.name}  {said}")
         elif reached != epoch - 1:
             network.load_weights(checkpoints.file(epoch - 1))
@@ -936,6 +967,17 @@ def train_fold(
     checkpoints.keep_best(checkpoints.log, choose, convert)
 
 
+def label_rows(fold: Fold, data: Dataset, settings: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return label and rank of each gene with a window, (genes,) each; CONTROL permuted exchanges those that train."""
+    genes = data.with_windows
+    labels, ranks = genes["target"].to_numpy(), genes["rank"].to_numpy()
+    if settings.CONTROL != "permuted":
+        return labels, ranks
+    return controls.permute_labels(
+        labels, ranks, [fold.balanced, fold.middle], np.random.default_rng([*fold.entropy(settings.SEED), len(labels)])
+    )
+
+
 def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Path) -> None:
     """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
 
@@ -946,14 +988,17 @@ def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Pa
     from lcre.baselines import predict_baselines
     from lcre.trained import load_model, make_predictor
 
-    genes = data.with_windows
     predict = make_predictor(load_model(folder / "best_model.keras", data.layout.columns))
     random = np.random.default_rng(fold.entropy(settings.SEED))
     frame = pd.DataFrame(index=fold.held_out)
-    frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
+    frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
     frame["probability"] = predict(data.windows[fold.held_out])
-    regions, target = list(data.layout.regions.values()), genes["target"].to_numpy()
-    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, regions, target, fold, random)
+    windows, (labels, _) = data.windows, label_rows(fold, data, settings)
+    if data.training_windows is not windows:  # the baselines train on what the network trains on
+        windows = windows.copy()
+        windows[fold.training] = data.training_windows[fold.training]
+    regions = list(data.layout.regions.values())
+    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(windows, regions, labels, fold, random)
     write_csv(folder / "predictions.csv", frame.round(8))
 
 
@@ -991,7 +1036,7 @@ def leave_one_chromosome_out(
     records.forget_models(prefix)
     device = start_tensorflow(model.branches)
     print(f"computing on {device}")
-    trainer = Trainer(model, data.windows, data.layout)
+    trainer = Trainer(model, data.training_windows, data.layout)
     steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
     for number, (fold, folder, checkpoints) in enumerate(waiting, 1):
@@ -1073,6 +1118,7 @@ ACTIONS = {
     "--check": "read everything, print the gene funnel, a sequence audit and the folds, and stop; no TensorFlow",
     "--export-windows": "write the one-hot windows of all genes to a .npz, and stop FILE",
     "--overwrite": "delete the earlier run of this ORGANISM and begin anew",
+    "--controls": "train the run, and then each of these controls: all, or some, comma-separated NAMES",
 }
 
 
@@ -1101,42 +1147,95 @@ def choose_settings(values: dict, overrides: Collection[str] = ()) -> SimpleName
     return settings
 
 
+def list_runs(settings: SimpleNamespace, names: str | None) -> list[SimpleNamespace]:
+    """Return the settings of the run and of each of its controls, to be trained one after another.
+
+    Args:
+        settings: of the run.
+        names: of --controls.
+
+    Raises:
+        InputError: an unknown control, one whose part the windows do not have, controls of a control.
+    """
+    runs = [settings]
+    if names is not None:
+        if settings.CONTROL:
+            raise InputError(f"--controls: CONTROL is {settings.CONTROL}, a control itself; leave one of the two out")
+        runs += [SimpleNamespace(**vars(settings) | {"CONTROL": name}) for name in controls.parse_controls(names)]
+    for one in runs:
+        if not WindowLayout.of(one).visible.any():
+            sizes = f"UPSTREAM {one.UPSTREAM} and DOWNSTREAM {one.DOWNSTREAM}"
+            raise InputError(
+                f"CONTROL {one.CONTROL}: windows of {sizes} have no {one.CONTROL} of the gene that is not masked; make "
+                "them larger, or leave this control out"
+            )
+    return runs
+
+
+def run_prefix(settings: SimpleNamespace) -> Path:
+    """Return what the files of a run begin with: saved_models/O, of a control saved_models/O_control_NAME."""
+    return controls.prefix_of(Path(settings.SAVED_MODELS) / settings.ORGANISM, settings.CONTROL)
+
+
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     from lcre.settings import RULES
 
-    began = time.perf_counter()
     interrupt_on_sigterm()
     values, arguments = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
     settings = choose_settings(values, arguments.overrides)
+    runs = list_runs(settings, arguments.controls)
     export = arguments.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
-    from lcre import check
-    from lcre.report import write_report
-    from lcre.results import show_results
-
     for name, value in arguments.overrides.items():
         if value != globals().get(name):
             print(one_line(f"{name} = {value}  (in the script: {globals().get(name)})"))
     if values["MODEL"] != settings.MODEL:
         print(f"note: {values['MODEL']} is now called {settings.MODEL}")
+    if export:
+        return export_windows(load_data(settings), export)
+    if arguments.check:
+        return check_inputs(settings)
+    for number, one in enumerate(runs, 1):
+        if len(runs) > 1:
+            print(f"\n{number} of {len(runs)} runs: {run_prefix(one).name}")
+        train_run(one, argv, arguments.overwrite)
+
+
+def check_inputs(settings: SimpleNamespace) -> None:
+    """Read everything, and print the gene funnel, a sequence audit and the folds; no TensorFlow."""
+    from lcre import check
+
     data = load_data(settings)
     print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
-    if export:
-        return export_windows(data, export)
     check.print_remarks(data.notes, data.warnings)
-    if arguments.check:
-        check.print_check(data.genes, data.labels, data.audit)
-    folds = make_folds(data, settings)
-    if arguments.check:
-        return check.print_folds(folds)
+    check.print_check(data.genes, data.labels, data.audit)
+    check.print_folds(make_folds(data, settings))
 
-    prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
+
+def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -> None:
+    """Train what is not trained of a run, and write its tables and its page.
+
+    Args:
+        settings: of the run.
+        argv: of the command line, for the record.
+        overwrite: delete an earlier run of the same name.
+    """
+    from lcre import check
+    from lcre.report import write_report
+    from lcre.results import show_results
+
+    began = time.perf_counter()
+    data = load_data(settings)
+    print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
+    check.print_remarks(data.notes, data.warnings)
+    folds = make_folds(data, settings)
+    prefix = run_prefix(settings)
     more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
     record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:
-        record = records.open_run(prefix, record, arguments.overwrite, held, data.order)
+        record = records.open_run(prefix, record, overwrite, held, data.order)
         device = ""
         try:
             with records.lock_tables(prefix):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from core import InputError
 from core.cli import Rule, show_setting
+from lcre.controls import CONTROLS
 
 FORMER_MODELS = {"motifs_and_words": "cnn_lstm_kmer"}  # a model's name in runs of older versions -> its name today
 FILE = Rule(Path, optional=True)
@@ -27,6 +28,8 @@ RULES = {  # of the constants of lcre_classifier.py
     "HIGH_PERCENTILE": Rule(float),
     "CHROMOSOMES": Rule(str),
     "SELECT_ON": Rule(str),
+    "CONTROL": Rule(str, optional=True),
+    "SHIFT": Rule(int, least=1, most=10_000_000),
     "MODEL": Rule(str),
     "EPOCHS": Rule(int, optional=True, least=1, most=1_000_000),
     "BATCH_SIZE": Rule(int, optional=True, least=1, most=1_000_000),
@@ -107,9 +110,12 @@ def resolve_settings(
     """
     values = {name: RULES[name].check(name, value) for name, value in values.items()}
     values["MODEL"] = FORMER_MODELS.get(values["MODEL"], values["MODEL"])
-    for name, choices in (("DATASET", datasets), ("SELECT_ON", ("validation", "test")), ("MODEL", models)):
-        if values[name] not in choices:
-            raise InputError(f"{name}: {show_setting(values[name])} is none of {', '.join(choices)}")
+    values["CONTROL"] = None if values["CONTROL"] == "none" else values["CONTROL"]
+    choices = {"DATASET": datasets, "SELECT_ON": ("validation", "test"), "MODEL": models, "CONTROL": (None, *CONTROLS)}
+    for name, known in choices.items():
+        if values[name] not in known:
+            known = ", ".join(choice or "none" for choice in known)
+            raise InputError(f"{name}: {show_setting(values[name])} is none of {known}")
     chosen = choose_files(values, datasets[values["DATASET"]], roots)
     if values["FASTA"] or values["GTF"]:
         values["DATASET"] = None  # nothing is taken from it
