@@ -255,7 +255,7 @@ class WindowLayout:
 
     @property
     def sites(self) -> dict[str, int]:
-        """The column of position 0 of each region, of the TSS and of the first base behind the TES; moved by `shift`."""
+        """The column of position 0 of each region: of the TSS, of the first base behind the TES; moved, if they are."""
         return {"promoter": self.upstream, "terminator": self.columns - self.upstream}
 
     @property
@@ -1255,6 +1255,20 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
             print(f"{left} of {len(known)} folds of the run are left to other starts; the page comes with the last one")
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
     print(show_results(result, settings.SELECT_ON), flush=True)
+    if not left:
+        compare_controls(Path(settings.SAVED_MODELS) / settings.ORGANISM)
+
+
+def compare_controls(prefix: Path) -> None:
+    """Write and print the table of controls of a run, saved_models/O, and its page with them, where it has some."""
+    from lcre.control_table import show_controls, write_controls
+    from lcre.report import write_report
+
+    with records.lock_tables(prefix):
+        table = write_controls(prefix)
+        if table is not None:
+            write_report(prefix)
+            print(f"\n{show_controls(table)}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
+from lcre.controls import prefix_of  # noqa: E402
 
 SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 RELATED = 100  # of about 3,000
@@ -50,8 +51,13 @@ def kept_file(arguments: argparse.Namespace, model: str, seed: int, fold: str) -
     return arguments.kept / f"{arguments.name}_{model}_{seed}_{fold}.json.gz"
 
 
-def train(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> None:
+def train(arguments: argparse.Namespace, model: str, seed: int, fold: str, control: str | None = None) -> None:
     """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already.
+
+    Args:
+        arguments: of the command line.
+        model, seed, fold: which one.
+        control: the CONTROL that `arguments.flags` give.
 
     Raises:
         InputError: the trainer refused, or it failed.
@@ -72,7 +78,13 @@ def train(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> No
     if status:
         last = log.read_text(encoding="utf-8").strip().split("\n")[-1]
         raise InputError(f"{name} {fold} was not trained (exit status {status}): {last}; all it said is in {log}")
-    keep(runs / name, fold, kept_file(arguments, model, seed, fold), arguments.flags, not arguments.untimed)
+    keep(
+        prefix_of(runs / name, control),
+        fold,
+        kept_file(arguments, model, seed, fold),
+        arguments.flags,
+        not arguments.untimed,
+    )
 
 
 def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> None:
