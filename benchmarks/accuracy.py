@@ -146,36 +146,6 @@ def read_all_kept(arguments: argparse.Namespace) -> dict[tuple[str, int, str], d
     return {one: read_kept(path, inputs, arguments.flags) for one, path in paths.items() if path.exists()}
 
 
-def placements(target, score):
-    """Return of every high gene the fraction of low genes below it, and of every low gene that of high genes above it.
-
-    Ties count half; the mean of either is the auROC.
-    """
-    import numpy as np
-    from scipy.stats import rankdata
-
-    high, low = score[target == 1], score[target == 0]
-    ranks = rankdata(np.concatenate([high, low]))
-    of_high = (ranks[: len(high)] - rankdata(high)) / len(low)
-    of_low = 1 - (ranks[len(high) :] - rankdata(low)) / len(high)
-    return of_high, of_low
-
-
-def compare(target, ours: list, theirs: list) -> dict:
-    """Return the mean difference in auROC between two lists of scores (one a seed), its 95 % interval and p-value."""
-    import numpy as np
-    from scipy.stats import norm
-
-    differences = []
-    for side in (0, 1):
-        first = np.mean([placements(target, score)[side] for score in ours], axis=0)
-        differences.append(first - np.mean([placements(target, score)[side] for score in theirs], axis=0))
-    mean = float(differences[0].mean())
-    error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in differences)))
-    p_value = float(2 * norm.sf(abs(mean) / error)) if error else float(mean == 0)
-    return {"difference": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error, "p": p_value}
-
-
 def count_shared(windows, trained, k: int = SHARED_K):
     """Return how many k-mers of each window stand, on either strand, in any of the windows that train, (windows,)."""
     import numpy as np
@@ -271,7 +241,7 @@ def print_tables(arguments: argparse.Namespace, data, settings) -> None:
     from scipy.special import logit
 
     from core.device import start_tensorflow
-    from core.scores import auroc, auroc_interval
+    from core.scores import auroc, auroc_interval, delong_test
 
     names, models = arguments.chromosomes.split(","), arguments.models
     kept = read_all_kept(arguments)
@@ -320,10 +290,10 @@ def print_tables(arguments: argparse.Namespace, data, settings) -> None:
     print("\n| difference in auROC | mean | 95 % interval | p |")
     print("|---|---|---|---|")
     for first, second in itertools.combinations([*models, *REGRESSIONS], 2):
-        found = compare(targets, *([scores[name, seed] for seed in arguments.seeds] for name in (first, second)))
-        interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
-        p_value = "< 1e-10" if found["p"] < 1e-10 else f"{found['p']:.1g}"
-        print(f"| {label(first)} - {label(second)} | {found['difference']:+.4f} | {interval} | {p_value} |")
+        found = delong_test(targets, *([scores[name, seed] for seed in arguments.seeds] for name in (first, second)))
+        interval = f"{found.low:+.4f} to {found.high:+.4f}"
+        p_value = "< 1e-10" if found.p < 1e-10 else f"{found.p:.1g}"
+        print(f"| {label(first)} - {label(second)} | {found.difference:+.4f} | {interval} | {p_value} |")
 
     print("\n| fold | genes | " + " | ".join(map(label, [*models, *REGRESSIONS])) + " |")
     print("|---|---|" + "---|" * len([*models, *REGRESSIONS]))
