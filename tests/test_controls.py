@@ -1,5 +1,7 @@
 """Controls: what each denies the network, by hand, and as runs of the real script beside the real run."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +18,7 @@ from test_windows import codes_of
 import lcre_classifier as lcre
 from core import InputError
 from lcre import controls
+from lcre.control_table import write_controls
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -180,6 +183,45 @@ def test_each_control_is_a_run_of_its_own(controlled):
     real, permuted = (rows(folder / f"{name}_predictions.csv") for name in ("demo", "demo_control_permuted"))
     assert [row["target"] for row in real] == [row["target"] for row in permuted]  # what is scored keeps its label
     assert [row["probability"] for row in real] != [row["probability"] for row in permuted]
+
+
+def test_the_table_of_controls(controlled):
+    """A row for the run, then one for each control, with its scores and those differences that the scores give."""
+    folder, printed = controlled
+    table = rows(folder / "demo_controls.csv")
+    assert [row["control"] for row in table] == ["none", "permuted", "outside"]
+    assert (table[0]["difference"], table[0]["p"]) == ("", "")
+    for row in table:
+        name = "demo" if row["control"] == "none" else f"demo_control_{row['control']}"
+        pooled = rows(folder / f"{name}_result.csv")[-1]
+        for column in ("auROC", "auROC_low", "auROC_high", "kmer_auROC"):
+            assert float(row[column]) == pytest.approx(float(pooled[column]), abs=1e-6)
+        assert row["genes"] == pooled["test_size"]
+    for row in table[1:]:
+        difference = float(table[0]["auROC"]) - float(row["auROC"])
+        assert float(row["difference"]) == pytest.approx(difference, abs=2e-6)
+        assert float(row["difference_low"]) < difference < float(row["difference_high"])
+        assert 0 <= float(row["p"]) <= 1
+    page = (folder / "demo_report.html").read_text()
+    assert "What the network reads" in page
+    assert "the labels of the training genes are permuted" in page
+    last = printed.rstrip().splitlines()[-1].split()
+    assert last[:3] == ["outside", table[2]["genes"], f"{float(table[2]['auROC']):.3f}"]
+
+
+def test_a_control_of_other_settings_is_none_of_the_run(controlled, tmp_path):
+    """A control that was trained with another seed is left out, and the table goes where none is left."""
+    folder, _ = controlled
+    copy = tmp_path / "models"
+    shutil.copytree(folder, copy)
+    for name, left in (("outside", ["none", "permuted"]), ("permuted", None)):
+        path = copy / f"demo_control_{name}_run.json"
+        record = json.loads(path.read_text())
+        record["settings"]["SEED"] = 2
+        path.write_text(json.dumps(record))
+        table = write_controls(copy / "demo")
+        assert (copy / "demo_controls.csv").exists() == (left is not None)
+        assert left is None or table["control"].tolist() == left
 
 
 def test_a_control_alone_leaves_the_real_run_as_it_is(controlled):
