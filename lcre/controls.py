@@ -22,7 +22,7 @@ CONTROLS = {  # name -> what it is, in words
     "terminator": "only the terminator is shown",
     "outside": "only the flanks are shown: the inside of the gene is masked",
     "inside": "only the inside of the gene is shown: the flanks are masked",
-    "shifted": "the windows are moved {shift:,} bp away from TSS and TES",
+    "shifted": "the windows are moved {shift:,.0f} bp away from TSS and TES",
 }
 BATCH = 512  # windows that are shuffled at once
 

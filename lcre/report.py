@@ -650,27 +650,21 @@ def make_controls(run: Run) -> page.Section | None:
         low, high = show_number(row.difference_low), show_number(row.difference_high)
         interval = page.DASH if math.isnan(row.difference) else f"{low} to {high}"
         p = page.DASH if math.isnan(row.p) else f"{row.p:.2g}"
-        what = CONTROLS.get(row.control, "the run itself: everything is shown").replace(" {shift:,} bp", "")
         cells = [show_count(row.genes), show_number(row.auROC), show_number(row.difference), interval, p]
-        rows.append([row.chromosome, what, *cells])
-    head = [
-        "control",
-        "what it is",
-        "genes",
-        f"auROC{run.mark}",
-        "run less control",
-        "95\N{NO-BREAK SPACE}% interval",
-        "p",
-    ]
+        rows.append([row.chromosome, *cells])
+    head = ["control", "genes", f"auROC{run.mark}", "run less control", "95\N{NO-BREAK SPACE}% interval", "p"]
     text = (
         "Each control is the same training with something denied. With shuffled or permuted training genes, what is "
         "left above 0.5 is base composition or a leak; what only a part of the window reaches shows where the signal "
         "is. Regulatory sequence lies outside of the gene: inside of it, codon usage tells how strongly a gene is "
         "expressed."
     )
+    shift = as_number(run.info["settings"].get("SHIFT"))
+    meanings = [f"{name}: {CONTROLS[name].format(shift=shift)}" for name in run.controls["control"] if name in CONTROLS]
     tested = "Differences on the genes that both runs score, with interval and p-value by DeLong's paired test."
     return page.Section(
-        "What the network reads", [page.Columns([[figure], [text, tested]]), page.Table("Controls", head, rows)]
+        "What the network reads",
+        [page.Columns([[figure, page.Table("Controls", head, rows)], [text, page.Bullets(meanings), tested]])],
     )
 
 
