@@ -17,7 +17,7 @@ import pandas as pd
 
 from core import PATH_LENGTH, InputError, examples, figures, page, scores, show_value
 from core.files import write_csv, write_text
-from core.page import show_count, show_number, show_percent, show_seconds
+from core.page import show_count, show_date, show_number, show_percent, show_seconds
 from lcre import check, report
 from lcre.records import TABLES
 
@@ -260,7 +260,8 @@ def describe_difference(comparison: Comparison) -> tuple[str, str]:
     if difference < 0:
         difference, ends, areas, names = -difference, (-row.high, -row.low), areas[::-1], names[::-1]
     interval = f"95\N{NO-BREAK SPACE}% interval {show_range(*ends)}, p {show_p(row.p)}"
-    first = f"{names[0]} is {difference:.3f} above {names[1]} ({interval})"
+    far = f"{difference:.3f} above" if difference >= 5e-4 else "level with"
+    first = f"{names[0]} is {far} {names[1]} ({interval})"
     first += f": pooled auROC {areas[0]:.3f} against {areas[1]:.3f} on the same {count_genes(row.genes)}."
     apart, drawn = row.p < CALLED_APART, row.bootstrap_low > 0 or row.bootstrap_high < 0
     if math.isnan(row.p):
@@ -481,11 +482,14 @@ def make_calls(comparison: Comparison) -> page.Section:
         for name, part in zip(short, comparison.only_right, strict=True)
         if len(part)
     ]
-    return page.Section("Genes that changed side", [*blocks, *([page.Columns(lists)] if lists else [])])
+    if lists:
+        told = f"The genes that one run alone calls rightly; of each list the first {LISTED_GENES} by difference."
+        blocks += [told, page.Columns(lists)]
+    return page.Section("Genes that changed side", blocks)
 
 
 def list_genes(part: pd.DataFrame, names: Sequence[str], title: str) -> list[page.Block]:
-    """Return a table of the genes that one run alone calls rightly, those with the largest difference."""
+    """Return a table of the genes that one run alone calls rightly, the first LISTED_GENES of `part`."""
     rows = [
         [
             show_value(gene.gene_id),
@@ -496,10 +500,8 @@ def list_genes(part: pd.DataFrame, names: Sequence[str], title: str) -> list[pag
         ]
         for gene in part.head(LISTED_GENES).itertuples()
     ]
-    more = len(part) > LISTED_GENES
-    text = f"{LISTED_GENES} of {len(part):,}, those with the largest difference." if more else ""
-    table = page.Table(title, ["gene", "fold", "measured", *names], rows, title=title)
-    return [table, *([text] if text else [])]
+    title = f"{title}: {count_genes(len(part))}"
+    return [page.Table(title, ["gene", "fold", "measured", *names], rows, title=title)]
 
 
 def make_facts(comparison: Comparison) -> page.Section:
@@ -508,7 +510,7 @@ def make_facts(comparison: Comparison) -> page.Section:
     rows = []
     for key in {**first, **second}:
         values = first.get(key, (None, page.DASH)), second.get(key, (None, page.DASH))
-        if values[0][0] != values[1][0]:
+        if values[0][0] != values[1][0] and any(text != page.DASH for _, text in values):
             rows.append([show_value(key[1]), *(show_value(text, 80) for _, text in values)])
     shown = page.Table("What differs between the runs", ["", *comparison.short], rows)
     where = {letter: show_path(run.prefix) for letter, run in zip("AB", comparison.runs, strict=True)}
@@ -528,6 +530,7 @@ def list_facts(run: report.Run) -> dict[tuple[str, str], tuple[object, str]]:
     for name, version in {"LCRE": info.get("lcre_version"), **info["versions"]}.items():
         facts["versions", name] = version, version or page.DASH
     facts["run", "device"] = info.get("device"), info.get("device") or page.DASH
+    facts["run", "finished"] = info.get("finished"), show_date(info.get("finished") or page.DASH)
     facts["run", "time"] = info.get("seconds"), show_seconds(report.as_number(info.get("seconds")))
     facts["run", "genes scored"] = len(run.scored), show_count(len(run.scored))
     return facts

@@ -98,7 +98,7 @@ def test_equal_runs_do_not_differ(tmp_path):
     found = comparison.compare_runs(*make_pair(tmp_path, FOUR, FOUR), draws=20)
     assert (found.pooled.difference, found.pooled.p, found.pooled.bootstrap_p) == (0, 1, 1)
     assert (
-        "one is 0.000 above two (95\xa0% interval 0.000 to 0.000, p = 1.00)" in comparison.describe_difference(found)[0]
+        "one is level with two (95\xa0% interval 0.000 to 0.000, p = 1.00)" in comparison.describe_difference(found)[0]
     )
     assert "none of" not in comparison.build_page(found)
     assert "0 genes of 4 changed side" in comparison.build_page(found)
@@ -248,10 +248,10 @@ def test_what_differs_is_named_and_nothing_else(tmp_path):
     prefixes = make_pair(tmp_path)
     path = Path(f"{prefixes[1]}_run.json")
     record = json.loads(path.read_text())
-    record["settings"] |= {"UPSTREAM": 250, "FASTA": "elsewhere/one.fa.gz", "CONTROL": "inside"}
+    record["settings"] |= {"UPSTREAM": 250, "FASTA": "elsewhere/one.fa.gz", "CONTROL": "inside", "LATER": None}
     record["inputs"]["TPM"]["sha256"] = "d" * 64
     record["versions"]["keras"] = "3.9.0"
-    record["seconds"] = 71
+    record |= {"seconds": 71, "finished": None}
     path.write_text(json.dumps(record))
     _, text = compare(*prefixes)
     facts = text[text.index("What differs between the runs") : text.index("Written from the files")]
@@ -260,15 +260,19 @@ def test_what_differs_is_named_and_nothing_else(tmp_path):
         "CONTROL – inside",
         "TPM counts.csv, SHA-256 cccccccccccc… counts.csv, SHA-256 dddddddddddd…",
         "keras 3.15.1 3.9.0",
+        "finished 21 November 2026, 10:13 UTC –",
         "time 13 min 32 s 1 min 11 s",
     ):
         assert row in facts
-    for name in ("DOWNSTREAM", "ORGANISM", "FASTA", "GTF", "python", "device", "genes scored"):
+    for name in ("DOWNSTREAM", "LATER", "ORGANISM", "FASTA", "GTF", "python", "device", "genes scored"):
         assert name not in facts
 
 
 def test_warnings_of_the_runs_stand_on_the_page(tmp_path):
-    prefixes = make_run(tmp_path, "one", epochs=2), make_run(tmp_path, "two", epochs=2, validation=False)
+    prefixes = [
+        make_run(tmp_path, name, folds={"1": 90, "2": 90}, epochs=2, validation=name == "one")
+        for name in ("one", "two")
+    ]
     _, text = compare(*prefixes)
     assert "Both runs: No validation list" in text
     assert "two: SELECT_ON=test" in text
@@ -319,7 +323,7 @@ def test_the_genes_with_the_largest_difference_come_first_and_are_twenty(tmp_pat
     assert (theirs["called_B"] == theirs["target"]).all()
     assert len(ours) + len(theirs) == found.genes["changed_side"].sum()
     page = comparison.build_page(found)
-    assert f"20 of {len(ours):,}, those with the largest difference" in page
+    assert f"<h3>one alone is right: {len(ours)} genes</h3>" in page
     listed = comparison.list_genes(ours, ("one", "two"), "title")[0].rows
     assert [row[0] for row in listed] == ours["gene_id"].tolist()[:20]
 
