@@ -17,7 +17,7 @@ import pandas as pd
 
 from core import PATH_LENGTH, InputError, examples, figures, page, scores, show_value
 from core.files import write_csv, write_text
-from core.page import show_count, show_number, show_percent, show_seconds
+from core.page import show_count, show_date, show_number, show_percent, show_seconds
 from lcre import check, report
 from lcre.records import TABLES
 
@@ -36,6 +36,7 @@ COLUMNS = (  # of A_vs_B.csv
 SEED, DRAWS = 1, 2000  # of the bootstrap
 CALLED_APART = 0.05  # largest p at which two runs are said to differ
 LISTED_GENES = 20
+MOST_LETTERS = 16  # of a name in a figure or at the head of a column
 UNIMPORTANT = report.INPUT_SETTINGS | {"SAVED_MODELS"}  # files count by content, and have rows of their own
 
 PALETTE = {  # CSS variable -> on white, on dark
@@ -92,6 +93,18 @@ class Comparison:
     def folds(self) -> Sequence[Compared]:
         """Every fold by itself."""
         return self.rows[1:]
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The names as sentences have them, marked where the epoch was chosen on the genes that are scored."""
+        return tuple(show_value(name) + run.mark for name, run in zip(self.names, self.runs, strict=True))
+
+    @property
+    def short(self) -> tuple[str, str]:
+        """The names as figures and tables have them: A and B where one of them is long."""
+        names = [show_value(name) for name in self.names]
+        names = names if max(map(len, names)) <= MOST_LETTERS else "AB"
+        return tuple(name + run.mark for name, run in zip(names, self.runs, strict=True))
 
     @cached_property
     def only_right(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -230,8 +243,9 @@ def show_path(prefix: Path) -> str:
 
 
 def show_p(p: float) -> str:
-    """Return = 0.0031 or < 0.0001; = and a dash for NaN."""
-    return "< 0.0001" if p < 1e-4 else f"= {show_number(p, '{:.2g}')}"
+    """Return = 0.48, = 0.003, = 0.0004 or < 0.0001; = and a dash for NaN."""
+    digits = 2 if p >= 0.1 else 3 if p >= 0.001 else 4
+    return "< 0.0001" if p < 1e-4 else f"= {show_number(p, f'{{:.{digits}f}}')}"
 
 
 def show_range(low: float, high: float) -> str:
@@ -241,12 +255,13 @@ def show_range(low: float, high: float) -> str:
 
 def describe_difference(comparison: Comparison) -> tuple[str, str]:
     """Return the pooled difference in one sentence, and in a second one whether the two runs can be told apart."""
-    row, names = comparison.pooled, [show_value(name) for name in comparison.names]
+    row, names = comparison.pooled, comparison.shown
     difference, ends, areas = row.difference, (row.low, row.high), (row.auroc_A, row.auroc_B)
     if difference < 0:
         difference, ends, areas, names = -difference, (-row.high, -row.low), areas[::-1], names[::-1]
     interval = f"95\N{NO-BREAK SPACE}% interval {show_range(*ends)}, p {show_p(row.p)}"
-    first = f"{names[0]} is {difference:.3f} above {names[1]} ({interval})"
+    far = f"{difference:.3f} above" if difference >= 5e-4 else "level with"
+    first = f"{names[0]} is {far} {names[1]} ({interval})"
     first += f": pooled auROC {areas[0]:.3f} against {areas[1]:.3f} on the same {count_genes(row.genes)}."
     apart, drawn = row.p < CALLED_APART, row.bootstrap_low > 0 or row.bootstrap_high < 0
     if math.isnan(row.p):
@@ -263,12 +278,17 @@ def describe_difference(comparison: Comparison) -> tuple[str, str]:
             "The two runs cannot be told apart on these genes: every difference within the interval, 0 among them, "
             "agrees with what they predict."
         )
+    helped = [name for name, run in zip(comparison.shown, comparison.runs, strict=True) if run.optimistic]
+    if len(helped) == 1:
+        second = (
+            f"{helped[0]} chose its epoch on the very genes that are scored, a help that the other had not. {second}"
+        )
     return first, second
 
 
 def show_comparison(comparison: Comparison) -> str:
     """Return the comparison as people read it in a terminal: a line a fold, then pooled, and the result."""
-    lines = [f"{letter}: {show_path(run.prefix)}" for letter, run in zip("AB", comparison.runs, strict=True)]
+    lines = [f"{letter}: {show_path(run.prefix)}{run.mark}" for letter, run in zip("AB", comparison.runs, strict=True)]
     table = []
     for row in [*comparison.folds, comparison.pooled]:
         cells = {"held out": show_value(row.name), "genes": row.genes, "auROC A": row.auroc_A, "auROC B": row.auroc_B}
@@ -306,7 +326,7 @@ def draw_differences(rows: Sequence[Compared], names: Sequence[str], label: str)
         told = show_number(row.difference, "{:+.3f}")
         figures.write(axis, told, (most, place), (54, -4), ha="right", color=colour, weight=weight)
     for name, shift, side, colour in ((names[0], 8, "left", FIRST), (names[1], -8, "right", SECOND)):
-        figures.write(axis, f"{show_value(name, 16)} better", (0, 0), (shift, 14), ha=side, color=colour)
+        figures.write(axis, f"{name} better", (0, 0), (shift, 14), ha=side, color=colour)
     return figures.to_svg(figure, label, PALETTE)
 
 
@@ -318,10 +338,10 @@ def draw_roc_curves(comparison: Comparison) -> str:
     axis = figures.add_panel(figure, (40, 26, 324, 300), (0, 1), (0, 1), x_label, y_label)
     axis.plot([0, 1], [0, 1], linestyle=figures.DASHED, **report.REFERENCE)
     told, pooled = [], comparison.pooled
-    both = zip(comparison.names, "AB", (pooled.auroc_A, pooled.auroc_B), (FIRST, SECOND), (0.16, 0.10), strict=True)
+    both = zip(comparison.short, "AB", (pooled.auroc_A, pooled.auroc_B), (FIRST, SECOND), (0.16, 0.10), strict=True)
     for name, letter, area, colour, place in both:
         points = report.roc_points(comparison.genes.rename(columns={f"probability_{letter}": "probability"}))
-        told.append(f"{show_value(name, 24)} {area:.3f}")
+        told.append(f"{name} {area:.3f}")
         figures.draw_line(axis, *figures.thin(*points, 400), f"{name}: auROC {area:.3f}", color=colour, linewidth=2)
         figures.write(axis, told[-1], (0.97, place), color=colour, ha="right", weight="bold")
     label = f"ROC curves of both runs on the same {count_genes(pooled.genes)}: auROC {', '.join(told)}."
@@ -335,8 +355,7 @@ def draw_probabilities(genes: pd.DataFrame, names: Sequence[str], target: int, r
     part = genes[genes["target"] == target]
     xs, ys = (log_odds(part[f"probability_{letter}"], reach) for letter in "AB")
     figure = figures.new_figure(report.FIGURE_WIDTH, 394)
-    x_label, y_label = (show_value(name, 24) for name in names)
-    axis = figures.add_panel(figure, (40, 52, 324, 300), (-reach, reach), (-reach, reach), x_label, y_label)
+    axis = figures.add_panel(figure, (40, 52, 324, 300), (-reach, reach), (-reach, reach), *names)
     ticks = next(np.array(ticks) for least, ticks in TICKS if reach >= least)
     ticks = ticks[np.abs(np.log(ticks / (1 - ticks))) <= reach]
     for set_ticks in (axis.set_xticks, axis.set_yticks):
@@ -351,10 +370,10 @@ def draw_probabilities(genes: pd.DataFrame, names: Sequence[str], target: int, r
     corners = ((-reach, reach, 6, -16, "left"), (reach, -reach, -6, 8, "right"))  # of x and y, and the shift from there
     corners = corners if target == 0 else corners[::-1]
     for run, count, (x, y, aside, up, side) in zip(names, alone, corners, strict=True):
-        text = f"{show_value(run, 16)} alone right: {count:,}"
+        text = f"{run} alone right: {count:,}"
         figures.write(axis, text, (x, y), (aside, up), ha=side, **report.REMARK)
-    label = f"Probability of high of {count_genes(len(part))} that are {name}, {y_label} against {x_label}: "
-    label += f"{x_label} alone right {alone[0]:,}, {y_label} alone right {alone[1]:,}."
+    label = f"Probability of high of {count_genes(len(part))} that are {name}, {names[1]} against {names[0]}: "
+    label += f"{names[0]} alone right {alone[0]:,}, {names[1]} alone right {alone[1]:,}."
     return figures.to_svg(figure, label, PALETTE)
 
 
@@ -380,9 +399,9 @@ def make_warnings(comparison: Comparison) -> page.Section | None:
 
 def make_folds(comparison: Comparison) -> page.Section:
     """Return the difference of every fold, and what is tested."""
-    names, folds = [show_value(name) for name in comparison.names], comparison.folds
+    names, short, folds = comparison.shown, comparison.short, comparison.folds
     told = "; ".join(f"{row.name} {show_number(row.difference, '{:+.3f}')}" for row in comparison.rows)
-    figure = draw_differences(comparison.rows, comparison.names, f"Difference in auROC by fold: {told}.")
+    figure = draw_differences(comparison.rows, short, f"Difference in auROC by fold: {told}.")
     caption = f"auROC of {names[0]} less that of {names[1]}, with DeLong's 95\N{NO-BREAK SPACE}% intervals."
     tested = (
         "The test asks: if the two networks of each fold scored other genes of the same kind, could the difference in "
@@ -403,7 +422,7 @@ def make_folds(comparison: Comparison) -> page.Section:
             "together, although each fold has its own network; ranked within their folds, the mean difference is "
             f"{show_number(within, '{:+.3f}')}."
         )
-    head = ["fold", "genes", f"auROC {names[0]}", f"auROC {names[1]}", "difference", "95\N{NO-BREAK SPACE}% interval"]
+    head = ["fold", "genes", f"auROC {short[0]}", f"auROC {short[1]}", "difference", "95\N{NO-BREAK SPACE}% interval"]
     head += ["p", "bootstrap interval", "bootstrap p"]
     rows = [
         [
@@ -425,7 +444,7 @@ def make_folds(comparison: Comparison) -> page.Section:
 
 def make_probabilities(comparison: Comparison) -> page.Section:
     """Return the two probabilities of every gene against each other, and both ROC curves."""
-    genes, names = comparison.genes, comparison.names
+    genes, names = comparison.genes, comparison.short
     farthest = max(np.abs(log_odds(genes[f"probability_{letter}"])).max() for letter in "AB")
     reach = max(LEAST_LOG_ODDS, 1.02 * farthest)
     pair = [[page.Figure(draw_probabilities(genes, names, target, reach))] for target in (0, 1)]
@@ -438,12 +457,12 @@ def make_probabilities(comparison: Comparison) -> page.Section:
 
 def make_calls(comparison: Comparison) -> page.Section:
     """Return how many genes changed side, who is right about them, and the genes with the largest difference."""
-    genes, names = comparison.genes, [show_value(name) for name in comparison.names]
+    genes, names, short = comparison.genes, comparison.shown, comparison.short
     right = [genes[f"called_{letter}"] == genes["target"] for letter in "AB"]
     alone = [len(part) for part in comparison.only_right]
     share = [show_percent(float(one.mean())) for one in right]
     rows = []
-    for told, first in ((f"{names[0]} right", right[0]), (f"{names[0]} wrong", ~right[0])):
+    for told, first in ((f"{short[0]} right", right[0]), (f"{short[0]} wrong", ~right[0])):
         counts = [int((first & second).sum()) for second in (right[1], ~right[1])]
         colours = ("count", "first") if first is right[0] else ("second", "count")
         parts = [count / len(genes) for count in counts]
@@ -451,23 +470,26 @@ def make_calls(comparison: Comparison) -> page.Section:
         rows.append([told, *(page.Cell(*cell) for cell in cells)])
     text = (
         f"{count_genes(sum(alone))} of {len(genes):,} changed side: one run calls them high (above 0.5) and the other "
-        f"low. {names[0]} is right about {alone[0]:,} of them and {names[1]} about {alone[1]:,}; were both right "
-        f"equally often, a split as uneven would have p {show_p(scores.mcnemar_p(*alone))} (McNemar's exact test). "
+        f"low. {names[0]} is right about {alone[0]:,} of them and {names[1]} about {alone[1]:,}; by chance alone a "
+        f"split as uneven as that has p {show_p(scores.mcnemar_p(*alone))} (McNemar's exact test). "
         f"Accuracy: {names[0]} {share[0]}, {names[1]} {share[1]}."
     )
-    table = page.Table("Calls of both runs", ["", f"{names[1]} right", f"{names[1]} wrong"], rows)
+    table = page.Table("Calls of both runs", ["", f"{short[1]} right", f"{short[1]} wrong"], rows)
     curves = page.Figure(draw_roc_curves(comparison), "ROC curves of both runs on the same genes, all folds pooled.")
     blocks = [page.Columns([[text, table], [curves]])]
     lists = [
-        list_genes(part, names, f"Right in {name} alone")
-        for name, part in zip(names, comparison.only_right, strict=True)
+        list_genes(part, short, f"{name} alone is right")
+        for name, part in zip(short, comparison.only_right, strict=True)
         if len(part)
     ]
-    return page.Section("Genes that changed side", [*blocks, *([page.Columns(lists)] if lists else [])])
+    if lists:
+        told = f"The genes that one run alone calls rightly; of each list the first {LISTED_GENES} by difference."
+        blocks += [told, page.Columns(lists)]
+    return page.Section("Genes that changed side", blocks)
 
 
 def list_genes(part: pd.DataFrame, names: Sequence[str], title: str) -> list[page.Block]:
-    """Return a table of the genes that one run alone calls rightly, those with the largest difference."""
+    """Return a table of the genes that one run alone calls rightly, the first LISTED_GENES of `part`."""
     rows = [
         [
             show_value(gene.gene_id),
@@ -478,10 +500,8 @@ def list_genes(part: pd.DataFrame, names: Sequence[str], title: str) -> list[pag
         ]
         for gene in part.head(LISTED_GENES).itertuples()
     ]
-    more = len(part) > LISTED_GENES
-    text = f"{LISTED_GENES} of {len(part):,}, those with the largest difference." if more else ""
-    table = page.Table(title, ["gene", "fold", "measured", *names], rows, title=title)
-    return [table, *([text] if text else [])]
+    title = f"{title}: {count_genes(len(part))}"
+    return [page.Table(title, ["gene", "fold", "measured", *names], rows, title=title)]
 
 
 def make_facts(comparison: Comparison) -> page.Section:
@@ -490,9 +510,9 @@ def make_facts(comparison: Comparison) -> page.Section:
     rows = []
     for key in {**first, **second}:
         values = first.get(key, (None, page.DASH)), second.get(key, (None, page.DASH))
-        if values[0][0] != values[1][0]:
+        if values[0][0] != values[1][0] and any(text != page.DASH for _, text in values):
             rows.append([show_value(key[1]), *(show_value(text, 80) for _, text in values)])
-    shown = page.Table("What differs between the runs", ["", *map(show_value, comparison.names)], rows)
+    shown = page.Table("What differs between the runs", ["", *comparison.short], rows)
     where = {letter: show_path(run.prefix) for letter, run in zip("AB", comparison.runs, strict=True)}
     same = "Settings, inputs and versions that do not stand here are the same in both."
     return page.Section("What differs between the runs", [where, shown, same])
@@ -510,6 +530,7 @@ def list_facts(run: report.Run) -> dict[tuple[str, str], tuple[object, str]]:
     for name, version in {"LCRE": info.get("lcre_version"), **info["versions"]}.items():
         facts["versions", name] = version, version or page.DASH
     facts["run", "device"] = info.get("device"), info.get("device") or page.DASH
+    facts["run", "finished"] = info.get("finished"), show_date(info.get("finished") or page.DASH)
     facts["run", "time"] = info.get("seconds"), show_seconds(report.as_number(info.get("seconds")))
     facts["run", "genes scored"] = len(run.scored), show_count(len(run.scored))
     return facts
@@ -525,7 +546,9 @@ def build_page(comparison: Comparison) -> str:
     lead, verdict = describe_difference(comparison)
     names, row = [show_value(name) for name in comparison.names], comparison.pooled
     told = f"{show_number(row.difference, '{:+.3f}')}, 95 % interval {show_range(row.low, row.high)}"
-    figure = draw_differences([row], comparison.names, f"Pooled auROC of {names[0]} less that of {names[1]}: {told}.")
+    figure = draw_differences(
+        [row], comparison.short, f"Pooled auROC, {comparison.short[0]} less {comparison.short[1]}: {told}."
+    )
     folds = len(comparison.folds)
     sections = [make_section(comparison) for make_section in SECTIONS]
     again = " ".join(run.prefix.as_posix() for run in comparison.runs)
@@ -534,7 +557,7 @@ def build_page(comparison: Comparison) -> str:
             title=f"{names[0]} against {names[1]}: LCRE comparison",
             heading=f"{names[0]} against {names[1]}",
             above="LCRE · two runs compared on the same genes",
-            below=f"{count_genes(row.genes)} scored by both · {folds} fold{'s' * (folds > 1)} of held-out chromosomes",
+            below=f"A: {names[0]} · B: {names[1]} · {count_genes(row.genes)} · {folds} fold{'s' * (folds > 1)}",
             lead=lead,
             verdict=verdict,
             figure=page.Figure(figure),

@@ -73,7 +73,7 @@ def test_script_prints_and_writes(tmp_path, capsys):
     assert f"{said}same 4 genes. The two runs cannot be told apart" in text
     assert "1 gene of 4 changed side" in text
     assert "one is right about 0 of them and two about 1" in text
-    assert "p = 1 (McNemar's exact test). Accuracy: one 75.0 %, two 100.0 %" in text
+    assert "has p = 1.00 (McNemar's exact test). Accuracy: one 75.0 %, two 100.0 %" in text
     assert re.search(r"two right two wrong one right 3 75.0.% 0 0.0.% one wrong 1 25.0.% 0 0.0.%", text)
     assert "c 1 high 0.350 0.700" in text
     table = pd.read_csv(tmp_path / "one_vs_two.csv")
@@ -97,7 +97,9 @@ def test_either_order_says_the_same(tmp_path):
 def test_equal_runs_do_not_differ(tmp_path):
     found = comparison.compare_runs(*make_pair(tmp_path, FOUR, FOUR), draws=20)
     assert (found.pooled.difference, found.pooled.p, found.pooled.bootstrap_p) == (0, 1, 1)
-    assert "one is 0.000 above two (95\xa0% interval 0.000 to 0.000, p = 1)" in comparison.describe_difference(found)[0]
+    assert (
+        "one is level with two (95\xa0% interval 0.000 to 0.000, p = 1.00)" in comparison.describe_difference(found)[0]
+    )
     assert "none of" not in comparison.build_page(found)
     assert "0 genes of 4 changed side" in comparison.build_page(found)
 
@@ -149,7 +151,7 @@ def test_a_fold_of_one_class_has_no_difference(tmp_path):
     assert re.search(r"\n4 +15( +-){7}\n", comparison.show_comparison(found))
 
 
-ONE_CLASS = FOUR.assign(probability=[0.1, 0.2, np.nan, np.nan, 0.5])
+ONE_CLASS = FOUR.assign(probability=[NAN, NAN, 0.3, 0.4, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -171,10 +173,10 @@ ONE_CLASS = FOUR.assign(probability=[0.1, 0.2, np.nan, np.nan, 0.5])
         ),
         (two_folds()[:30], two_folds()[30:], "have no gene in common"),
         (two_folds(), two_folds(fold=["2"] * 30 + ["5"] * 30), "have other folds: '4' of the first"),
-        (ONE_CLASS, FOUR, "the 2 genes that both .* score are all low"),
+        (ONE_CLASS, FOUR, "the 2 genes that both .* score are all high"),
         (
-            FOUR.assign(probability=[0.1, 0.2, *[NAN] * 3]),
-            FOUR.assign(probability=[NAN] * 2 + [0.5] * 3),
+            FOUR.assign(probability=[0.1, NAN, 0.35, NAN, 0.6]),
+            FOUR.assign(probability=[NAN, 0.4, NAN, 0.8, 0.6]),
             "no gene is sc",
         ),
     ],
@@ -246,10 +248,10 @@ def test_what_differs_is_named_and_nothing_else(tmp_path):
     prefixes = make_pair(tmp_path)
     path = Path(f"{prefixes[1]}_run.json")
     record = json.loads(path.read_text())
-    record["settings"] |= {"UPSTREAM": 250, "FASTA": "elsewhere/one.fa.gz", "CONTROL": "inside"}
+    record["settings"] |= {"UPSTREAM": 250, "FASTA": "elsewhere/one.fa.gz", "CONTROL": "inside", "LATER": None}
     record["inputs"]["TPM"]["sha256"] = "d" * 64
     record["versions"]["keras"] = "3.9.0"
-    record["seconds"] = 71
+    record |= {"seconds": 71, "finished": None}
     path.write_text(json.dumps(record))
     _, text = compare(*prefixes)
     facts = text[text.index("What differs between the runs") : text.index("Written from the files")]
@@ -258,19 +260,38 @@ def test_what_differs_is_named_and_nothing_else(tmp_path):
         "CONTROL – inside",
         "TPM counts.csv, SHA-256 cccccccccccc… counts.csv, SHA-256 dddddddddddd…",
         "keras 3.15.1 3.9.0",
+        "finished 21 November 2026, 10:13 UTC –",
         "time 13 min 32 s 1 min 11 s",
     ):
         assert row in facts
-    for name in ("DOWNSTREAM", "ORGANISM", "FASTA", "GTF", "python", "device", "genes scored"):
+    for name in ("DOWNSTREAM", "LATER", "ORGANISM", "FASTA", "GTF", "python", "device", "genes scored"):
         assert name not in facts
 
 
 def test_warnings_of_the_runs_stand_on_the_page(tmp_path):
-    prefixes = make_run(tmp_path, "one", epochs=2), make_run(tmp_path, "two", epochs=2, validation=False)
+    prefixes = [
+        make_run(tmp_path, name, folds={"1": 90, "2": 90}, epochs=2, validation=name == "one")
+        for name in ("one", "two")
+    ]
     _, text = compare(*prefixes)
     assert "Both runs: No validation list" in text
     assert "two: SELECT_ON=test" in text
     assert "one: SELECT_ON" not in text
+    assert "two (optimistic) chose its epoch on the very genes that are scored" in text
+    for name in ("auROC", "Accuracy: one .*,"):
+        assert re.search(rf"{name} two \(optimistic\) ", text)
+        assert not re.search(rf"{name} two \d", text)
+
+
+def test_long_names_are_a_and_b_in_figures_and_tables(tmp_path):
+    long = "a_run_with_a_long_name"
+    page, text = compare(
+        make_run(tmp_path, "one", genes=FOUR, epochs=2), make_run(tmp_path, long, genes=RIGHT, epochs=2)
+    )
+    assert f"{long} is 0.250 above one" in text
+    assert f"A: one · B: {long}" in text
+    assert "auROC A auROC B" in text
+    assert ">B alone right: 1</text>" in page
 
 
 def test_hostile_names_are_text_and_nothing_else(tmp_path):
@@ -302,7 +323,7 @@ def test_the_genes_with_the_largest_difference_come_first_and_are_twenty(tmp_pat
     assert (theirs["called_B"] == theirs["target"]).all()
     assert len(ours) + len(theirs) == found.genes["changed_side"].sum()
     page = comparison.build_page(found)
-    assert f"20 of {len(ours):,}, those with the largest difference" in page
+    assert f"<h3>one alone is right: {len(ours)} genes</h3>" in page
     listed = comparison.list_genes(ours, ("one", "two"), "title")[0].rows
     assert [row[0] for row in listed] == ours["gene_id"].tolist()[:20]
 
