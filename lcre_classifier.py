@@ -159,6 +159,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
     from core.tables import read_expression, read_gene_list, require_row_names
     from lcre import check
+    from lcre.codons import read_coding
 
     column, layout = settings.TARGET_COLUMN, WindowLayout.of(settings)
     expression, notes = read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
@@ -192,6 +193,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
         windows, atg = cut_genome(genome, genes, partner, layout)
+        coding = read_coding(settings.GTF, genome, genes, partner)
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
@@ -202,7 +204,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
-    return Dataset(genes, windows, layout, nuclear, labels, audit, notes, warnings)
+    return Dataset(genes, windows, layout, nuclear, labels, audit, notes, warnings, coding)
 
 
 # ============================================================================================== windows
@@ -968,7 +970,8 @@ def finish_fold(
     network = load_model(checkpoints.file(checkpoints.best), data.layout.columns)
     predict = make_predictor(without_sigmoid(network))
     choosing = fold.validation if len(fold.validation) else fold.test  # SELECT_ON test
-    scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing])
+    others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
+    scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
     checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))
     progress.line(
         f"fold {fold.name}  probabilities calibrated on {len(choosing):,} genes: log-odds x {scale:.3f} {offset:+.3f}"

@@ -29,6 +29,9 @@ LOG_COLUMNS = {  # -> least and largest number
     "seconds": (0, 1e12),
 }
 
+BASELINES = ("kmer", "gc")  # columns of a fold's predictions.csv that every version wrote
+LATER_BASELINES = ("outside", "inside", "codon")  # and those that older runs, or windows without such parts, lack
+
 
 @dataclass(frozen=True)
 class FinishedFold:
@@ -227,10 +230,7 @@ RESULT_COLUMNS = (
         short="codons",
     ),
 )
-BASELINES = ("kmer", "gc")  # columns of a fold's predictions.csv that every version wrote
-LATER_BASELINES = ("outside", "inside", "codon")  # and those that older runs, or windows without such parts, lack
-PRINTED_ORDER = ("chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC")  # then those of the table ...
-PRINTED_LAST = "auROC_optimistic"
+PRINTED_ORDER = ("chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC")  # baselines, those of the table
 
 
 def best_epoch(log: list[dict], select_on: str, tolerance: float = 0.0) -> int:
@@ -370,18 +370,18 @@ def show_fold(result: pd.DataFrame, name: str) -> str:
 def show_results(result: pd.DataFrame, select_on: str) -> str:
     """Return the result table as people read it."""
     printed = {column.name: column.short for column in RESULT_COLUMNS if column.short}
-    for name in LATER_BASELINES:
-        if result[f"{name}_auROC"].isna().all():
-            del printed[f"{name}_auROC"]
-    last = [name for name in printed if name not in (*PRINTED_ORDER, PRINTED_LAST)]
-    order = [*PRINTED_ORDER, *last, PRINTED_LAST]
+    baselines = [f"{name}_auROC" for name in (*BASELINES, *LATER_BASELINES)]
+    for name in baselines[len(BASELINES) :]:
+        if result[name].isna().all():
+            del printed[name]
+    order = [name for name in dict.fromkeys([*PRINTED_ORDER, *baselines, *printed]) if name in printed]
     shown = result[order].rename(columns=printed)
     shown.insert(len(PRINTED_ORDER), "95 % interval", [show_interval(row) for _, row in result.iterrows()])
     chosen = "on another chromosome" if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
     return (
         f"Low against high genes of held-out chromosomes, epoch chosen {chosen}. Behind the interval: auROC of\n"
-        "regressions on k-mers, base composition, k-mers outside and inside the gene, codons and lengths of the CDS.\n"
-        "optimistic: auROC of the network's best epoch on the test genes, pooled: its mean over genes\n"
+        "regressions on the same genes; optimistic: auROC of the network's best epoch on the test genes, pooled: its "
+        "mean over genes\n"
         f"{check.show_table(shown)}"
     )
 
