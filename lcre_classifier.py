@@ -140,6 +140,7 @@ class Dataset:
     audit: dict  # figures on the sequences
     notes: list[str]
     warnings: list[str]
+    coding: np.ndarray | None = None  # of the genes' CDS, float, (n, features), as `windows`; None without CDS lines
 
     @property
     def with_windows(self):
@@ -163,6 +164,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
     from core.tables import read_expression, read_gene_list, require_row_names
     from lcre import check
+    from lcre.codons import read_coding
 
     column, layout = settings.TARGET_COLUMN, WindowLayout.of(settings)
     expression, notes = read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
@@ -196,6 +198,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
         windows, atg = cut_genome(genome, genes, partner, layout)
+        coding = read_coding(settings.GTF, genome, genes, partner)
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
@@ -210,7 +213,7 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     if settings.CONTROL:
         warnings.append(controls.describe(settings.CONTROL, settings.SHIFT))
         training_windows = controls.shuffle_windows(windows, layout.regions.values(), settings.CONTROL, settings.SEED)
-    return Dataset(genes, windows, training_windows, layout, nuclear, labels, audit, notes, warnings)
+    return Dataset(genes, windows, training_windows, layout, nuclear, labels, audit, notes, warnings, coding)
 
 
 # ============================================================================================== windows
@@ -265,6 +268,16 @@ class WindowLayout:
         tss, tes = self.sites.values()
         cuts = [promoter.start, tss, promoter.stop], [terminator.start, tes, terminator.stop]
         return [slice(begin, end) for three in cuts for begin, end in itertools.pairwise(three)]
+
+    @property
+    def inside(self) -> list[slice]:
+        """The columns inside the gene, behind the TSS and before the TES."""
+        return self.parts[1:3]
+
+    @property
+    def outside(self) -> list[slice]:
+        """The columns outside the gene, before the TSS and behind the TES."""
+        return self.parts[::3]
 
     @property
     def visible(self) -> np.ndarray:
@@ -668,7 +681,7 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
     import keras
     from keras import layers
 
-    from lcre.kmers import count_in_bins
+    from lcre.kmers import count_in_bins, plan_bins
 
     def normalise(sequence):  # behind pooling, where few columns are left
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
@@ -685,12 +698,9 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
         bins = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
         return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(bins)))
 
-    windows, size = layers.Input((layout.columns, 4)), layout.region_size
+    windows = layers.Input((layout.columns, 4))
     branch_logits = layers.Concatenate(dtype="float32")([branch(windows) for _ in range(branches)])
-    counted = [(part, k, 1, bin_size) for part in layout.parts for k, bin_size in ((3, size // 15), (4, size // 3))]
-    for part in layout.parts[1:3]:  # inside the gene
-        counted += [(slice(part.start + frame, part.stop), 3, 3, size // 25) for frame in range(3)]
-    counts = [count_in_bins(windows, part, k, *places) for part, k, *places in counted if part.stop - part.start >= k]
+    counts = [count_in_bins(windows, *bins) for bins in plan_bins(layout.parts, layout.inside, layout.region_size)]
     kmer_counts = layers.Concatenate(dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, dtype="float32")
     logits = layers.Concatenate(dtype="float32")([branch_logits, regression(kmer_counts)])
@@ -907,7 +917,6 @@ def train_fold(
     import keras
 
     from lcre.results import best_epoch, score_cells
-    from lcre.trained import load_model
 
     windows, model, network = data.windows, trainer.model, trainer.network.model
     labels, ranks = label_rows(fold, data, settings)
@@ -920,9 +929,6 @@ def train_fold(
     waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
     if waiting and waiting[0]:
         progress.line(f"fold {fold.name} goes on after epoch {waiting[0] - 1}")
-    # in mixed precision the best model is written as float32, so that it gives the same numbers on any machine
-    mixed = any(layer.compute_dtype != "float32" for layer in network.layers)
-    convert = partial(load_model, columns=windows.shape[1]) if mixed else None
     choose = partial(best_epoch, select_on=settings.SELECT_ON, tolerance=fold.tolerance)
     measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
     reached = None  # the epoch behind which the network is
@@ -957,14 +963,14 @@ def train_fold(
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        chosen = checkpoints.finish_epoch(epoch, network, row, choose, convert)
+        chosen = checkpoints.finish_epoch(epoch, network, row, choose)
         reached = epoch
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
         progress.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
-    checkpoints.keep_best(checkpoints.log, choose, convert)
+    checkpoints.keep_best(checkpoints.log, choose)
 
 
 def label_rows(fold: Fold, data: Dataset, settings: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
@@ -978,28 +984,52 @@ def label_rows(fold: Fold, data: Dataset, settings: SimpleNamespace) -> tuple[np
     )
 
 
-def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Path) -> None:
-    """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
+def finish_fold(
+    fold: Fold, data: Dataset, settings: SimpleNamespace, checkpoints: Checkpoints, progress: Progress
+) -> None:
+    """Calibrate the network of the chosen epoch, predict the held-out genes, and fit the baselines.
 
-    The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
+    Writes best_model.keras, calibrated on the genes that chose the epoch and computing in float32, so that it gives the
+    same numbers on any machine; then predictions.csv, the sign that the fold is finished: gene_id, probability, and for
+    test genes kmer, gc, outside, inside and codon; and each gene's probability before calibration, uncalibrated.
+
+    Args:
+        fold: its rows of the windows.
+        data: windows, labels and ranks.
+        settings: SEED.
+        checkpoints: of the fold, all epochs trained.
+        progress: of the run.
     """
     import pandas as pd
+    from scipy.special import expit
 
     from lcre.baselines import predict_baselines
-    from lcre.trained import load_model, make_predictor
+    from lcre.calibration import fit_calibration, fold_into
+    from lcre.trained import load_model, make_predictor, without_sigmoid
 
-    predict = make_predictor(load_model(folder / "best_model.keras", data.layout.columns))
-    random = np.random.default_rng(fold.entropy(settings.SEED))
+    genes, windows, (labels, ranks) = data.with_windows, data.windows, label_rows(fold, data, settings)
+    network = load_model(checkpoints.file(checkpoints.best), data.layout.columns)
+    predict = make_predictor(without_sigmoid(network))
+    choosing = fold.validation if len(fold.validation) else fold.test  # SELECT_ON test
+    others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
+    scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
+    checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))
+    progress.line(
+        f"fold {fold.name}  probabilities calibrated on {len(choosing):,} genes: log-odds x {scale:.3f} {offset:+.3f}"
+    )
+    log_odds = predict(windows[fold.held_out])
     frame = pd.DataFrame(index=fold.held_out)
-    frame["gene_id"] = data.with_windows["gene_id"].to_numpy()[fold.held_out]
-    frame["probability"] = predict(data.windows[fold.held_out])
-    windows, (labels, _) = data.windows, label_rows(fold, data, settings)
+    frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
+    frame["probability"] = expit(scale * log_odds + offset)
     if data.training_windows is not windows:  # the baselines train on what the network trains on
         windows = windows.copy()
         windows[fold.training] = data.training_windows[fold.training]
-    regions = list(data.layout.regions.values())
-    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(windows, regions, labels, fold, random)
-    write_csv(folder / "predictions.csv", frame.round(8))
+    random = np.random.default_rng(fold.entropy(settings.SEED))
+    baselines = predict_baselines(windows, data.layout, labels, rank_log_odds(ranks), fold, random, data.coding)
+    for name, probability in baselines.items():
+        frame.loc[fold.test, name] = probability
+    frame["uncalibrated"] = expit(log_odds)
+    write_csv(checkpoints.log_file.parent / "predictions.csv", frame.round(8))
 
 
 # ============================================================================================== leave one out
@@ -1029,7 +1059,7 @@ def leave_one_chromosome_out(
         checkpoints = Checkpoints(folder, f"{records.identify_run(run)} {fold.name}", LOG_COLUMNS)
         epochs = model.count_epochs(model.count_steps(len(fold.training)))
         if not is_finished(fold, epochs, genes["gene_id"].to_numpy(), checkpoints, settings):
-            waiting.append((fold, folder, checkpoints))
+            waiting.append((fold, checkpoints))
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
@@ -1039,14 +1069,14 @@ def leave_one_chromosome_out(
     trainer = Trainer(model, data.training_windows, data.layout)
     steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
-    for number, (fold, folder, checkpoints) in enumerate(waiting, 1):
+    for number, (fold, checkpoints) in enumerate(waiting, 1):
         progress.line(
             f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.training):,} genes train, "
             f"{len(fold.validation):,} on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, "
             f"{len(fold.test):,} test"
         )
         train_fold(fold, data, trainer, settings, checkpoints, progress)
-        finish_fold(fold, data, settings, folder)
+        finish_fold(fold, data, settings, checkpoints, progress)
         progress.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
     return device
 

@@ -359,6 +359,24 @@ def test_result_table_and_predictions_of_the_finished_folds(tmp_path):
     assert (tmp_path / "toy_result.csv").read_text().splitlines()[0] == ",".join(result.columns)
 
 
+def test_columns_of_later_versions(tmp_path):
+    """Folds of an older version lack them; one of a newer has them, and pooled there is none."""
+    prefix, folders, folds, genes = finished_run(tmp_path)
+    old, _ = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert old[["outside_auROC", "inside_auROC", "codon_auROC"]].isna().all(axis=None)
+    assert "outside" not in results.show_results(old, "validation").splitlines()[-4]
+    path = folders[1] / "predictions.csv"
+    found = pd.read_csv(path)
+    found.assign(outside=[0.1, 0.2, 0.3], inside=[0.9, 0.2, 0.9], uncalibrated=0.5).to_csv(path, index=False)
+    new, _ = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert new["outside_auROC"].tolist() == pytest.approx([NAN, 1.0, NAN], nan_ok=True)
+    assert new["inside_auROC"].tolist() == pytest.approx([NAN, 0.25, NAN], nan_ok=True)
+    assert new["codon_auROC"].isna().all()
+    assert results.show_results(new, "validation").splitlines()[-4].split()[-3:] == ["outside", "inside", "optimistic"]
+    found.assign(outside=[0.1, NAN, 0.3]).to_csv(path, index=False)  # damaged
+    assert results.read_finished(folders[1], folds[1], genes["gene_id"].to_numpy()) is None
+
+
 def test_result_table_before_any_fold_is_finished(tmp_path):
     prefix, folders, folds, genes = finished_run(tmp_path)
     result, predictions = results.collect_results(prefix, folders[2:], folds[2:], genes, "validation", 1)
