@@ -77,6 +77,30 @@ def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int)
     return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
 
 
+FINE = (
+    (5, 50, 300),
+    (4, 20, 200),
+    (2, 5, 100),
+    (1, 1, 20),
+)  # k, bp of a bin, and how far from TSS and TES they reach, in bp
+
+
+def plan_fine_bins(parts: Sequence[slice], sites: Sequence[int]) -> list[tuple[slice, int, int, int]]:
+    """Return what is counted in fine bins next to TSS and TES, outside of the gene, as `count_in_bins` takes it.
+
+    Args:
+        parts: columns of the flanks, before the TSS and behind the TES.
+        sites: the columns of TSS and TES.
+    """
+    before, behind = parts
+    tss, tes = sites
+    bins = []
+    for k, size, reach in FINE:
+        bins.append((slice(max(tss - reach, before.start), tss), k, 1, size))
+        bins.append((slice(tes, min(tes + reach, behind.stop)), k, 1, size))
+    return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
+
+
 def kmers_in_bins(codes: np.ndarray, part: slice, k: int, stride: int, size: int) -> np.ndarray:
     """Count every k-mer in each bin of a part of windows, without a network: what `count_in_bins` gives.
 
@@ -120,18 +144,19 @@ def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndar
     return centre, scale
 
 
-def solve_ridge(features: np.ndarray, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
+def solve_ridge(features: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> tuple[np.ndarray, float]:
     """Fit a ridge regression and return its weights, (features,), and its intercept.
 
     Args:
         features: of the training genes, float32, (n, features); scaled in place by `scale_features`.
         log_odds: the targets, (n,).
+        penalty: as a multiple of a gene's sum of squared scaled features, on average.
     """
     from sklearn.linear_model import Ridge
 
     centre, scale = scale_features(features, [])
     mean = float(log_odds.mean())
-    penalty = PENALTY * float(np.square(features).sum(axis=1, dtype=np.float64).mean())
+    penalty *= float(np.square(features).sum(axis=1, dtype=np.float64).mean())
     if not penalty:  # the same features in all genes
         return np.zeros(len(scale), np.float32), mean
     ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
@@ -176,7 +201,7 @@ def count_in_bins(windows, part: slice, k: int, stride: int, size: int):
     return layers.Flatten()(layers.Rescaling(size)(mean))
 
 
-def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
+def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> None:
     """Fit a Dense layer on k-mer counts by ridge regression.
 
     Args:
@@ -184,6 +209,7 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
         counts: a keras.Model from one-hot windows to the counts that the layer takes, (n, features).
         codes: windows of the training genes, base codes, uint8, (n, columns).
         log_odds: of being high, the targets, (n,).
+        penalty: as `solve_ridge` takes it.
     """
     import tensorflow as tf
 
@@ -191,5 +217,5 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
     features = np.empty((len(codes), counts.output_shape[1]), np.float32)
     for at in range(0, len(codes), BATCH):
         features[at : at + BATCH] = count(tf.one_hot(codes[at : at + BATCH], 4), training=False)
-    weights, intercept = solve_ridge(features, log_odds)
+    weights, intercept = solve_ridge(features, log_odds, penalty)
     layer.set_weights([weights[:, None], np.array([intercept])])
