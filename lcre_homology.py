@@ -103,6 +103,71 @@ def write_lists(arguments: argparse.Namespace) -> None:
     )
 
 
+def audit_run(arguments: argparse.Namespace) -> None:
+    """Write the nearest training gene of each scored gene of a run and the auROC by similarity, and the page again."""
+    from lcre import audit
+    from lcre.report import read_run, write_report
+
+    trained = read_run(arguments.audit)
+    print_notes([f"{len(trained.scored):,} scored genes of {show_value(arguments.audit, 1000)}"])
+    compare = compare_windows if arguments.fasta else compare_proteins
+    pairs, place, measure = compare(arguments, trained)
+    scored = trained.scored[["gene_id", "fold", "target", "probability"]].astype({"target": int})
+    found = audit.find_nearest(arguments.audit, scored, place, pairs, measure)
+    table = audit.tabulate(found, measure)
+    paths = audit.write_audit(arguments.audit, found, table)
+    print(f"\n{audit.show_table(table)}\n\n{audit.describe(table)}\n")
+    print(f"{' and '.join(show_value(path, 1000) for path in paths)} are written")
+    print(f"{show_value(write_report(arguments.audit), 1000)} shows it")
+
+
+def compare_proteins(arguments: argparse.Namespace, trained) -> tuple:
+    """Return homologous pairs of genes, gene id -> number in them of the genes that were searched, and the measure."""
+    from core.annotation import read_annotation
+    from core.coding import read_products
+    from lcre import audit, homology
+
+    measure, known = audit.MEASURES["identity"], trained.genes["gene_id"]
+    if not arguments.gtf:  # ids of genes
+        names = homology.GeneNames(known.tolist(), {})
+        pairs, notes = homology.read_hits(arguments.hits, names)
+        print_notes(notes)
+        return pairs, names.place, measure
+    genes, notes = read_annotation(arguments.gtf, known)
+    print_notes(notes)
+    ids = genes["gene_id"].to_numpy()
+    names = homology.GeneNames(ids, read_products(arguments.gtf, ids))
+    pairs, searched = find_pairs(arguments, genes, names)
+    return pairs, {gene: place for gene, place in names.place.items() if searched[place]}, measure
+
+
+def compare_windows(arguments: argparse.Namespace, trained) -> tuple:
+    """Return pairs of genes whose windows share k-mers, gene id -> number in them, and the measure."""
+    from types import SimpleNamespace
+
+    from core.annotation import read_annotation
+    from core.genome import open_genome
+    from core.names import CHROMOSOME_BRIDGES, join_names
+    from lcre import audit
+    from lcre_classifier import WindowLayout, cut_genome
+
+    sizes = trained.info["settings"]
+    missing = [name for name in ("UPSTREAM", "DOWNSTREAM", "PADDING") if name not in sizes]
+    if missing:
+        raise InputError(
+            f"audit: {arguments.audit}_run.json does not say the {', '.join(missing)} of the run's windows"
+        )
+    genes, notes = read_annotation(arguments.gtf, trained.genes["gene_id"])
+    with open_genome(arguments.fasta) as genome:
+        what = "GTF and FASTA have no chromosome"
+        partner = join_names(genes["chromosome"], genome.lengths, CHROMOSOME_BRIDGES, what, notes)
+        windows, _ = cut_genome(genome, genes, partner, WindowLayout.of(SimpleNamespace(**sizes)))
+    ids = genes["gene_id"].to_numpy()[genes["window_fits"]]
+    print_notes([*notes, f"the windows of {len(ids):,} genes are compared by their 12-mers"])
+    place = {gene: number for number, gene in enumerate(ids)}
+    return audit.similar_windows(windows, range(len(ids))), place, audit.MEASURES["similarity"]
+
+
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     arguments = parse(argv)
@@ -112,8 +177,8 @@ def run(argv: Sequence[str]) -> None:
         if path:
             check_file(path, name.upper() if name in ("gtf", "fasta") else name)
     refuse_inputs_as_outputs(arguments)
-    if arguments.out:
-        write_lists(arguments)
+    action = write_lists if arguments.out else audit_run
+    action(arguments)
 
 
 def refuse_inputs_as_outputs(arguments: argparse.Namespace) -> None:

@@ -103,6 +103,8 @@ LIMITS = {  # of what stands in a column: least, largest
     "logMaxTPM": (-1e300, 1e300),
     "position": (-1e9, 1e9),
     "mean_abs_contribution": (0, 1e9),
+    **dict.fromkeys(("genes", "low", "high"), (0, 1e12)),
+    **dict.fromkeys(("difference", "difference_low", "difference_high"), (-1, 1)),
 }
 
 
