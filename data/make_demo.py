@@ -11,7 +11,8 @@ should score them.
 Files: demo.fa.gz, demo.gtf.gz (genes, and the CDS of the coding ones), demo_tpm.csv (three tissues and logMaxTPM),
 validation_genes.pickle (key `demo`), and truth.csv: a row a gene with its noise-free expression and its elements, each
 as name:region:position:strand:weight, position in bp from the TSS or TES (negative: before it) to the element's first
-base on the gene's strand, weight between 0 (no effect) and 1. Its first line gives the auROC that the noise-free expression reaches.
+base on the gene's strand, weight between 0 (no effect) and 1. Its first line gives the auROC that the noise-free
+expression reaches.
 """
 
 import argparse

@@ -72,8 +72,8 @@ def find_nearest(
         measure: what `identity` is.
 
     Returns:
-        The rows of `scored` with nearest (gene id, "" where none is similar), the measure's column (per cent), bit_score
-        (nan where there is none) and bin.
+        The rows of `scored` with nearest (gene id, "" where none is similar), the measure's column (per cent),
+        bit_score (nan where there is none) and bin.
 
     Raises:
         InputError: a fold's genes.csv is missing or damaged; none of the scored genes has a number.
@@ -82,8 +82,9 @@ def find_nearest(
     known = scored["gene_id"].isin(place)
     if not known.any():
         raise InputError(
-            f"audit: none of the {len(scored):,} scored genes of {prefix} ({examples(map(shorten, scored['gene_id']))}) "
-            f"is among those compared ({examples(map(shorten, place))}); give the files of the run's own species"
+            f"audit: none of the {len(scored):,} scored genes of {prefix}, such as "
+            f"{examples(map(shorten, scored['gene_id']))}, is among those compared, such as "
+            f"{examples(map(shorten, place))}; give the files of the run's own species"
         )
     both = pd.concat([pairs, pairs.rename(columns={"first": "second", "second": "first"})], ignore_index=True)
     both = both.sort_values(["bit_score", "identity"], ascending=False, kind="stable")

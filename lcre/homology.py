@@ -7,7 +7,7 @@ as in Peleke et al., Nature Communications 15, 3488 (2024).
 from __future__ import annotations
 
 import gzip
-import io
+import itertools
 import math
 import pickle
 import re
@@ -30,12 +30,15 @@ TABLE = [  # columns of outfmt 6
     *("qseqid", "sseqid", "pident", "length", "mismatch", "gapopen"),
     *("qstart", "qend", "sstart", "send", "evalue", "bitscore"),
 ]
+USED = {name: TABLE.index(name) for name in ("qseqid", "sseqid", "pident", "evalue", "bitscore")}
+RANGES = {"pident": (0, 100), "evalue": (0, math.inf), "bitscore": (0, math.inf)}
+WANTED = "give the 12 columns of outfmt 6, separated by tabs"
 MOST_UNKNOWN = 0.1  # of the ids in a table of hits; more, and the table is of other genes
 GENE_IN_HEADER = re.compile(r"(?:^|[\s\[])(?:gene|locus|locus_tag|gene_id)[:=]([^\s\]]+)")
 NUCLEOTIDES = b"ACGTUNacgtun"
 NOT_AMINO_ACIDS = re.compile("[^ACDEFGHIKLMNPQRSTVWY]")
 BATCH_RESIDUES = 2_000_000  # of queries that are searched at once, so that the time left is known
-CHUNK = 500_000  # lines of a table of hits that are held as text at a time
+CHUNK = 200_000  # lines of a table of hits that are held as text at a time
 # CPU seconds of searching a million residues in themselves, and how they grow: measured on proteins of yeast
 SEARCH_SECONDS = {"diamond": (7.0, 1.25), "blastp": (60.0, 1.9)}
 INSTALL = (
@@ -315,11 +318,11 @@ def read_hits(path: Path, names: GeneNames | None = None) -> tuple[pd.DataFrame,
     """
     path = check_file(path, "hits")
     known: dict[str, int] = {}
-    pieces, rows = [], 0
+    pieces = []
     with open_text(path, "hits") as file:
-        while lines := [line for _, line in zip(range(CHUNK), file, strict=False)]:
-            hits = parse_hits([line for line in lines if line.strip() and line[0] != "#"], path, rows)
-            rows += len(lines)
+        numbered = enumerate(file, 1)
+        while lines := list(itertools.islice(numbered, CHUNK)):
+            hits = parse_hits(lines, path)
             ids = pd.unique(np.concatenate([hits["qseqid"], hits["sseqid"]]))
             for name in ids:
                 if name not in known:
@@ -346,37 +349,37 @@ def read_hits(path: Path, names: GeneNames | None = None) -> tuple[pd.DataFrame,
     return pairs.astype({"first": np.int64, "second": np.int64}).reset_index(drop=True), notes * bool(lost)
 
 
-def parse_hits(lines: list[str], path: Path, before: int) -> pd.DataFrame:
-    """Return lines of outfmt 6 as a frame of `TABLE`; ids are text.
+def parse_hits(lines: Iterable[tuple[int, str]], path: Path) -> pd.DataFrame:
+    """Return lines of outfmt 6 as a frame of the columns that are used; ids are text.
+
+    Args:
+        lines: number in the file and text of each.
+        path: the file.
 
     Raises:
-        InputError: too few columns, or numbers that cannot be; `before` lines of `path` were read already.
+        InputError: too few columns, or numbers that cannot be.
     """
-    frame = (
-        pd.read_csv(
-            io.StringIO("".join(lines)),
-            sep="\t",
-            header=None,
-            names=TABLE,
-            usecols=range(len(TABLE)),
-            index_col=False,
-            dtype=str,
-            keep_default_na=False,
-            quoting=3,
-        )
-        if lines
-        else pd.DataFrame(columns=TABLE, dtype=str)
-    )
-    ranges = {"pident": (0, 100), "evalue": (0, math.inf), "bitscore": (0, math.inf)}
-    for name, (least, most) in ranges.items():
-        values = pd.to_numeric(frame[name], errors="coerce")
-        wrong = ~values.between(least, most)
-        if wrong.any():
-            line = lines[int(wrong.to_numpy().argmax())]
+    numbers, rows = [], []
+    for number, line in lines:
+        if not line.strip() or line[0] == "#":
+            continue
+        cells = line.rstrip("\r\n").split("\t")
+        if len(cells) < len(TABLE):
             raise InputError(
-                f"hits: {path} is no table of hits: its column {TABLE.index(name) + 1} ({name}) is "
-                f"{show_value(frame[name][wrong].iloc[0])!r} in {show_value(line.rstrip(), 80)!r}; give the 12 columns "
-                f"of outfmt 6, {' '.join(TABLE)}, separated by tabs"
+                f"hits: line {number:,} of {path} has {len(cells)} columns, no table of hits: "
+                f"'{show_value(line.strip(), 80)}'; {WANTED}"
+            )
+        numbers.append(number)
+        rows.append([cells[place] for place in USED.values()])
+    frame = pd.DataFrame(rows, columns=list(USED), dtype=object)
+    for name, (least, most) in RANGES.items():
+        values = pd.to_numeric(frame[name], errors="coerce").astype(float)
+        wrong = ~values.between(least, most).to_numpy()
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise InputError(
+                f"hits: line {numbers[place]:,} of {path} has '{show_value(frame[name][place])}' in column "
+                f"{TABLE.index(name) + 1}, where a number of {name} belongs; {WANTED}"
             )
         frame[name] = values
     return frame

@@ -105,6 +105,8 @@ def find_similar(windows: np.ndarray, least: float = LEAST_SIMILAR) -> tuple[np.
     Returns:
         Rows of `windows`, the first below the second, int64, and the similarity, from `least` to 1, float64; (pairs,).
     """
+    if not len(windows):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     kmers, rows = list_kmers(windows)
     frequency = np.bincount(kmers, minlength=4**SIMILAR_K)
     kept = frequency[kmers] <= max(50, len(windows) // 50)
@@ -145,7 +147,7 @@ def list_kmers(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         other = number_kmers(complement(codes), SIMILAR_K)[0][:, ::-1]
         rows = np.arange(begin, begin + len(codes), dtype=np.int64)[:, None]
         found.append(np.unique((rows * 4**SIMILAR_K + np.minimum(number, other))[known]))
-    together = np.concatenate(found) if found else np.empty(0, np.int64)
+    together = np.concatenate(found)
     return together % 4**SIMILAR_K, together // 4**SIMILAR_K
 
 
