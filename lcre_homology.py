@@ -182,13 +182,19 @@ def run(argv: Sequence[str]) -> None:
 
 
 def refuse_inputs_as_outputs(arguments: argparse.Namespace) -> None:
-    """Raise InputError where a file that is read would be overwritten."""
+    """Raise InputError where a file that is read would be overwritten, or one that is written by another."""
+    from lcre.homology import check_place
+
     inputs = {name: getattr(arguments, name) for name in ("proteins", "gtf", "fasta", "hits")}
     inputs = {path.resolve(): name for name, path in inputs.items() if path}
     for name in ("out", "families", "save_hits"):
         path = getattr(arguments, name)
-        if path and path.resolve() in inputs:
-            raise InputError(f"{name}: {path} would take the place of --{inputs[path.resolve()]}; give another name")
+        if path is None:
+            continue
+        check_place(path, name.replace("_", "-"))
+        other = inputs.setdefault(path.resolve(), name)
+        if other != name:
+            raise InputError(f"{name}: {path} would take the place of --{other}; give another name")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

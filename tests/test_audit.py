@@ -14,7 +14,6 @@ from test_report import make_run
 
 from core import InputError
 from lcre import audit, kmers, records, report
-from lcre.records import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 IDENTITY = audit.MEASURES["identity"]
@@ -221,7 +220,3 @@ def test_runs_and_files_that_do_not_fit_are_refused(toy, capsys, monkeypatch):
         timeout=60,
     )
     assert "no run at no/run" in refused(done)
-
-
-def test_new_run_of_the_name_removes_the_audit():
-    assert {"audit.csv", "audit_bins.csv"} <= set(TABLES)
