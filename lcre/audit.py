@@ -46,12 +46,12 @@ class Measure:
     @property
     def describe_close(self) -> str:
         """What a close relative is, in words."""
-        return f"{self.words} of {self.close} % or more"
+        return f"{self.close} % or more of {self.words}"
 
 
 MEASURES = {
     "identity": Measure("identity", "protein identity", (40, 60, 80), 40),
-    "similarity": Measure("similarity", "shared 12-mers of the windows", (10, 20, 40), 10),
+    "similarity": Measure("similarity", "12-mers shared by the windows", (10, 20, 40), 10),
 }
 UNKNOWN = "no protein"  # the bin of genes that could not be compared
 SUMMARY = ("close relative", "no close relative", "all")  # rows below those of the bins

@@ -10,6 +10,7 @@ SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 SIMILAR_K = 12  # bp: unrelated windows share one here and there, related ones many
 LEAST_SIMILAR = 0.05  # of a window's 12-mers; what two unrelated windows share stays below
 MOST_COUNTS = 5_000_000  # of pairs of windows that are compared at once
+MOST_BASES = 5_000_000  # of windows of which all 12-mers are compared; of more a fixed sample, at least an eighth
 PENALTY = 2  # of the ridge regression, as a multiple of a gene's sum of squared scaled counts, on average
 
 
@@ -96,7 +97,8 @@ def find_similar(windows: np.ndarray, least: float = LEAST_SIMILAR) -> tuple[np.
     """Return the pairs of windows that share 12-mers on either strand, each pair once.
 
     The similarity is the number of different 12-mers in both, divided by that of the window that has fewer. What stands
-    in more than one of 50 windows is a repeat and is not counted.
+    in more than one of 50 windows is a repeat and is not counted. Of large genomes a sample of 12-mers is compared,
+    the same ones in every window.
 
     Args:
         windows: base codes, uint8, (windows, columns).
@@ -107,7 +109,7 @@ def find_similar(windows: np.ndarray, least: float = LEAST_SIMILAR) -> tuple[np.
     """
     if not len(windows):
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-    kmers, rows = list_kmers(windows)
+    kmers, rows = list_kmers(windows, min(8, -(-windows.size // MOST_BASES)))
     frequency = np.bincount(kmers, minlength=4**SIMILAR_K)
     kept = frequency[kmers] <= max(50, len(windows) // 50)
     kmers, rows = kmers[kept], rows[kept]
@@ -134,8 +136,12 @@ def find_similar(windows: np.ndarray, least: float = LEAST_SIMILAR) -> tuple[np.
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
-def list_kmers(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def list_kmers(windows: np.ndarray, sample: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Return the different 12-mers of each window, of each and its complement the smaller number, window by window.
+
+    Args:
+        windows: base codes, uint8, (windows, columns).
+        sample: one of so many 12-mers is taken, by a hash of its number.
 
     Returns:
         Numbers and rows of `windows`, both int64, (k-mers,).
@@ -145,8 +151,10 @@ def list_kmers(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         codes = windows[begin : begin + 256]
         number, known = number_kmers(codes, SIMILAR_K)
         other = number_kmers(complement(codes), SIMILAR_K)[0][:, ::-1]
-        rows = np.arange(begin, begin + len(codes), dtype=np.int64)[:, None]
-        found.append(np.unique((rows * 4**SIMILAR_K + np.minimum(number, other))[known]))
+        rows, number = np.arange(begin, begin + len(codes), dtype=np.int64)[:, None], np.minimum(number, other)
+        if sample > 1:
+            known &= (number * np.int64(2654435761) >> 16) % sample == 0
+        found.append(np.unique((rows * 4**SIMILAR_K + number)[known]))
     together = np.concatenate(found)
     return together % 4**SIMILAR_K, together // 4**SIMILAR_K
 

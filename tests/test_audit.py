@@ -43,6 +43,11 @@ def test_similar_windows_are_the_same_in_blocks_and_repeats_do_not_count(monkeyp
     monkeypatch.setattr(kmers, "MOST_COUNTS", 500)  # four windows at once
     for one, other in zip(found, kmers.find_similar(windows), strict=True):
         assert one.tolist() == other.tolist()
+    monkeypatch.setattr(kmers, "MOST_BASES", windows.size // 4)
+    assert len(kmers.list_kmers(windows, 4)[0]) == pytest.approx(len(kmers.list_kmers(windows)[0]) / 4, rel=0.2)
+    sampled = kmers.find_similar(windows)
+    assert (sampled[0].tolist(), sampled[1].tolist()) == ([5], [70])
+    assert sampled[2][0] == pytest.approx(found[2][0], abs=0.2)
 
 
 # -------------------------------------------------------------------------------------- the nearest gene
@@ -196,7 +201,7 @@ def test_audit_from_windows_finds_the_copied_one(toy, capsys, monkeypatch):
     assert float(near.loc[one.gene_id, "similarity"]) == 100
     assert len(near) == 2  # the other one is tested in fold 2, where the first trains
     assert near["bin"].unique().tolist() == ["40 % or more"]
-    assert "shared 12-mers of the windows" in Path(f"{prefix}_report.html").read_text()
+    assert "12-mers shared by the windows" in Path(f"{prefix}_report.html").read_text()
 
 
 def test_runs_and_files_that_do_not_fit_are_refused(toy, capsys, monkeypatch):
