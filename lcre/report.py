@@ -18,6 +18,7 @@ import pandas as pd
 from core import InputError, figures, page, scores, show_value
 from core.files import write_text
 from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
+from lcre import audit_page
 from lcre.controls import CONTROLS
 from lcre.records import fold_folder, read_record
 from lcre.results import RESULT_COLUMNS
@@ -668,6 +669,11 @@ def make_controls(run: Run) -> page.Section | None:
     )
 
 
+def make_audit(run: Run) -> page.Section | None:
+    """Return what homologs in training did to the score, if lcre_homology.py has audited the run."""
+    return audit_page.make_section(run.prefix, len(run.scored), PALETTE)
+
+
 def make_curves(run: Run) -> page.Section:
     """Return ROC and precision-recall, or why there are none."""
     pooled, title = run.scored.drop_duplicates("gene_id"), "Sensitivity and precision"
@@ -859,8 +865,8 @@ def as_number(value: object) -> float:
 # The page ---------------------------------------------------------------------------------------------------
 
 SECTIONS = (
-    make_warnings, make_folds, make_controls, make_curves, make_calibration, make_expression, make_learning,
-    make_profile, make_genes, make_facts,
+    make_warnings, make_folds, make_audit, make_controls, make_curves, make_calibration, make_expression,
+    make_learning, make_profile, make_genes, make_facts,
 )  # fmt: skip
 
 
