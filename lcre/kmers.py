@@ -82,12 +82,12 @@ def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int)
     return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
 
 
-FINE = (
+FINE = (  # k, bp of a bin, and how far from TSS and TES they reach, in bp
     (5, 50, 300),
     (4, 20, 200),
     (2, 5, 100),
     (1, 1, 20),
-)  # k, bp of a bin, and how far from TSS and TES they reach, in bp
+)
 
 
 def plan_fine_bins(parts: Sequence[slice], sites: Sequence[int]) -> list[tuple[slice, int, int, int]]:
