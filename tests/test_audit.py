@@ -43,11 +43,17 @@ def test_similar_windows_are_the_same_in_blocks_and_repeats_do_not_count(monkeyp
     monkeypatch.setattr(kmers, "MOST_COUNTS", 500)  # four windows at once
     for one, other in zip(found, kmers.find_similar(windows), strict=True):
         assert one.tolist() == other.tolist()
+
+
+def test_sample_of_kmers_gives_nearly_the_same_similarity(monkeypatch):
+    random = np.random.default_rng(3)
+    windows = random.integers(0, 4, (40, 2000)).astype(np.uint8)
+    windows[30, 900:1700] = windows[5, 100:900]  # 789 of 1,989 12-mers
     monkeypatch.setattr(kmers, "MOST_BASES", windows.size // 4)
-    assert len(kmers.list_kmers(windows, 4)[0]) == pytest.approx(len(kmers.list_kmers(windows)[0]) / 4, rel=0.2)
-    sampled = kmers.find_similar(windows)
-    assert (sampled[0].tolist(), sampled[1].tolist()) == ([5], [70])
-    assert sampled[2][0] == pytest.approx(found[2][0], abs=0.2)
+    assert len(kmers.list_kmers(windows, 4)[0]) == pytest.approx(40 * 1989 / 4, rel=0.05)
+    first, second, similarity = kmers.find_similar(windows)
+    assert (first.tolist(), second.tolist()) == ([5], [30])
+    assert similarity[0] == pytest.approx(789 / 1989, abs=0.06)
 
 
 # -------------------------------------------------------------------------------------- the nearest gene
