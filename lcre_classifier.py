@@ -46,7 +46,7 @@ from core.genome import one_hot
 from core.memory import require_memory
 from core.progress import Progress, interrupt_on_sigterm, show_duration
 from core.scores import auroc_error
-from lcre import records
+from lcre import controls, records
 from lcre.hold_out import WAYS
 
 __version__ = "0.1.0"
@@ -77,6 +77,10 @@ FOLDS = 5  # of HOLD_OUT family, called family1, family2, ...: 2 to 100
 SPECIES: str | None = None  # for HOLD_OUT species: table of organism,fasta,gtf,tpm, one species a row
 CHROMOSOMES = "all"  # or folds, species: to hold out in turn, comma-separated; IV+VII together; all: each nuclear one
 SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
+
+# ------------------------------------------------------------------------------------------ controls
+CONTROL: str | None = None  # what the network is denied: shuffled, dinucleotides, permuted, promoter, terminator, ...
+SHIFT = 5000  # bp by which CONTROL shifted moves the windows away from TSS and TES
 
 # ------------------------------------------------------------------------------------------ training
 MODEL = "cnn_lstm_kmer"  # cnn_lstm_kmer, or published: the network of the LCRE description, layer by layer
@@ -135,6 +139,7 @@ class Dataset:
 
     genes: object  # pandas frame, one row a gene of the annotation, with its fate in `status`
     windows: np.ndarray  # base codes of the genes with windows, uint8, (n, columns), in the order of `with_windows`
+    training_windows: np.ndarray  # the same as genes that train show them: shuffled by some controls
     layout: "WindowLayout"  # of the windows
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
     groups: list[str]  # to hold out in turn, by column `group` of the genes: these chromosomes, or folds, or species
@@ -142,6 +147,7 @@ class Dataset:
     audit: dict  # figures on the sequences
     notes: list[str]
     warnings: list[str]
+    coding: np.ndarray | None = None  # of the genes' CDS, float, (n, features), as `windows`; None without CDS lines
 
     @property
     def with_windows(self):
@@ -161,7 +167,12 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         InputError: a file that cannot be read, or files that do not belong together.
     """
     load = {"chromosome": load_genome, "family": load_families, "species": load_species}[settings.HOLD_OUT]
-    return load(settings)
+    data = load(settings)
+    if settings.CONTROL:
+        data.warnings.append(controls.describe(settings.CONTROL, settings.SHIFT))
+        regions = data.layout.regions.values()
+        data.training_windows = controls.shuffle_windows(data.windows, regions, settings.CONTROL, settings.SEED)
+    return data
 
 
 def load_families(settings: SimpleNamespace) -> Dataset:
@@ -209,6 +220,7 @@ def load_species(settings: SimpleNamespace) -> Dataset:
     return Dataset(
         genes=pd.concat([part.genes for part in parts], ignore_index=True),
         windows=windows,
+        training_windows=windows,
         layout=layout,
         chromosomes=join("chromosomes"),
         groups=join("groups"),
@@ -216,6 +228,7 @@ def load_species(settings: SimpleNamespace) -> Dataset:
         audit=audit | check.audit_windows(windows, layout.visible),
         notes=join("notes"),
         warnings=[*join("warnings"), "orthologs of a held-out species' genes train in the other species"],
+        coding=None if any(part.coding is None for part in parts) else np.concatenate([part.coding for part in parts]),
     )
 
 
@@ -226,6 +239,7 @@ def load_genome(settings: SimpleNamespace) -> Dataset:
     from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
     from core.tables import read_expression, read_gene_list, require_row_names
     from lcre import check
+    from lcre.codons import read_coding
 
     column, layout = settings.TARGET_COLUMN, WindowLayout.of(settings)
     expression, notes = read_expression(settings.TPM, column, computed=column == COMPUTED_COLUMN)
@@ -260,6 +274,7 @@ def load_genome(settings: SimpleNamespace) -> Dataset:
         partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
         genes["on_genome"] = genes["chromosome"].isin(partner)
         windows, atg = cut_genome(genome, genes, partner, layout)
+        coding = read_coding(settings.GTF, genome, genes, partner)
         names = {other: name for name, other in partner.items()}
         nuclear, organelles, scaffolds = sort_chromosomes(genome, names)
         longest = max(genome.lengths.values())
@@ -271,7 +286,7 @@ def load_genome(settings: SimpleNamespace) -> Dataset:
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
     genes["group"] = genes["chromosome"]
-    return Dataset(genes, windows, layout, nuclear, nuclear, labels, audit, notes, warnings)
+    return Dataset(genes, windows, windows, layout, nuclear, nuclear, labels, audit, notes, warnings, coding)
 
 
 # ============================================================================================== windows
@@ -287,11 +302,16 @@ class WindowLayout:
     upstream: int  # bp before the TSS and behind the TES
     downstream: int  # bp from the TSS on and before the TES
     padding: int  # columns of zeros between promoter and terminator
+    shown: str | None = None  # the only part that is shown: promoter, terminator, outside or inside; None: all
+    shift: int = 0  # bp by which both regions are moved away from the gene
 
     @classmethod
     def of(cls, settings: SimpleNamespace) -> "WindowLayout":
-        """Return the layout that the constants say."""
-        return cls(settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING)
+        """Return the layout that the constants say; runs of older versions have no CONTROL."""
+        control = getattr(settings, "CONTROL", None)
+        shift = settings.SHIFT if control == "shifted" else 0
+        shown = control if control in controls.PARTS else None
+        return cls(settings.UPSTREAM, settings.DOWNSTREAM, settings.PADDING, shown, shift)
 
     @property
     def region_size(self) -> int:
@@ -311,7 +331,7 @@ class WindowLayout:
 
     @property
     def sites(self) -> dict[str, int]:
-        """The column of position 0 of each region: of the TSS, and of the first base behind the TES."""
+        """The column of position 0 of each region: of the TSS, of the first base behind the TES; moved, if they are."""
         return {"promoter": self.upstream, "terminator": self.columns - self.upstream}
 
     @property
@@ -323,8 +343,22 @@ class WindowLayout:
         return [slice(begin, end) for three in cuts for begin, end in itertools.pairwise(three)]
 
     @property
+    def inside(self) -> list[slice]:
+        """The columns inside the gene, behind the TSS and before the TES."""
+        return self.parts[1:3]
+
+    @property
+    def outside(self) -> list[slice]:
+        """The columns outside the gene, before the TSS and behind the TES."""
+        return self.parts[::3]
+
+    @property
     def visible(self) -> np.ndarray:
-        """Which columns show their base: all but the padding and the masked codons; booleans, (columns,)."""
+        """Which columns show their base: of the part that is shown, all but the padding and the masked codons.
+
+        Returns:
+            Booleans, (columns,).
+        """
         promoter, terminator = self.regions.values()
         tss, tes = self.sites.values()
         visible = np.ones(self.columns, bool)
@@ -332,6 +366,18 @@ class WindowLayout:
         masked = min(MASKED, self.downstream)
         visible[tss : tss + masked] = False  # from the TSS inwards
         visible[tes - masked : tes] = False  # the last bases before the TES
+        before_tss, behind_tss, before_tes, behind_tes = self.parts
+        parts = {
+            "promoter": [promoter],
+            "terminator": [terminator],
+            "outside": [before_tss, behind_tes],
+            "inside": [behind_tss, before_tes],
+        }
+        if self.shown:
+            shown = np.zeros(self.columns, bool)
+            for part in parts[self.shown]:
+                shown[part] = True
+            visible &= shown
         return visible
 
     def hide(self, windows: np.ndarray) -> None:
@@ -341,7 +387,7 @@ class WindowLayout:
 
     def locate(self, start, end) -> tuple:
         """Return where the two regions of genes [start, end) begin on the chromosome, the left one first, 0-based."""
-        return start - self.upstream, end - self.downstream
+        return start - self.upstream - self.shift, end - self.downstream + self.shift
 
     def fits(self, start: np.ndarray, end: np.ndarray, length) -> np.ndarray:
         """Tell which genes have both regions inside their chromosome of `length` bp, first and last base included."""
@@ -752,7 +798,7 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
     import keras
     from keras import layers
 
-    from lcre.kmers import count_in_bins
+    from lcre.kmers import count_in_bins, plan_bins
 
     def normalise(sequence):  # behind pooling, where few columns are left
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
@@ -769,12 +815,9 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
         bins = layers.Flatten()(layers.AveragePooling1D(8, padding="same")(sequence))
         return layers.Dense(1)(layers.Dropout(0.5)(layers.Dense(64, activation="relu")(bins)))
 
-    windows, size = layers.Input((layout.columns, 4)), layout.region_size
+    windows = layers.Input((layout.columns, 4))
     branch_logits = layers.Concatenate(dtype="float32")([branch(windows) for _ in range(branches)])
-    counted = [(part, k, 1, bin_size) for part in layout.parts for k, bin_size in ((3, size // 15), (4, size // 3))]
-    for part in layout.parts[1:3]:  # inside the gene
-        counted += [(slice(part.start + frame, part.stop), 3, 3, size // 25) for frame in range(3)]
-    counts = [count_in_bins(windows, part, k, *places) for part, k, *places in counted if part.stop - part.start >= k]
+    counts = [count_in_bins(windows, *bins) for bins in plan_bins(layout.parts, layout.inside, layout.region_size)]
     kmer_counts = layers.Concatenate(dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, dtype="float32")
     logits = layers.Concatenate(dtype="float32")([branch_logits, regression(kmer_counts)])
@@ -908,7 +951,7 @@ class Trainer:
 
     Args:
         model: what is trained, and how.
-        codes: base codes of all windows, uint8, (genes, columns).
+        codes: base codes of all windows as training shows them, uint8, (genes, columns).
         layout: of the windows.
     """
 
@@ -991,10 +1034,9 @@ def train_fold(
     import keras
 
     from lcre.results import best_epoch, score_cells
-    from lcre.trained import load_model
 
-    genes, windows, model, network = data.with_windows, data.windows, trainer.model, trainer.network.model
-    labels, ranks = genes["target"].to_numpy(), genes["rank"].to_numpy()
+    windows, model, network = data.windows, trainer.model, trainer.network.model
+    labels, ranks = label_rows(fold, data, settings)
     targets, training = model.targets(labels, ranks), fold.training
     steps = model.count_steps(len(training))
     epochs = model.count_epochs(steps)
@@ -1004,9 +1046,6 @@ def train_fold(
     waiting = [epoch for epoch in range(epochs) if epoch not in checkpoints.log]
     if waiting and waiting[0]:
         progress.line(f"fold {fold.name} goes on after epoch {waiting[0] - 1}")
-    # in mixed precision the best model is written as float32, so that it gives the same numbers on any machine
-    mixed = any(layer.compute_dtype != "float32" for layer in network.layers)
-    convert = partial(load_model, columns=windows.shape[1]) if mixed else None
     choose = partial(best_epoch, select_on=settings.SELECT_ON, tolerance=fold.tolerance)
     measure = "val_auROC" if settings.SELECT_ON == "validation" else "test_auROC"
     reached = None  # the epoch behind which the network is
@@ -1017,7 +1056,8 @@ def train_fold(
         if epoch == 0:
             trainer.begin()
             if model.fit_first:
-                said = model.fit_first(trainer.network, windows[training], labels[training], ranks[training])
+                codes = data.training_windows[training]
+                said = model.fit_first(trainer.network, codes, labels[training], ranks[training])
                 progress.line(f"fold {fold.name}  {said}")
         elif reached != epoch - 1:
             network.load_weights(checkpoints.file(epoch - 1))
@@ -1040,35 +1080,73 @@ def train_fold(
             "learning_rate": f"{rate:.6g}",
             "seconds": f"{time.perf_counter() - began:.2f}",
         }
-        chosen = checkpoints.finish_epoch(epoch, network, row, choose, convert)
+        chosen = checkpoints.finish_epoch(epoch, network, row, choose)
         reached = epoch
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
         progress.line(
             f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {progress.time_left()}"
         )
         began = time.perf_counter()
-    checkpoints.keep_best(checkpoints.log, choose, convert)
+    checkpoints.keep_best(checkpoints.log, choose)
 
 
-def finish_fold(fold: Fold, data: Dataset, settings: SimpleNamespace, folder: Path) -> None:
-    """Predict the held-out genes with the chosen epoch, fit the baselines, and write both to predictions.csv.
+def label_rows(fold: Fold, data: Dataset, settings: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return label and rank of each gene with a window, (genes,) each; CONTROL permuted exchanges those that train."""
+    genes = data.with_windows
+    labels, ranks = genes["target"].to_numpy(), genes["rank"].to_numpy()
+    if settings.CONTROL != "permuted":
+        return labels, ranks
+    return controls.permute_labels(
+        labels, ranks, [fold.balanced, fold.middle], np.random.default_rng([*fold.entropy(settings.SEED), len(labels)])
+    )
 
-    The file is the sign that the fold is finished: gene_id, probability, and for test genes kmer and gc.
+
+def finish_fold(
+    fold: Fold, data: Dataset, settings: SimpleNamespace, checkpoints: Checkpoints, progress: Progress
+) -> None:
+    """Calibrate the network of the chosen epoch, predict the held-out genes, and fit the baselines.
+
+    Writes best_model.keras, calibrated on the genes that chose the epoch and computing in float32, so that it gives the
+    same numbers on any machine; then predictions.csv, the sign that the fold is finished: gene_id, probability, and for
+    test genes kmer, gc, outside, inside and codon; and each gene's probability before calibration, uncalibrated.
+
+    Args:
+        fold: its rows of the windows.
+        data: windows, labels and ranks.
+        settings: SEED.
+        checkpoints: of the fold, all epochs trained.
+        progress: of the run.
     """
     import pandas as pd
+    from scipy.special import expit
 
     from lcre.baselines import predict_baselines
-    from lcre.trained import load_model, make_predictor
+    from lcre.calibration import fit_calibration, fold_into
+    from lcre.trained import load_model, make_predictor, without_sigmoid
 
-    genes = data.with_windows
-    predict = make_predictor(load_model(folder / "best_model.keras", data.layout.columns))
-    random = np.random.default_rng(fold.entropy(settings.SEED))
+    genes, windows, (labels, ranks) = data.with_windows, data.windows, label_rows(fold, data, settings)
+    network = load_model(checkpoints.file(checkpoints.best), data.layout.columns)
+    predict = make_predictor(without_sigmoid(network))
+    choosing = fold.validation if len(fold.validation) else fold.test  # SELECT_ON test
+    others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
+    scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
+    checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))
+    progress.line(
+        f"fold {fold.name}  probabilities calibrated on {len(choosing):,} genes: log-odds x {scale:.3f} {offset:+.3f}"
+    )
+    log_odds = predict(windows[fold.held_out])
     frame = pd.DataFrame(index=fold.held_out)
     frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
-    frame["probability"] = predict(data.windows[fold.held_out])
-    regions, target = list(data.layout.regions.values()), genes["target"].to_numpy()
-    frame.loc[fold.test, ["kmer", "gc"]] = predict_baselines(data.windows, regions, target, fold, random)
-    write_csv(folder / "predictions.csv", frame.round(8))
+    frame["probability"] = expit(scale * log_odds + offset)
+    if data.training_windows is not windows:  # the baselines train on what the network trains on
+        windows = windows.copy()
+        windows[fold.training] = data.training_windows[fold.training]
+    random = np.random.default_rng(fold.entropy(settings.SEED))
+    baselines = predict_baselines(windows, data.layout, labels, rank_log_odds(ranks), fold, random, data.coding)
+    for name, probability in baselines.items():
+        frame.loc[fold.test, name] = probability
+    frame["uncalibrated"] = expit(log_odds)
+    write_csv(checkpoints.log_file.parent / "predictions.csv", frame.round(8))
 
 
 # ============================================================================================== leave one out
@@ -1098,24 +1176,24 @@ def leave_one_chromosome_out(
         checkpoints = Checkpoints(folder, f"{records.identify_run(run)} {fold.name}", LOG_COLUMNS)
         epochs = model.count_epochs(model.count_steps(len(fold.training)))
         if not is_finished(fold, epochs, genes["gene_id"].to_numpy(), checkpoints, settings):
-            waiting.append((fold, folder, checkpoints))
+            waiting.append((fold, checkpoints))
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
     records.forget_models(prefix)
     device = start_tensorflow(model.branches)
     print(f"computing on {device}")
-    trainer = Trainer(model, data.windows, data.layout)
+    trainer = Trainer(model, data.training_windows, data.layout)
     steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
-    for number, (fold, folder, checkpoints) in enumerate(waiting, 1):
+    for number, (fold, checkpoints) in enumerate(waiting, 1):
         progress.line(
             f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.training):,} genes train, "
             f"{len(fold.validation):,} on {fold.chosen_on or 'no others'} choose the epoch, "
             f"{len(fold.test):,} test"
         )
         train_fold(fold, data, trainer, settings, checkpoints, progress)
-        finish_fold(fold, data, settings, folder)
+        finish_fold(fold, data, settings, checkpoints, progress)
         progress.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
     return device
 
@@ -1187,6 +1265,7 @@ ACTIONS = {
     "--check": "read everything, print the gene funnel, a sequence audit and the folds, and stop; no TensorFlow",
     "--export-windows": "write the one-hot windows of all genes to a .npz, and stop FILE",
     "--overwrite": "delete the earlier run of this ORGANISM and begin anew",
+    "--controls": "train the run, and then each of these controls: all, or some, comma-separated NAMES",
 }
 
 
@@ -1215,42 +1294,95 @@ def choose_settings(values: dict, overrides: Collection[str] = ()) -> SimpleName
     return settings
 
 
+def list_runs(settings: SimpleNamespace, names: str | None) -> list[SimpleNamespace]:
+    """Return the settings of the run and of each of its controls, to be trained one after another.
+
+    Args:
+        settings: of the run.
+        names: of --controls.
+
+    Raises:
+        InputError: an unknown control, one whose part the windows do not have, controls of a control.
+    """
+    runs = [settings]
+    if names is not None:
+        if settings.CONTROL:
+            raise InputError(f"--controls: CONTROL is {settings.CONTROL}, a control itself; leave one of the two out")
+        runs += [SimpleNamespace(**vars(settings) | {"CONTROL": name}) for name in controls.parse_controls(names)]
+    for one in runs:
+        if not WindowLayout.of(one).visible.any():
+            sizes = f"UPSTREAM {one.UPSTREAM} and DOWNSTREAM {one.DOWNSTREAM}"
+            raise InputError(
+                f"CONTROL {one.CONTROL}: windows of {sizes} have no {one.CONTROL} of the gene that is not masked; make "
+                "them larger, or leave this control out"
+            )
+    return runs
+
+
+def run_prefix(settings: SimpleNamespace) -> Path:
+    """Return what the files of a run begin with: saved_models/O, of a control saved_models/O_control_NAME."""
+    return controls.prefix_of(Path(settings.SAVED_MODELS) / settings.ORGANISM, settings.CONTROL)
+
+
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     from lcre.settings import RULES
 
-    began = time.perf_counter()
     interrupt_on_sigterm()
     values, arguments = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
     settings = choose_settings(values, arguments.overrides)
+    runs = list_runs(settings, arguments.controls)
     export = arguments.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")
-    from lcre import check
-    from lcre.report import write_report
-    from lcre.results import show_results
-
     for name, value in arguments.overrides.items():
         if value != globals().get(name):
             print(one_line(f"{name} = {value}  (in the script: {globals().get(name)})"))
     if values["MODEL"] != settings.MODEL:
         print(f"note: {values['MODEL']} is now called {settings.MODEL}")
+    if export:
+        return export_windows(load_data(settings), export)
+    if arguments.check:
+        return check_inputs(settings)
+    for number, one in enumerate(runs, 1):
+        if len(runs) > 1:
+            print(f"\n{number} of {len(runs)} runs: {run_prefix(one).name}")
+        train_run(one, argv, arguments.overwrite)
+
+
+def check_inputs(settings: SimpleNamespace) -> None:
+    """Read everything, and print the gene funnel, a sequence audit and the folds; no TensorFlow."""
+    from lcre import check
+
     data = load_data(settings)
     print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
-    if export:
-        return export_windows(data, export)
     check.print_remarks(data.notes, data.warnings)
-    if arguments.check:
-        check.print_check(data.genes, data.labels, data.audit)
-    folds = make_folds(data, settings)
-    if arguments.check:
-        return check.print_folds(folds)
+    check.print_check(data.genes, data.labels, data.audit)
+    check.print_folds(make_folds(data, settings))
 
-    prefix = Path(settings.SAVED_MODELS) / settings.ORGANISM
+
+def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -> None:
+    """Train what is not trained of a run, and write its tables and its page.
+
+    Args:
+        settings: of the run.
+        argv: of the command line, for the record.
+        overwrite: delete an earlier run of the same name.
+    """
+    from lcre import check
+    from lcre.report import write_report
+    from lcre.results import show_results
+
+    began = time.perf_counter()
+    data = load_data(settings)
+    print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
+    check.print_remarks(data.notes, data.warnings)
+    folds = make_folds(data, settings)
+    prefix = run_prefix(settings)
     more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
     record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:
-        record = records.open_run(prefix, record, arguments.overwrite, held, data.order)
+        record = records.open_run(prefix, record, overwrite, held, data.order)
         device = ""
         try:
             with records.lock_tables(prefix):
@@ -1270,6 +1402,20 @@ def run(argv: Sequence[str]) -> None:
             print(f"{left} of {len(known)} folds of the run are left to other starts; the page comes with the last one")
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
     print(show_results(result, settings.SELECT_ON, settings.HOLD_OUT), flush=True)
+    if not left:
+        compare_controls(Path(settings.SAVED_MODELS) / settings.ORGANISM)
+
+
+def compare_controls(prefix: Path) -> None:
+    """Write and print the table of controls of a run, saved_models/O, and its page with them, where it has some."""
+    from lcre.control_table import show_controls, write_controls
+    from lcre.report import write_report
+
+    with records.lock_tables(prefix):
+        table = write_controls(prefix)
+        if table is not None:
+            write_report(prefix)
+            print(f"\n{show_controls(table)}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

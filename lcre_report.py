@@ -1,6 +1,6 @@
-"""Writes the HTML page of a finished run again: python lcre_report.py saved_models/yeast.
+"""Writes the HTML page of a finished run again, python lcre_report.py saved_models/yeast, or compares two runs.
 
-The page is `lcre/report.py`; a training ends with it, too.
+The page of a run is `lcre/report.py`; a training ends with it, too. The comparison is `lcre/comparison.py`.
 """
 
 import sys
@@ -14,17 +14,32 @@ from core.cli import OneLineParser, run_script
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     from core.page import show_size
-    from lcre.report import write_report
 
     parser = OneLineParser(
         prog="lcre_report.py",
-        description="Write the HTML page of a finished run.",
+        description="Write the HTML page of a finished run, or compare two runs on the same genes.",
         epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="prefix of the run's files, such as saved_models/demo")
-    path = write_report(parser.parse_args(argv).run)
-    print(f"{show_value(path, 1000)} ({show_size(path.stat().st_size)})")
+    parser.add_argument("other", type=Path, nargs="?", help="prefix of a second run that the first is compared with")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="page of the comparison [RUN_vs_OTHER.html]; its table goes beside it"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.other is None:
+        if arguments.out is not None:
+            parser.error("--out is for a comparison; give the prefixes of two runs")
+        from lcre.report import write_report
+
+        paths = [write_report(arguments.run)]
+    else:
+        from lcre.comparison import show_comparison, write_comparison
+
+        comparison, *paths = write_comparison(arguments.run, arguments.other, arguments.out)
+        print(show_comparison(comparison))
+    for path in paths:
+        print(f"{show_value(path, 1000)} ({show_size(path.stat().st_size)})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 
 from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
+from lcre.controls import prefix_of  # noqa: E402
 
 SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 RELATED = 100  # of about 3,000
@@ -50,8 +51,13 @@ def kept_file(arguments: argparse.Namespace, model: str, seed: int, fold: str) -
     return arguments.kept / f"{arguments.name}_{model}_{seed}_{fold}.json.gz"
 
 
-def train(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> None:
+def train(arguments: argparse.Namespace, model: str, seed: int, fold: str, control: str | None = None) -> None:
     """Train one fold in a process of its own, or go on with it, and keep it, if it is not kept already.
+
+    Args:
+        arguments: of the command line.
+        model, seed, fold: which one.
+        control: the CONTROL that `arguments.flags` give.
 
     Raises:
         InputError: the trainer refused, or it failed.
@@ -72,7 +78,13 @@ def train(arguments: argparse.Namespace, model: str, seed: int, fold: str) -> No
     if status:
         last = log.read_text(encoding="utf-8").strip().split("\n")[-1]
         raise InputError(f"{name} {fold} was not trained (exit status {status}): {last}; all it said is in {log}")
-    keep(runs / name, fold, kept_file(arguments, model, seed, fold), arguments.flags, not arguments.untimed)
+    keep(
+        prefix_of(runs / name, control),
+        fold,
+        kept_file(arguments, model, seed, fold),
+        arguments.flags,
+        not arguments.untimed,
+    )
 
 
 def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> None:
@@ -132,36 +144,6 @@ def read_all_kept(arguments: argparse.Namespace) -> dict[tuple[str, int, str], d
     folds = itertools.product(arguments.models, arguments.seeds, arguments.chromosomes.split(","))
     paths = {one: kept_file(arguments, *one) for one in folds}
     return {one: read_kept(path, inputs, arguments.flags) for one, path in paths.items() if path.exists()}
-
-
-def placements(target, score):
-    """Return of every high gene the fraction of low genes below it, and of every low gene that of high genes above it.
-
-    Ties count half; the mean of either is the auROC.
-    """
-    import numpy as np
-    from scipy.stats import rankdata
-
-    high, low = score[target == 1], score[target == 0]
-    ranks = rankdata(np.concatenate([high, low]))
-    of_high = (ranks[: len(high)] - rankdata(high)) / len(low)
-    of_low = 1 - (ranks[len(high) :] - rankdata(low)) / len(high)
-    return of_high, of_low
-
-
-def compare(target, ours: list, theirs: list) -> dict:
-    """Return the mean difference in auROC between two lists of scores (one a seed), its 95 % interval and p-value."""
-    import numpy as np
-    from scipy.stats import norm
-
-    differences = []
-    for side in (0, 1):
-        first = np.mean([placements(target, score)[side] for score in ours], axis=0)
-        differences.append(first - np.mean([placements(target, score)[side] for score in theirs], axis=0))
-    mean = float(differences[0].mean())
-    error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in differences)))
-    p_value = float(2 * norm.sf(abs(mean) / error)) if error else float(mean == 0)
-    return {"difference": mean, "low": mean - 1.96 * error, "high": mean + 1.96 * error, "p": p_value}
 
 
 def count_shared(windows, trained, k: int = SHARED_K):
@@ -259,7 +241,7 @@ def print_tables(arguments: argparse.Namespace, data, settings) -> None:
     from scipy.special import logit
 
     from core.device import start_tensorflow
-    from core.scores import auroc, auroc_interval
+    from core.scores import auroc, auroc_interval, delong_test
 
     names, models = arguments.chromosomes.split(","), arguments.models
     kept = read_all_kept(arguments)
@@ -308,10 +290,10 @@ def print_tables(arguments: argparse.Namespace, data, settings) -> None:
     print("\n| difference in auROC | mean | 95 % interval | p |")
     print("|---|---|---|---|")
     for first, second in itertools.combinations([*models, *REGRESSIONS], 2):
-        found = compare(targets, *([scores[name, seed] for seed in arguments.seeds] for name in (first, second)))
-        interval = f"{found['low']:+.4f} to {found['high']:+.4f}"
-        p_value = "< 1e-10" if found["p"] < 1e-10 else f"{found['p']:.1g}"
-        print(f"| {label(first)} - {label(second)} | {found['difference']:+.4f} | {interval} | {p_value} |")
+        found = delong_test(targets, *([scores[name, seed] for seed in arguments.seeds] for name in (first, second)))
+        interval = f"{found.low:+.4f} to {found.high:+.4f}"
+        p_value = "< 1e-10" if found.p < 1e-10 else f"{found.p:.1g}"
+        print(f"| {label(first)} - {label(second)} | {found.difference:+.4f} | {interval} | {p_value} |")
 
     print("\n| fold | genes | " + " | ".join(map(label, [*models, *REGRESSIONS])) + " |")
     print("|---|---|" + "---|" * len([*models, *REGRESSIONS]))

@@ -92,9 +92,7 @@ class Checkpoints:
         self.write_log({epoch: found[epoch] for epoch in sorted(set(found) - set(damaged))})
         return said
 
-    def finish_epoch(
-        self, epoch: int, model, row: dict[str, str], choose: Callable, convert: Callable | None = None
-    ) -> int:
+    def finish_epoch(self, epoch: int, model, row: dict[str, str], choose: Callable) -> int:
         """Write what an epoch leaves behind: its model, then the best model, then its row of the log.
 
         The row is last: an epoch without it is trained again.
@@ -104,14 +102,13 @@ class Checkpoints:
             model: keras.Model; it is written with its optimizer.
             row: of the log.
             choose: returns the place of the best epoch among the rows of a log.
-            convert: as in `keep_best`.
 
         Returns:
             The best epoch so far.
         """
         self.write_model(self.file(epoch), epoch, model)
         log = dict(sorted((self.log | {epoch: row}).items()))
-        self.keep_best(log, choose, convert)
+        self.keep_best(log, choose)
         self.write_log(log)
         return self.best
 
@@ -120,22 +117,18 @@ class Checkpoints:
         write_rows(self.log_file, list(log.values()))
         self.log = log
 
-    def keep_best(self, log: dict[int, dict[str, str]], choose: Callable, convert: Callable | None = None) -> None:
+    def keep_best(self, log: dict[int, dict[str, str]], choose: Callable) -> None:
         """Write the model of the best epoch as the best one, unless it is there.
 
         Args:
             log: epoch -> row, one at least; the model of each is whole.
             choose: returns the place of the best epoch among the rows of a log.
-            convert: returns the model to write, of the epoch's file; None: the file is copied.
         """
         best = list(log)[choose(list(log.values()))]
         if best == self.best:
             return
-        if convert is not None:
-            self.write_model(self.best_file, best, convert(self.file(best)))
-        else:
-            with replacing(self.best_file) as temporary:
-                temporary.write_bytes(self.file(best).read_bytes())
+        with replacing(self.best_file) as temporary:
+            temporary.write_bytes(self.file(best).read_bytes())
         self.best = best
 
 

@@ -176,7 +176,7 @@ def parse_settings(
         values: its globals, where the constants' present values are.
         rules: of each constant.
         version: what --version prints.
-        extra: further flags -> help; those whose help ends in 'FILE' take a value, the rest are switches.
+        extra: further flags -> help; those whose help ends in 'FILE' or 'NAMES' take a value, the rest are switches.
         argv: the arguments, None for those of the process.
 
     Returns:
@@ -212,10 +212,12 @@ def parse_settings(
             metavar={int: "N", float: "X"}.get(rules[name].kind, "TEXT"),
             help=(text + default).strip().replace("%", "%%"),
         )
-    actions = parser.add_argument_group("instead of training")
+    actions = parser.add_argument_group("what to do")
     for flag, text in extra.items():
-        if text.endswith("FILE"):
-            actions.add_argument(flag, metavar="FILE", type=Path, help=text.removesuffix(" FILE"))
+        value = text.rpartition(" ")[2]
+        if value in ("FILE", "NAMES"):
+            kind = Path if value == "FILE" else str
+            actions.add_argument(flag, metavar=value, type=kind, help=text.removesuffix(f" {value}"))
         else:
             actions.add_argument(flag, action="store_true", help=text)
     actions.add_argument("--version", action="version", version=f"{Path(script).stem} {version}")

@@ -112,7 +112,7 @@ def draw_marks(axis, xs: Sequence[float], ys: Sequence[float], colour: str, mark
     axis.plot(xs, ys, mark, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=width)
 
 
-def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -> None:
+def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int], colour: str = COUNT) -> None:
     """Shade cells (columns, rows of the panel) by how many points they hold, with the key above the panel.
 
     Neighbours of one shade in a row are one piece of a thick line: each shade is a single path of the picture.
@@ -128,7 +128,7 @@ def draw_density(axis, xs: np.ndarray, ys: np.ndarray, cells: tuple[int, int]) -
         ends = np.column_stack([x_edges[first], x_edges[last], np.full(len(row), np.nan)])
         heights = np.repeat((y_edges[row] + y_edges[row + 1]) / 2, 3)
         width = axis.bbox.height / cells[1]
-        axis.plot(ends.ravel(), heights, color=COUNT, alpha=shade, linewidth=width, label=f"≥{step}")
+        axis.plot(ends.ravel(), heights, color=colour, alpha=shade, linewidth=width, label=f"≥{step}")
     key = {"ncols": len(steps), "loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2, "frameon": False}
     axis.legend(fontsize=9.5, handlelength=1, handletextpad=0.3, columnspacing=0.8, labelcolor=QUIET, **key)
 

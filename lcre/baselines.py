@@ -1,4 +1,4 @@
-"""Seconds-long models that a network has to beat: regression on k-mer counts and on base composition."""
+"""Seconds-long models that a network has to beat, or that see a part of what it sees: regressions on counts."""
 
 import warnings
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.scores import auroc
-from lcre.kmers import count_kmers, scale_features
+from lcre.kmers import count_kmers, kmers_in_bins, plan_bins, scale_features, solve_ridge
 
 LENGTHS = (6, 5, 4)
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3)  # inverse of the ridge penalty on scaled counts
@@ -87,20 +87,95 @@ def composition_baseline(
     return fit_predict(parts[0], target[train], parts[1:], [1.0])[0][0]
 
 
+def ridge_baseline(train: np.ndarray, log_odds: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Predict genes by the ridge regression that is a part of `cnn_lstm_kmer` (`lcre.kmers.solve_ridge`).
+
+    Args:
+        train: features of the training genes, float32, (n, features), scaled in place.
+        log_odds: targets of the training genes, (n,).
+        test: features of the genes to predict, (m, features).
+
+    Returns:
+        Their probabilities, (m,).
+    """
+    from scipy.special import expit
+
+    weights, intercept = solve_ridge(train, log_odds)
+    return expit(test @ weights + intercept)
+
+
+def bin_baseline(windows: np.ndarray, bins: list, log_odds: np.ndarray, fold) -> np.ndarray | None:
+    """Predict the test genes of a fold by k-mer counts in bins; None without bins.
+
+    Args:
+        windows: base codes, (genes, columns).
+        bins: of `lcre.kmers.plan_bins`.
+        log_odds: targets, (genes,).
+        fold: rows training and test.
+    """
+    if not bins:
+        return None
+    train, test = (
+        np.concatenate([kmers_in_bins(windows[rows], *one) for one in bins], axis=1)
+        for rows in (fold.training, fold.test)
+    )
+    return ridge_baseline(train, log_odds[fold.training], test)
+
+
+def coding_baseline(features: np.ndarray | None, log_odds: np.ndarray, fold) -> np.ndarray | None:
+    """Predict the test genes of a fold by lengths and codon usage of their CDS; None without features.
+
+    Args:
+        features: (genes, features), nan where a gene has none: the mean of the training genes is taken.
+        log_odds: targets, (genes,).
+        fold: rows training and test.
+    """
+    if features is None:
+        return None
+    train, test = features[fold.training], features[fold.test]
+    known = ~np.isnan(train).any(axis=1)
+    if not known.any():
+        return None
+    mean, spread = train[known].mean(axis=0), train[known].std(axis=0)
+    spread[spread == 0] = 1
+    train, test = (np.nan_to_num((part - mean) / spread).astype(np.float32) for part in (train, test))
+    return ridge_baseline(train, log_odds[fold.training], test)
+
+
 def predict_baselines(
-    windows: np.ndarray, regions: Sequence[slice], target: np.ndarray, fold, random: np.random.Generator
-) -> np.ndarray:
-    """Return both baselines for the test genes of a fold, (genes, 2): k-mers, composition.
+    windows: np.ndarray,
+    layout,
+    target: np.ndarray,
+    log_odds: np.ndarray,
+    fold,
+    random: np.random.Generator,
+    coding: np.ndarray | None = None,
+) -> dict[str, np.ndarray | None]:
+    """Return every baseline's probabilities for the test genes of a fold.
 
     Without a validation chromosome (SELECT_ON test) a fifth of the training genes chooses the k-mer regression.
 
     Args:
-        windows, regions, target: as in `kmer_baseline`.
-        fold: rows balanced, validation and test.
+        windows, target: as in `kmer_baseline`.
+        layout: of the windows: regions, outside, inside, region_size.
+        log_odds: of being high by the rank of expression, (genes,).
+        fold: rows balanced, training, validation and test.
         random: draws that fifth.
+        coding: of the genes' CDS, (genes, features); None where the annotation has none.
+
+    Returns:
+        Column of the fold's predictions.csv -> probabilities, (test genes,): kmer, gc, outside, inside, codon; None for
+        what the windows or the annotation do not have.
     """
-    train, choose = fold.balanced, fold.validation
+    train, choose, regions = fold.balanced, fold.validation, list(layout.regions.values())
     if not len(choose):
         choose, train = np.split(random.permutation(train), [len(train) // 5])
-    kmers, _ = kmer_baseline(windows, regions, target, train, choose, fold.test)
-    return np.column_stack([kmers, composition_baseline(windows, regions, target, fold.balanced, fold.test)])
+    outside = plan_bins(layout.outside, [], layout.region_size)
+    inside = plan_bins(layout.inside, layout.inside, layout.region_size)
+    return {
+        "kmer": kmer_baseline(windows, regions, target, train, choose, fold.test)[0],
+        "gc": composition_baseline(windows, regions, target, fold.balanced, fold.test),
+        "outside": bin_baseline(windows, outside, log_odds, fold),
+        "inside": bin_baseline(windows, inside, log_odds, fold),
+        "codon": coding_baseline(coding, log_odds, fold),
+    }

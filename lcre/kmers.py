@@ -3,6 +3,8 @@
 Every k-mer has one number: its bases as digits in base four, ACGT = 0..3, the first base the highest digit.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 BATCH = 64  # windows that are counted at once inside a network
@@ -58,6 +60,48 @@ def count_kmers(codes: np.ndarray, k: int) -> np.ndarray:
     return counts
 
 
+def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int) -> list[tuple[slice, int, int, int]]:
+    """Return what the k-mer regression counts: columns, k, stride and bin size, as `count_in_bins` takes them.
+
+    3-mers in bins of 100 bp and 4-mers in bins of 500 bp of each part and, inside the gene, the codons of all three
+    frames in bins of 180 bp, where a region has 1,500 bp; else in proportion. Parts shorter than k have no k-mers.
+
+    Args:
+        parts: columns in which 3- and 4-mers are counted.
+        inside: columns in which codons are counted.
+        region_size: columns of promoter or terminator.
+    """
+    bins = [(part, k, 1, size) for part in parts for k, size in ((3, region_size // 15), (4, region_size // 3))]
+    for part in inside:
+        bins += [(slice(part.start + frame, part.stop), 3, 3, region_size // 25) for frame in range(3)]
+    return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
+
+
+def kmers_in_bins(codes: np.ndarray, part: slice, k: int, stride: int, size: int) -> np.ndarray:
+    """Count every k-mer in each bin of a part of windows, without a network: what `count_in_bins` gives.
+
+    Args:
+        codes: base codes, uint8, (genes, columns).
+        part, k, stride, size: as there.
+
+    Returns:
+        float32, (genes, bins * 4**k): bin by bin, k-mers in the order of ACGT.
+    """
+    numbers, known = (found[:, ::stride] for found in number_kmers(codes[:, part], k))
+    genes, places = numbers.shape
+    size = min(max(size, 1), places)
+    bins = -(-places // size)
+    bin_of = (np.arange(places) + (bins * size - places) // 2) // size
+    whole = (size / np.bincount(bin_of)).astype(np.float32)  # what is over is split between the first and the last bin
+    numbers += bin_of.astype(np.int32) * 4**k
+    counts = np.empty((genes, bins, 4**k), np.float32)
+    for begin in range(0, genes, 256):
+        some = slice(begin, begin + 256)
+        rows = np.arange(len(numbers[some]))[:, None] * (bins * 4**k) + numbers[some]
+        counts[some] = np.bincount(rows[known[some]], minlength=counts[some].size).reshape(counts[some].shape)
+    return (counts * whole[:, None]).reshape(genes, -1)
+
+
 def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Centre features and divide them by the square root of their spread, by the training genes, in place.
 
@@ -74,6 +118,25 @@ def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndar
         features -= centre
         features /= scale
     return centre, scale
+
+
+def solve_ridge(features: np.ndarray, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fit a ridge regression and return its weights, (features,), and its intercept.
+
+    Args:
+        features: of the training genes, float32, (n, features); scaled in place by `scale_features`.
+        log_odds: the targets, (n,).
+    """
+    from sklearn.linear_model import Ridge
+
+    centre, scale = scale_features(features, [])
+    mean = float(log_odds.mean())
+    penalty = PENALTY * float(np.square(features).sum(axis=1, dtype=np.float64).mean())
+    if not penalty:  # the same features in all genes
+        return np.zeros(len(scale), np.float32), mean
+    ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
+    weights = ridge.fit(features, (log_odds - mean).astype(np.float32)).coef_ / scale
+    return weights, mean - weights @ centre
 
 
 # ------------------------------------------------------------------------------------------ inside a network
@@ -123,15 +186,10 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
         log_odds: of being high, the targets, (n,).
     """
     import tensorflow as tf
-    from sklearn.linear_model import Ridge
 
     count = tf.function(counts)
     features = np.empty((len(codes), counts.output_shape[1]), np.float32)
     for at in range(0, len(codes), BATCH):
         features[at : at + BATCH] = count(tf.one_hot(codes[at : at + BATCH], 4), training=False)
-    centre, scale = scale_features(features, [])
-    mean = float(log_odds.mean())
-    penalty = PENALTY * float(np.square(features).sum(axis=1, dtype=np.float64).mean())
-    ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
-    weights = ridge.fit(features, (log_odds - mean).astype(np.float32)).coef_ / scale
-    layer.set_weights([weights[:, None], np.array([mean - weights @ centre])])
+    weights, intercept = solve_ridge(features, log_odds)
+    layer.set_weights([weights[:, None], np.array([intercept])])

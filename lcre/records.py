@@ -25,7 +25,14 @@ from lcre.settings import FORMER_MODELS, input_files
 FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
 FREE_TO_DIFFER |= {"CHROMOSOMES"}
 ADDED_SETTINGS = {"HOLD_OUT": "chromosome"}  # that older records lack -> the value that they were trained with
-TABLES = ("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html")  # of a run, besides its folds
+TABLES = (
+    "run.json",
+    "result.csv",
+    "predictions.csv",
+    "genes.csv",
+    "controls.csv",
+    "report.html",
+)  # of a run, besides its folds
 
 
 def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) -> dict:
@@ -106,7 +113,7 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         for name in folds if overwrite else run["folds"]:
             folder = fold_folder(prefix, name)
             held.enter_context(locks.claim(folder.with_name(f".{folder.name}.lock"), f"fold {name} of {prefix}"))
-        remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:run|result|predictions|genes|report)")
+        remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:run|result|predictions|genes|controls|report)")
         if overwrite:
             for name in folds:
                 folder = fold_folder(prefix, name)
@@ -377,14 +384,19 @@ def show_json(value) -> str:
     return show_value(json.dumps(value, ensure_ascii=False))
 
 
-def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
-    """Raise InputError that says in what `run` differs from the `earlier` one, if it does."""
+def list_differences(earlier: dict, run: dict, besides: Sequence[str] = ()) -> list[str]:
+    """Return in what the numbers of a run may differ from those of an `earlier` one: settings and inputs, in words.
+
+    Args:
+        earlier, run: their records.
+        besides: settings that are not looked at, besides those that are free to differ.
+    """
     before, after = ADDED_SETTINGS | earlier["settings"], run["settings"]
     before["MODEL"] = FORMER_MODELS.get(before.get("MODEL"), before.get("MODEL"))
     differing = [
         f"{name} is {show_value(after[name])} and was {show_value(before.get(name))}"
         for name in after
-        if name not in FREE_TO_DIFFER and after[name] != before.get(name)
+        if name not in FREE_TO_DIFFER.union(besides) and after[name] != before.get(name)
     ]
     before, after = earlier["inputs"], run["inputs"]
     differing += [
@@ -392,6 +404,12 @@ def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
         for name in {**before, **after}
         if before.get(name, {}).get("sha256") != after.get(name, {}).get("sha256")
     ]
+    return differing
+
+
+def refuse_other_run(record: Path, earlier: dict, run: dict) -> None:
+    """Raise InputError that says in what `run` differs from the `earlier` one, if it does."""
+    differing = list_differences(earlier, run)
     if differing:
         more = f"; and {len(differing) - 6} more" if len(differing) > 6 else ""
         raise InputError(

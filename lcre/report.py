@@ -18,6 +18,7 @@ import pandas as pd
 from core import InputError, figures, page, scores, show_value
 from core.files import write_text
 from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
+from lcre.controls import CONTROLS
 from lcre.hold_out import WAYS, Way, way_of
 from lcre.records import fold_folder, held_out_groups, read_record
 from lcre.results import RESULT_COLUMNS
@@ -26,6 +27,10 @@ from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns, read_held_out
 
 LOG_NUMBERS = ["epoch", "loss", "val_loss", "val_auROC", "test_loss", "test_auROC"]
 PROFILE_NUMBERS = ["position", "mean_abs_contribution"]
+CONTROL_NUMBERS = (
+    *("genes", "auROC", "auROC_low", "auROC_high", "kmer_auROC"),
+    *("difference", "difference_low", "difference_high", "p"),
+)
 EXPLAIN_AGAIN = "lcre_explain.py writes it again; without the file the page is written without its section"
 
 
@@ -89,6 +94,7 @@ class Run:
     scored: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns of predictions, and fold
     logs: dict[str, pd.DataFrame] = field(default_factory=dict)
     profile: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None  # O_controls.csv
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -159,6 +165,9 @@ def read_run(prefix: Path) -> Run:
     profile = Path(f"{prefix}_explain") / "profile.csv"
     if profile.is_file():
         run.profile = read_columns(profile, ["region", "class"], PROFILE_NUMBERS, EXPLAIN_AGAIN)
+    controls = Path(f"{prefix}_controls.csv")
+    if controls.is_file():
+        run.controls = read_columns(controls, ["control"], [*CONTROL_NUMBERS])
     add_own_warnings(run)
     return run
 
@@ -647,6 +656,42 @@ def show_interval(row: pd.Series) -> str:
     return page.DASH if math.isnan(low + high) else f"{low:.3f}–{high:.3f}"
 
 
+def make_controls(run: Run) -> page.Section | None:
+    """Return what the network reaches where it is denied something, if the run has controls: figure and table."""
+    if run.controls is None:
+        return None
+    table = run.controls.assign(chromosome=run.controls["control"].replace("none", "the run"), gc_auROC=math.nan)
+    told = "; ".join(
+        f"{name} {show_number(auroc)}" for name, auroc in zip(table["chromosome"], table["auROC"], strict=True)
+    )
+    caption = (
+        "Circles: network, with 95 % bootstrap intervals. Diamonds: regression on k-mers of the same windows. "
+        "All folds pooled."
+    )
+    figure = page.Figure(draw_auroc_rows(run, table, f"auROC{run.mark} of the controls: {told}."), caption)
+    rows = []
+    for row in table.itertuples():
+        low, high = show_number(row.difference_low), show_number(row.difference_high)
+        interval = page.DASH if math.isnan(row.difference) else f"{low} to {high}"
+        p = page.DASH if math.isnan(row.p) else f"{row.p:.2g}"
+        cells = [show_count(row.genes), show_number(row.auROC), show_number(row.difference), interval, p]
+        rows.append([row.chromosome, *cells])
+    head = ["control", "genes", f"auROC{run.mark}", "run less control", "95\N{NO-BREAK SPACE}% interval", "p"]
+    text = (
+        "Each control is the same training with something denied. With shuffled or permuted training genes, what is "
+        "left above 0.5 is base composition or a leak; what only a part of the window reaches shows where the signal "
+        "is. Regulatory sequence lies outside of the gene: inside of it, codon usage tells how strongly a gene is "
+        "expressed."
+    )
+    shift = as_number(run.info["settings"].get("SHIFT"))
+    meanings = [f"{name}: {CONTROLS[name].format(shift=shift)}" for name in run.controls["control"] if name in CONTROLS]
+    tested = "Differences on the genes that both runs score, with interval and p-value by DeLong's paired test."
+    return page.Section(
+        "What the network reads",
+        [page.Columns([[figure, page.Table("Controls", head, rows)], [text, page.Bullets(meanings), tested]])],
+    )
+
+
 def make_curves(run: Run) -> page.Section:
     """Return ROC and precision-recall, or why there are none."""
     pooled, title = run.scored.drop_duplicates("gene_id"), "Sensitivity and precision"
@@ -838,20 +883,21 @@ def as_number(value: object) -> float:
 # The page ---------------------------------------------------------------------------------------------------
 
 SECTIONS = (
-    make_warnings, make_folds, make_curves, make_calibration, make_expression, make_learning, make_profile, make_genes,
-    make_facts,
+    make_warnings, make_folds, make_controls, make_curves, make_calibration, make_expression, make_learning,
+    make_profile, make_genes, make_facts,
 )  # fmt: skip
 
 
 def build_page(run: Run) -> str:
     """Return the whole page as HTML."""
     lead, verdict = headline(run)
+    control = run.info["settings"].get("CONTROL")
     sections = [make_section(run) for make_section in SECTIONS]
     again = f"python lcre_report.py {run.prefix.as_posix()} writes it again."
     return page.render_page(
         page.Page(
             title=f"{run.organism}: LCRE report",
-            heading=run.organism,
+            heading=f"{run.organism}, control {show_value(control, 30)}" if control else run.organism,
             above="LCRE · low or high gene expression from regulatory sequence",
             below=describe_in_a_line(run),
             lead=lead,

@@ -30,6 +30,9 @@ LOG_COLUMNS = {  # -> least and largest number
     "seconds": (0, 1e12),
 }
 
+BASELINES = ("kmer", "gc")  # columns of a fold's predictions.csv that every version wrote
+LATER_BASELINES = ("outside", "inside", "codon")  # and those that older runs, or windows without such parts, lack
+
 
 @dataclass(frozen=True)
 class FinishedFold:
@@ -38,7 +41,7 @@ class FinishedFold:
     fold: object  # of `lcre_classifier.Fold`
     log: list[dict]  # rows of its performance log
     best_epoch: int
-    tested: pd.DataFrame  # its test genes: target (0 or 1), probability, kmer and gc
+    tested: pd.DataFrame  # its test genes: target (0 or 1), probability, and those of the baselines
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Scored:
 
     @cached_property
     def tested(self) -> pd.DataFrame:
-        """The test genes of all folds: target (0 or 1), probability, kmer and gc."""
+        """The test genes of all folds: target (0 or 1), probability, kmer, gc, outside, inside and codon."""
         return pd.concat([fold.tested for fold in self.folds])
 
     def score(self, measure: Callable, column: str = "probability") -> float:
@@ -204,8 +207,32 @@ RESULT_COLUMNS = (
     Column(
         "seconds", lambda row: row.seconds, "seconds", "time", "training time of the fold; pooled: the sum over folds"
     ),
+    Column(
+        "outside_auROC",
+        lambda row: row.score(scores.auroc, "outside"),
+        "score",
+        "k-mers outside the gene",
+        "auROC of a ridge regression on k-mers before the TSS and behind the TES; empty with UPSTREAM 0",
+        short="outside",
+    ),
+    Column(
+        "inside_auROC",
+        lambda row: row.score(scores.auroc, "inside"),
+        "score",
+        "k-mers inside the gene",
+        "auROC of a ridge regression on k-mers and codons inside the gene; empty with DOWNSTREAM 0",
+        short="inside",
+    ),
+    Column(
+        "codon_auROC",
+        lambda row: row.score(scores.auroc, "codon"),
+        "score",
+        "codons and lengths",
+        "auROC of a ridge regression on codon usage and lengths of the CDS; empty where the annotation has no CDS",
+        short="codons",
+    ),
 )
-PRINTED_ORDER = ("chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC")  # then those of the table
+PRINTED_ORDER = ("chromosome", "test_size", "best_epoch", "accuracy", "auPR", "auROC")  # baselines, those of the table
 
 
 def best_epoch(log: list[dict], select_on: str, tolerance: float = 0.0) -> int:
@@ -250,20 +277,26 @@ def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFram
         gene_ids: of the genes with windows.
 
     Returns:
-        The predictions (probability, and for test genes kmer and gc) by row of `gene_ids`, and the rows of the log;
-        None where the fold is not finished or one of the two files is damaged.
+        The predictions (probability and, for test genes, those of the baselines; nan in columns that are not there) by
+        row of `gene_ids`, and the rows of the log; None where the fold is not finished or one of the two files is
+        damaged.
     """
-    path, numbers = folder / "predictions.csv", ["probability", "kmer", "gc"]
+    path, needed = folder / "predictions.csv", ["probability", *BASELINES]
+    numbers = [*needed, *LATER_BASELINES]
     if not path.is_file() or not path.read_bytes().endswith(b"\n"):
         return None
     missing = dict.fromkeys(numbers, [""])  # a gene may be called NA
     try:
         found = pd.read_csv(path, dtype={"gene_id": str}, keep_default_na=False, na_values=missing)
         same = found["gene_id"].tolist() == gene_ids[fold.held_out].tolist()
-        found = found.set_index(fold.held_out)[numbers].astype(float) if same else None
+        same = same and set(needed) <= set(found)
+        found = found.set_index(fold.held_out).reindex(columns=numbers).astype(float) if same else None
     except (KeyError, OSError, OverflowError, ValueError):
         return None
-    if found is None or found.loc[fold.test, ["kmer", "gc"]].isna().any(axis=None):
+    if found is None or found.loc[fold.test, list(BASELINES)].isna().any(axis=None):
+        return None
+    empty = found.loc[fold.test, list(LATER_BASELINES)].isna()
+    if (empty.any() & ~empty.all()).any():
         return None
     missing = found["probability"].isna()  # a network that diverged has none for any gene
     if ((found < 0) | (found > 1)).any(axis=None) or (missing.any() and not missing.all()):
@@ -340,13 +373,17 @@ def show_results(result: pd.DataFrame, select_on: str, hold_out: str = "chromoso
     """Return the result table as people read it, with a line on what was held out."""
     way = WAYS[hold_out]
     printed = {column.name: column.short for column in RESULT_COLUMNS if column.short}
-    order = [*PRINTED_ORDER, *(name for name in printed if name not in PRINTED_ORDER)]
+    baselines = [f"{name}_auROC" for name in (*BASELINES, *LATER_BASELINES)]
+    for name in baselines[len(BASELINES) :]:
+        if result[name].isna().all():
+            del printed[name]
+    order = [name for name in dict.fromkeys([*PRINTED_ORDER, *baselines, *printed]) if name in printed]
     shown = result[order].rename(columns=printed)
     shown.insert(len(PRINTED_ORDER), "95 % interval", [show_interval(row) for _, row in result.iterrows()])
     chosen = way.chosen_on if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
     return (
-        f"Low against high genes of held-out {way.what}, epoch chosen {chosen}. k-mers and composition: auROC of "
-        "regressions\non the same genes; optimistic: auROC of the network's best epoch on the test genes, pooled: its "
+        f"Low against high genes of held-out {way.what}, epoch chosen {chosen}. Behind the interval: auROC of\n"
+        "regressions on the same genes; optimistic: auROC of the network's best epoch on the test genes, pooled: its "
         "mean over genes\n"
         f"{check.show_table(shown)}"
     )

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from core import InputError, examples
 from core.cli import Rule, show_setting
 from core.files import check_file
+from lcre.controls import CONTROLS
 from lcre.hold_out import WAYS, way_of
 
 FORMER_MODELS = {"motifs_and_words": "cnn_lstm_kmer"}  # a model's name in runs of older versions -> its name today
@@ -33,6 +34,8 @@ RULES = {  # of the constants of lcre_classifier.py
     "SPECIES": FILE,
     "CHROMOSOMES": Rule(str),
     "SELECT_ON": Rule(str),
+    "CONTROL": Rule(str, optional=True),
+    "SHIFT": Rule(int, least=1, most=10_000_000),
     "MODEL": Rule(str),
     "EPOCHS": Rule(int, optional=True, least=1, most=1_000_000),
     "BATCH_SIZE": Rule(int, optional=True, least=1, most=1_000_000),
@@ -202,10 +205,13 @@ def resolve_settings(
     """
     values = {name: RULES[name].check(name, value) for name, value in values.items()}
     values["MODEL"] = FORMER_MODELS.get(values["MODEL"], values["MODEL"])
-    choices = {"DATASET": datasets, "SELECT_ON": ("validation", "test"), "MODEL": models, "HOLD_OUT": WAYS}
+    values["CONTROL"] = None if values["CONTROL"] == "none" else values["CONTROL"]
+    choices = {"DATASET": datasets, "HOLD_OUT": WAYS, "SELECT_ON": ("validation", "test"), "MODEL": models}
+    choices["CONTROL"] = (None, *CONTROLS)
     for name, known in choices.items():
         if values[name] not in known:
-            raise InputError(f"{name}: {show_setting(values[name])} is none of {', '.join(known)}")
+            known = ", ".join(choice or "none" for choice in known)
+            raise InputError(f"{name}: {show_setting(values[name])} is none of {known}")
     check_hold_out(values)
     if values["HOLD_OUT"] != "family":
         values["FOLDS"] = None  # no other way has a number of folds

@@ -76,20 +76,37 @@ def shuffle_dinucleotides(
     shuffled = np.repeat(codes[None], count, axis=0)
     pieces = find_runs(codes) if pieces is None else pieces
     pieces = [columns for columns in pieces if len(columns) > 3]  # three bases have one walk only
-    if not pieces or not count:
-        return shuffled
-    pieces.sort(key=len, reverse=True)  # the longest first: those still walking are always the first ones
-    longest = len(pieces[0])
-    walkers = len(pieces) * count
+    pieces.sort(key=len, reverse=True)
+    walks = shuffle_sequences([codes[columns] for columns in pieces], count, random)
+    for columns, walk in zip(pieces, walks, strict=True):
+        shuffled[:, columns] = walk
+    return shuffled
+
+
+def shuffle_sequences(sequences: list[np.ndarray], count: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Shuffle each of several sequences `count` times, all together; every dinucleotide occurs as often as before.
+
+    Args:
+        sequences: base codes 0..3, uint8, each (bp,), the longest first, none shorter than 2 bp.
+        count: how many shuffles of each.
+        random: drawn from.
+
+    Returns:
+        Of each sequence the shuffles, uint8, (count, bp).
+    """
+    if not sequences or not count:
+        return [np.empty((count, len(sequence)), np.uint8) for sequence in sequences]
+    longest = len(sequences[0])
+    walkers = len(sequences) * count
     targets = np.zeros((walkers, longest - 1), np.uint8)
     pointers = np.zeros((walkers, 4), np.int64)
     walks = np.zeros((walkers, longest), np.uint8)
-    for place, columns in enumerate(pieces):
-        sequence, mine = codes[columns], slice(place * count, (place + 1) * count)
+    for place, sequence in enumerate(sequences):
+        mine = slice(place * count, (place + 1) * count)
         targets[mine, : len(sequence) - 1] = order_edges(sequence, count, random)
         pointers[mine] = np.searchsorted(np.sort(sequence[:-1]), np.arange(4))
         walks[mine, 0] = sequence[0]
-    lengths = np.array([len(columns) for columns in pieces])
+    lengths = np.array([len(sequence) for sequence in sequences])  # those still walking are always the first ones
     rows, flat = np.arange(walkers), pointers.reshape(-1)
     for step in range(1, longest):
         walking = int((lengths > step).sum()) * count
@@ -97,9 +114,7 @@ def shuffle_dinucleotides(
         at = row * 4 + walks[:walking, step - 1]
         walks[:walking, step] = targets[row, flat[at]]
         flat[at] += 1
-    for place, columns in enumerate(pieces):
-        shuffled[:, columns] = walks[place * count : (place + 1) * count, : len(columns)]
-    return shuffled
+    return [walks[place * count : (place + 1) * count, :length] for place, length in enumerate(lengths)]
 
 
 def order_edges(sequence: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -149,6 +149,9 @@ LIMITS = {  # of what stands in a column: least, largest
     "logMaxTPM": (-1e300, 1e300),
     "position": (-1e9, 1e9),
     "mean_abs_contribution": (0, 1e9),
+    **dict.fromkeys(("difference", "difference_low", "difference_high"), (-2, 2)),
+    "genes": (0, 1e12),
+    "p": (0, 1),
 }
 
 

@@ -13,7 +13,6 @@ from builders import LONG, pack
 
 from core import InputError
 from core.genome import one_hot
-from core.scores import auroc
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,47 +25,6 @@ def load(name: str):
 
 
 accuracy, afterwards = load("accuracy"), load("afterwards")
-
-
-def test_placements_by_hand():
-    """High genes score 3 and 1, low ones 2, 1 and 0: 3 is above all, 1 above one and level with one."""
-    of_high, of_low = accuracy.placements(np.array([1, 1, 0, 0, 0]), np.array([3.0, 1, 2, 1, 0]))
-    assert of_high == pytest.approx([1, 0.5])
-    assert of_low == pytest.approx([0.5, 0.75, 1])
-
-
-def test_difference_is_that_of_the_areas_and_its_error_that_of_delong():
-    """One score right about all, the other right about none but the highest pair, worked out by hand.
-
-    Placements differ by (0, 1) at the high genes and by (1/2, 1/2) at the low: mean 1/2; variances 1/2 and 0, over
-    two genes each: error 1/2, z = 1, p = .3173.
-    """
-    target = np.array([1, 1, 0, 0])
-    ours, theirs = np.array([4.0, 3, 2, 1]), np.array([4.0, 1, 2, 3])
-    found = accuracy.compare(target, [ours], [theirs])
-    assert found["difference"] == pytest.approx(auroc(target, ours) - auroc(target, theirs)) == pytest.approx(0.5)
-    assert found["p"] == pytest.approx(0.3173, abs=1e-4)
-    assert (found["low"], found["high"]) == (pytest.approx(0.5 - 0.98), pytest.approx(0.5 + 0.98))
-    same = accuracy.compare(target, [ours, theirs], [theirs, ours])
-    assert (same["difference"], same["p"]) == (0, 1)
-
-
-def test_under_no_difference_p_is_uniform():
-    """Two scores equally good by chance, and much alike: p below .1 in about a tenth of the draws.
-
-    A test that forgot that both are of the same genes would hardly ever give so little.
-    """
-    random = np.random.default_rng(1)
-    target = np.repeat([0, 1], 60)
-    draws = []
-    for _ in range(400):
-        common = target + random.normal(0, 1.2, 120)
-        draws.append([common + random.normal(0, 0.4, 120) for _ in range(2)])
-    p_values = np.array([accuracy.compare(target, [first], [second])["p"] for first, second in draws])
-    assert 0.06 < np.mean(p_values < 0.1) < 0.145
-    better = accuracy.compare(target, [target + random.normal(0, 0.3, 120)], [random.normal(0, 1, 120)])
-    assert better["difference"] > 0.3
-    assert better["p"] < 1e-6
 
 
 def test_shared_kmers_on_either_strand():

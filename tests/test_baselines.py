@@ -1,6 +1,7 @@
 """k-mer counts against counting in strings, and regressions that find what was planted, and only that way."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from core.genome import BASE_CODES
 from core.scores import auroc
 from lcre import baselines
 from lcre.kmers import count_kmers
+from lcre_classifier import WindowLayout
 
 REGION = 60
 REGIONS = (slice(0, REGION), slice(REGION + 5, 2 * REGION + 5))
@@ -187,3 +189,62 @@ def test_windows_of_unknown_bases_only():
     probability, _ = baselines.kmer_baseline(windows, REGIONS, target, train, choose, test)
     assert probability == pytest.approx(np.full(40, 0.5))
     assert baselines.composition_baseline(windows, REGIONS, target, train, test) == pytest.approx(np.full(40, 0.5))
+
+
+# ------------------------------------------------------------------------------------- outside and inside
+def fold_of(genes: int = 240) -> SimpleNamespace:
+    train, choose, test = split(genes)
+    return SimpleNamespace(balanced=train, training=train, validation=choose, test=test)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(("begin", "sees"), [(5, "outside"), (42, "inside"), (70, "inside"), (102, "outside")])
+def test_regressions_see_their_part_only(begin, sees):
+    """Regions of 60 bp, 40 of them before the TSS or behind the TES; high genes have GATTACA somewhere in a part."""
+    random, target = np.random.default_rng(2), np.arange(240) % 2
+    windows = random.integers(0, 4, (240, 2 * REGION + 5), dtype=np.uint8)
+    windows[:, REGION : REGION + 5] = 4
+    for row in np.flatnonzero(target):
+        at = begin + random.integers(0, 8)
+        windows[row, at : at + 7] = codes_of(["GATTACA"])[0]
+    layout = WindowLayout(40, 20, 5)
+    found = baselines.predict_baselines(windows, layout, target, 3.0 * (2 * target - 1), fold_of(), random)
+    assert list(found) == ["kmer", "gc", "outside", "inside", "codon"]
+    test = fold_of().test
+    assert found["codon"] is None
+    assert auroc(target[test], found[sees]) > 0.9
+    assert 0.2 < auroc(target[test], found["inside" if sees == "outside" else "outside"]) < 0.8
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("layout", "missing"), [(WindowLayout(0, 60, 5), "outside"), (WindowLayout(60, 0, 5), "inside")]
+)
+def test_windows_without_a_part(layout, missing):
+    windows, target = planted()
+    found = baselines.predict_baselines(windows, layout, target, target - 0.5, fold_of(), np.random.default_rng(1))
+    assert [name for name in found if found[name] is None] == [missing, "codon"]
+
+
+@pytest.mark.usefixtures("short")
+def test_a_part_that_is_masked_in_all_genes_says_nothing():
+    windows, target = planted()
+    windows[:, 40:60] = windows[:, 65:85] = 4
+    found = baselines.predict_baselines(
+        windows, WindowLayout(40, 20, 5), target, target - 0.5, fold_of(), np.random.default_rng(1)
+    )
+    assert auroc(target[fold_of().test], found["inside"]) == 0.5
+
+
+@pytest.mark.usefixtures("short")
+def test_ranks_of_test_genes_change_nothing():
+    windows, target = planted()
+    fold, log_odds = fold_of(), 3.0 * (2 * target - 1)
+    layout, hidden = WindowLayout(40, 20, 5), log_odds.copy()
+    hidden[np.concatenate([fold.validation, fold.test])] = np.nan
+    first, second = (
+        baselines.predict_baselines(windows, layout, target, odds, fold, np.random.default_rng(1))
+        for odds in (log_odds, hidden)
+    )
+    assert np.array_equal(first["outside"], second["outside"])
+    assert np.array_equal(first["inside"], second["inside"])

@@ -109,7 +109,7 @@ def test_a_column_of_ones_own_is_an_entry_of_the_result_table(developed):
         everything += tested
     expected.append(sum(everything) / len(everything))
     result = developed.rows("demo_result.csv")
-    assert list(result[0])[-2:] == ["seconds", "high_fraction"]
+    assert list(result[0])[-2:] == ["codon_auROC", "high_fraction"]
     assert [row["chromosome"] for row in result] == ["2", "4", "pooled"]
     assert [float(row["high_fraction"]) for row in result] == pytest.approx(expected, abs=1e-6)
     assert len(set(expected)) == 3

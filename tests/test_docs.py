@@ -96,6 +96,7 @@ def test_pictures_are_small_and_all_are_shown():
 
 def test_files_md_has_every_column():
     """The columns stand there as in the code's tables, in their order; behind them a copy may have some of its own."""
+    from lcre.comparison import COLUMNS
     from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
 
     text = (ROOT / "docs/files.md").read_text()
@@ -105,6 +106,7 @@ def test_files_md_has_every_column():
     rows = "".join(f"| `{column.name}` | {column.meaning} |\n" for column in RESULT_COLUMNS[: len(documented)])
     assert f"|---|---|\n{rows}\n" in text
     assert table_column(text, "### `O_model_C/performance_log.csv`") == list(LOG_COLUMNS)
+    assert table_column(text, "### `A_vs_B.csv`") == list(COLUMNS)
 
 
 def test_method_names_the_models_and_developing_every_field_of_one():

@@ -31,7 +31,7 @@ def make_data(rows: list[tuple], nuclear: list[str]) -> lcre.Dataset:
     genes.loc[genes["chromosome"] == ORGANELLE, "status"] = "organelle"
     number = np.arange(int(genes["window_fits"].sum()))
     windows = np.stack([number // 4**place % 4 for place in range(8)], axis=1).astype(np.uint8)  # no two alike
-    return lcre.Dataset(genes, windows, lcre.WindowLayout(60, 0, 0), nuclear, nuclear, "", {}, [], [])
+    return lcre.Dataset(genes, windows, windows, lcre.WindowLayout(60, 0, 0), nuclear, nuclear, "", {}, [], [])
 
 
 def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle: int = 2) -> lcre.Dataset:

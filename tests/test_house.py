@@ -89,7 +89,7 @@ def test_help_names_every_constant():
         *("DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "TARGET_COLUMN", "VALIDATION_GENES", "PICKLE_KEY"),
         *("UPSTREAM", "DOWNSTREAM", "PADDING", "LOW_PERCENTILE", "HIGH_PERCENTILE"),
         *("HOLD_OUT", "FAMILIES", "FOLDS", "SPECIES", "CHROMOSOMES", "SELECT_ON"),
-        *("MODEL", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "SEED", "SAVED_MODELS"),
+        *("CONTROL", "SHIFT", "MODEL", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "SEED", "SAVED_MODELS"),
     ]
     assert all(len(help_text) > 15 for help_text in constants.values())
     done = subprocess.run(

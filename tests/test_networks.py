@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lcre_classifier as lcre
 from core.genome import one_hot
-from lcre.kmers import PENALTY, count_kmers, kmer_kernel
+from lcre.kmers import PENALTY, count_kmers, kmer_kernel, kmers_in_bins, plan_bins
 from lcre.speed import fuse_lstms, kernel_gradient, multiply_kernel_gradients, speed_up
 from lcre.trained import make_predictor
 
@@ -76,6 +76,11 @@ def test_kmer_counts_are_those_of_the_window(network):
     assert expected.shape == (6, KMERS)
     assert output_of(network.kmer_counts, codes) == pytest.approx(expected, abs=1e-3)
     assert expected.sum() > 6 * 800
+    bins = plan_bins(
+        [slice(0, 150), slice(150, 210), slice(240, 300), slice(300, 450)], [slice(150, 210), slice(240, 300)], 210
+    )
+    counted = np.concatenate([kmers_in_bins(codes, *one) for one in bins], axis=1)
+    assert counted == pytest.approx(expected, abs=1e-3)  # without a network
 
 
 def test_parts_too_short_for_a_kmer_are_left_out():

@@ -100,7 +100,8 @@ def make_run(
             if name:
                 top = (value or 0.5) - 0.5
                 noise = rng.normal(0, 0.01, epochs)
-                log[f"{name}auROC"] = 0.5 + top * (1 - np.exp(-(time + 0.6) / (0.15 * epochs))) + noise - rise / 4
+                area = 0.5 + top * (1 - np.exp(-(time + 0.6) / (0.15 * epochs))) + noise - rise / 4
+                log[f"{name}auROC"] = np.clip(area, 0, 1)
         log["learning_rate"], log["seconds"] = 1e-3, 14.2
         if not validation:
             log[["val_loss", "val_accuracy", "val_auROC"]] = ""

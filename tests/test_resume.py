@@ -357,8 +357,20 @@ def test_the_best_model_is_float32_also_after_training_in_mixed_precision(specie
     best = keras.models.load_model(fold / "best_model.keras", compile=False)
     assert "float16" in {layer.compute_dtype for layer in checkpoint.layers}
     assert {layer.compute_dtype for layer in best.layers} == {"float32"}
-    for ours, theirs in zip(best.get_weights(), checkpoint.get_weights(), strict=True):
-        assert np.array_equal(ours, theirs)
+    *ours, kernel, bias = best.get_weights()
+    *theirs, as_trained, _ = checkpoint.get_weights()
+    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    scale = kernel / as_trained  # of the calibration, which is all that differs
+    assert scale == pytest.approx(np.full(scale.shape, scale.mean()), rel=1e-5)
+    assert scale.mean() > 0
+    outputs = before["toy_model_I/predictions.csv"]
+    log_odds = np.array([[np.log(float(row[name]) / (1 - float(row[name]))) for row in outputs] for name in PAIR])
+    assert log_odds[0] == pytest.approx(
+        scale.mean() * log_odds[1] + (log_odds[0] - scale.mean() * log_odds[1]).mean(), abs=1e-4
+    )
+
+
+PAIR = ("probability", "uncalibrated")
 
 
 def build_mixed(layout: lcre_classifier.WindowLayout) -> lcre_classifier.Network:

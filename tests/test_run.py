@@ -104,7 +104,7 @@ def test_columns_are_those_of_the_contract(finished):
     )
     assert header("demo_result.csv") == (
         "chromosome,accuracy,auROC,auPR,organism,training_size,validation_size,test_size,best_epoch,"
-        "auROC_low,auROC_high,kmer_auROC,gc_auROC,auROC_optimistic,seconds"
+        "auROC_low,auROC_high,kmer_auROC,gc_auROC,auROC_optimistic,seconds,outside_auROC,inside_auROC,codon_auROC"
     )
     assert header("demo_predictions.csv") == "gene_id,chromosome,target,logMaxTPM,probability"
     assert header("demo_genes.csv") == "gene_id,chromosome,start,end,strand,status"
@@ -170,6 +170,7 @@ def test_last_lines_are_the_result_table(finished):
     lines = printed.rstrip().split("\n")
     assert [line.split()[0] for line in lines[-3:]] == ["2", "4", "pooled"]
     assert "k-mers" in lines[-4]
+    assert max(map(len, lines[-4:])) < 120
     assert "\r" not in printed  # no terminal: plain lines
 
 

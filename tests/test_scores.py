@@ -125,6 +125,124 @@ def test_interval_lies_between_zero_and_one_in_order(pairs):
     assert 0 <= low <= high <= 1
 
 
+# ------------------------------------------------------------------------------ two predictions of the same genes
+def test_placements_by_hand():
+    """High genes score 3 and 1, low ones 2, 1 and 0: 3 is above all, 1 above one and level with one."""
+    of_high, of_low = scores.placements(np.array([1, 1, 0, 0, 0]), np.array([3.0, 1, 2, 1, 0]))
+    assert of_high == pytest.approx([1, 0.5])
+    assert of_low == pytest.approx([0.5, 0.75, 1])
+
+
+def test_difference_is_that_of_the_areas_and_its_error_that_of_delong():
+    """One score right about all, the other right about none but the highest pair, worked out by hand.
+
+    Placements differ by (0, 1) at the high genes and by (1/2, 1/2) at the low: mean 1/2; variances 1/2 and 0, over
+    two genes each: error 1/2, z = 1, p = .3173.
+    """
+    target = np.array([1, 1, 0, 0])
+    ours, theirs = np.array([4.0, 3, 2, 1]), np.array([4.0, 1, 2, 3])
+    found = scores.delong_test(target, [ours], [theirs])
+    assert found.difference == pytest.approx(scores.auroc(target, ours) - scores.auroc(target, theirs))
+    assert found == pytest.approx((0.5, 0.5 - 0.98, 0.5 + 0.98, 0.3173), abs=1e-4)
+    same = scores.delong_test(target, [ours, theirs], [theirs, ours])
+    assert (same.difference, same.p) == (0, 1)
+
+
+def test_ties_count_half_in_the_test():
+    """The first score gives all of four genes the same, the second is right about all: placements differ by 1/2."""
+    target, flat, right = np.array([0, 0, 1, 1, 1]), np.zeros(5), np.array([1.0, 2, 3, 4, 5])
+    half_right = np.array([1.0, 1, 1, 2, 3])  # the lowest high gene is level with both low ones
+    assert scores.delong_test(target, [flat], [right]).difference == -0.5
+    # placements of the high genes 1/2, 1, 1 against 1: variance of (-1/2, 0, 0) 1/12, over 3; of the low genes 5/6
+    found = scores.delong_test(target, [half_right], [right])
+    assert found.difference == pytest.approx(-1 / 6)
+    assert found.high - found.difference == pytest.approx(1.96 * (1 / 36) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("target", "ours", "theirs", "expected"),
+    [
+        ([0, 0, 1, 1], [1, 3, 2, 4], [1, 3, 2, 4], (0, 0, 0, 1)),
+        ([0, 0, 1, 1], [1, 3, 2, 4], [10, 30, 20, 40], (0, 0, 0, 1)),  # the same ranks
+        ([0, 0, 1, 1], [1, 2, 3, 4], [4, 3, 2, 1], (1, 1, 1, NAN)),  # nothing varies: no p-value
+        ([0, 1], [1, 2], [2, 1], (1, NAN, NAN, NAN)),
+        ([1, 1], [1, 2], [2, 1], (NAN,) * 4),
+        ([0, 0], [1, 2], [2, 1], (NAN,) * 4),
+        ([], [], [], (NAN,) * 4),
+        ([0, 0, 1, 1], [1, 2, NAN, 4], [4, 3, 2, 1], (NAN,) * 4),
+    ],
+)
+def test_delong_at_its_limits(target, ours, theirs, expected):
+    arrays = np.array(target, int), [np.array(ours, float)], [np.array(theirs, float)]
+    assert scores.delong_test(*arrays) == pytest.approx(expected, nan_ok=True)
+
+
+def two_like_scores(genes: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A target of both classes and two scores of it, the first a little better, that share most of their noise."""
+    random = np.random.default_rng(seed)
+    target = np.repeat([0, 1], genes // 2)
+    common = random.normal(0, 1, genes)
+    return target, *((target + common + random.normal(0, noise, genes)).round(1) for noise in (0.5, 0.8))
+
+
+def test_delong_and_bootstrap_agree_with_permutation():
+    """Where two scores are alike, swapping them gene by gene changes nothing but by chance."""
+    target, ours, theirs = two_like_scores(200, seed=4)
+    tested = scores.delong_test(target, [ours], [theirs])
+    drawn = scores.bootstrap_test(target, ours, theirs, seed=1, draws=1000)
+    ranks = [np.unique(score, return_inverse=True)[1] for score in (ours, theirs)]
+    random, swapped = np.random.default_rng(2), []
+    for _ in range(1000):
+        swap = random.random(len(target)) < 0.5
+        first, second = np.where(swap, ranks[1], ranks[0]), np.where(swap, ranks[0], ranks[1])
+        swapped.append(np.subtract(*(np.mean(scores.placements(target, score)[0]) for score in (first, second))))
+    p_value = np.mean(np.abs(swapped) >= abs(tested.difference))
+    assert 0.005 < tested.p < 0.5
+    assert tested.p == pytest.approx(p_value, abs=0.05)
+    assert drawn == pytest.approx(tested, abs=0.03)
+    assert drawn.difference == pytest.approx(tested.difference)
+
+
+def test_paired_bootstrap_draws_both_scores_alike():
+    """Scores alike but for one gene: drawn apart, the interval would be as wide as that of either."""
+    target, ours, _ = two_like_scores(200, seed=5)
+    theirs = ours.copy()
+    theirs[0] += 0.5
+    found = scores.bootstrap_test(target, ours, theirs, seed=1, draws=300)
+    apart = np.ptp(scores.auroc_interval(target, ours, seed=1, draws=300))
+    assert found.high - found.low < apart / 10
+    assert scores.bootstrap_test(target, ours, theirs, seed=1, draws=300) == found
+    assert scores.bootstrap_test(target, ours, ours, seed=1, draws=50) == (0, 0, 0, 1)
+    assert np.isnan(scores.bootstrap_test(target * 0, ours, theirs, seed=1)).all()
+
+
+def test_under_no_difference_p_is_uniform():
+    """Two scores equally good by chance, and much alike: p below .1 in about a tenth of the draws.
+
+    A test that forgot that both are of the same genes would hardly ever give so little.
+    """
+    random = np.random.default_rng(1)
+    target = np.repeat([0, 1], 60)
+    draws = []
+    for _ in range(400):
+        common = target + random.normal(0, 1.2, 120)
+        draws.append([common + random.normal(0, 0.4, 120) for _ in range(2)])
+    p_values = np.array([scores.delong_test(target, [first], [second]).p for first, second in draws])
+    assert 0.06 < np.mean(p_values < 0.1) < 0.145
+    better = scores.delong_test(target, [target + random.normal(0, 0.3, 120)], [random.normal(0, 1, 120)])
+    assert better.difference > 0.3
+    assert better.p < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "p"),
+    [(0, 0, 1), (1, 0, 1), (5, 5, 1), (0, 5, 2 / 32), (5, 0, 2 / 32), (1, 5, 2 * 7 / 64), (0, 20, 2 / 2**20)],
+)
+def test_mcnemar_by_counting_coins(ours, theirs, p):
+    """Of six genes one or none on the rarer side: 7 of 64 ways, twice for two sides."""
+    assert scores.mcnemar_p(ours, theirs) == pytest.approx(p)
+
+
 # ---------------------------------------------------------------------------------------- the result table
 def log_rows(validation: list, test: list, seconds: float = 1.5) -> list[dict]:
     return [
@@ -239,6 +357,24 @@ def test_result_table_and_predictions_of_the_finished_folds(tmp_path):
     assert lines[7] == "7,I,,,0.4"  # no value in the table, predicted all the same
     assert lines[8] == "8,III,0,0.2,"  # its fold is not finished
     assert (tmp_path / "toy_result.csv").read_text().splitlines()[0] == ",".join(result.columns)
+
+
+def test_columns_of_later_versions(tmp_path):
+    """Folds of an older version lack them; one of a newer has them, and pooled there is none."""
+    prefix, folders, folds, genes = finished_run(tmp_path)
+    old, _ = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert old[["outside_auROC", "inside_auROC", "codon_auROC"]].isna().all(axis=None)
+    assert "outside" not in results.show_results(old, "validation").splitlines()[-4]
+    path = folders[1] / "predictions.csv"
+    found = pd.read_csv(path)
+    found.assign(outside=[0.1, 0.2, 0.3], inside=[0.9, 0.2, 0.9], uncalibrated=0.5).to_csv(path, index=False)
+    new, _ = results.collect_results(prefix, folders, folds, genes, "validation", 1)
+    assert new["outside_auROC"].tolist() == pytest.approx([NAN, 1.0, NAN], nan_ok=True)
+    assert new["inside_auROC"].tolist() == pytest.approx([NAN, 0.25, NAN], nan_ok=True)
+    assert new["codon_auROC"].isna().all()
+    assert results.show_results(new, "validation").splitlines()[-4].split()[-3:] == ["outside", "inside", "optimistic"]
+    found.assign(outside=[0.1, NAN, 0.3]).to_csv(path, index=False)  # damaged
+    assert results.read_finished(folders[1], folds[1], genes["gene_id"].to_numpy()) is None
 
 
 def test_result_table_before_any_fold_is_finished(tmp_path):

@@ -1,0 +1,110 @@
+"""What a network reads: every control beside the real run, same folds, same seed, paired differences.
+
+`python benchmarks/controls.py --name yeast --fasta F --gtf G --tpm T --chromosomes I+II,III+IV --runs FOLDER` trains
+the run and each control of `lcre_classifier.py --controls all`, fold by fold, and prints one table. Finished folds are
+kept as those of `benchmarks/accuracy.py` are, whose folds of the real run it takes; with `--kept benchmarks/folds` the
+table of RESULTS.md is printed within a minute. `--only` takes some of the controls.
+
+Pooled ranks the genes of all folds together, within folds averages the folds' auROC over their genes. Differences are
+those of the pooled auROC, by DeLong's paired test, on the genes that the run and the control both score.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from core.cli import run_script  # noqa: E402
+
+
+def print_table(arguments: argparse.Namespace, kept: dict[str, list[dict]], target: dict[str, int]) -> None:
+    """Print a row for each control.
+
+    Args:
+        arguments: of the command line.
+        kept: control (`none`: the run itself) -> its folds, as `accuracy.read_kept` gives them.
+        target: class of each gene, 0 low or 1 high.
+    """
+    import numpy as np
+
+    from core.scores import auroc, auroc_interval, delong_test
+
+    pooled = {
+        name: {gene: p for fold in folds for gene, p in fold["probability"].items()} for name, folds in kept.items()
+    }
+    print(f"\n{arguments.name}, {arguments.model}, seed {arguments.seed}, {arguments.chromosomes}\n")
+    print("| control | genes | auROC, pooled | 95 % interval | within folds | run less control | 95 % interval | p |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, folds in kept.items():
+        genes = list(pooled[name])
+        labels, scores = np.array([target[gene] for gene in genes]), np.array([pooled[name][gene] for gene in genes])
+        low, high = auroc_interval(labels, scores, seed=1)
+        areas = [
+            auroc([target[gene] for gene in fold["probability"]], list(fold["probability"].values())) for fold in folds
+        ]
+        within = np.average(areas, weights=[len(fold["probability"]) for fold in folds])
+        cells = [name, f"{len(genes):,}", f"{auroc(labels, scores):.4f}", f"{low:.4f} to {high:.4f}", f"{within:.4f}"]
+        if name != "none":
+            shared = [gene for gene in genes if gene in pooled["none"]]
+            labels = np.array([target[gene] for gene in shared])
+            both = [[np.array([pooled[one][gene] for gene in shared])] for one in ("none", name)]
+            found = delong_test(labels, *both)
+            p = "< 1e-10" if found.p < 1e-10 else f"{found.p:.1g}"
+            cells += [f"{found.difference:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}", p]
+        print("| " + " | ".join(cells + [""] * (8 - len(cells))) + " |")
+
+
+def run(argv: Sequence[str]) -> None:
+    """Train what is missing and print the table."""
+    from accuracy import INPUTS, kept_file, load, read_kept, train
+
+    import lcre_classifier as lcre
+    from core.files import hash_file
+    from lcre.controls import CONTROLS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--name", required=True, help="of the data set, such as yeast")
+    for name in ("--fasta", "--gtf", "--tpm", "--chromosomes"):
+        parser.add_argument(name, required=True, help="as for lcre_classifier.py")
+    parser.add_argument("--model", choices=list(lcre.MODELS), default="cnn_lstm_kmer")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=list(CONTROLS), default=list(CONTROLS), help="all of them")
+    parser.add_argument("--runs", type=Path, default=Path("control_runs"), help="folder of the runs: control_runs")
+    parser.add_argument("--kept", type=Path, help="folder of finished folds: folds in that of the runs")
+    parser.add_argument(
+        "--trained", action="store_true", help="print those that are trained already, and train nothing"
+    )
+    arguments = parser.parse_args(argv)
+    arguments.kept, arguments.untimed = arguments.kept or arguments.runs / "folds", True
+    inputs = {name: hash_file(Path(vars(arguments)[name.lower()])) for name in INPUTS}
+    data, _ = load(arguments, arguments.model)
+    genes = data.genes
+    target = dict(zip(genes["gene_id"], genes["target"], strict=True))
+
+    own, folds, kept = arguments.name, arguments.chromosomes.split(","), {}
+    for control, fold in itertools.product([None, *arguments.only], folds):
+        arguments.flags = ["--control", control] if control else []
+        arguments.name = f"{own}_{control}" if control else own
+        path = kept_file(arguments, arguments.model, arguments.seed, fold)
+        if not arguments.trained:
+            train(arguments, arguments.model, arguments.seed, fold, control)
+        if path.exists():
+            kept.setdefault(control or "none", []).append(read_kept(path, inputs, arguments.flags))
+    arguments.name = own
+    print_table(arguments, {name: found for name, found in kept.items() if len(found) == len(folds)}, target)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 done, 2 the input is wrong, 130 interrupted."""
+    return run_script(Path(__file__).name, run, argv, "finished folds are kept, and the same command goes on")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
