@@ -3,7 +3,8 @@
 `python lcre_classifier.py` trains on tomato where its files are, and otherwise on the bundled demo genome; edit the
 constants below, or give the flags of the same names, to train on your own. The script reads top to bottom: it loads
 TPM, GTF and FASTA, cuts promoter and terminator windows, encodes them, labels genes low or high, balances the classes,
-leaves one chromosome out at a time, trains a CNN + LSTM on the others, and logs everything to CSV.
+leaves one chromosome out at a time (or a set of gene families, or a species), trains a CNN + LSTM on the others, and
+logs everything to CSV.
 """
 
 # /// script
@@ -46,6 +47,7 @@ from core.memory import require_memory
 from core.progress import Progress, interrupt_on_sigterm, show_duration
 from core.scores import auroc_error
 from lcre import controls, records
+from lcre.hold_out import WAYS
 
 __version__ = "0.1.0"
 if __name__ == "__main__":
@@ -69,7 +71,11 @@ PADDING = 20  # zero columns between promoter and terminator
 # ------------------------------------------------------------------------------------------ labels and folds
 LOW_PERCENTILE = 25.0  # genes at or below this percentile of the table are low
 HIGH_PERCENTILE = 75.0  # genes at or above this one are high; those between are predicted, never scored
-CHROMOSOMES = "all"  # to hold out in turn, comma-separated; IV+VII are held out together; all: each nuclear one
+HOLD_OUT = "chromosome"  # chromosome; family: no family of genes is split; species: of several, each in turn
+FAMILIES: str | None = None  # for HOLD_OUT family: table gene_id,family, the families.csv of lcre_homology.py
+FOLDS = 5  # of HOLD_OUT family, called family1, family2, ...: 2 to 100
+SPECIES: str | None = None  # for HOLD_OUT species: table of organism,fasta,gtf,tpm, one species a row
+CHROMOSOMES = "all"  # or folds, species: to hold out in turn, comma-separated; IV+VII together; all: each nuclear one
 SELECT_ON = "validation"  # validation: the epoch is chosen on another chromosome; test: as published, optimistic
 
 # ------------------------------------------------------------------------------------------ controls
@@ -136,6 +142,7 @@ class Dataset:
     training_windows: np.ndarray  # the same as genes that train show them: shuffled by some controls
     layout: "WindowLayout"  # of the windows
     chromosomes: list[str]  # nuclear ones in the order of the FASTA (no organelles, no scaffolds)
+    groups: list[str]  # to hold out in turn, by column `group` of the genes: these chromosomes, or folds, or species
     labels: str  # how the labels were made, in words
     audit: dict  # figures on the sequences
     notes: list[str]
@@ -149,16 +156,84 @@ class Dataset:
 
     @property
     def order(self) -> list[str]:
-        """Chromosomes in the order of the genome, those that are not held out by themselves last."""
-        return list(dict.fromkeys([*self.chromosomes, *self.genes["chromosome"]]))
+        """What can be held out, chromosomes in the order of the genome; what is held out only by name comes last."""
+        return list(dict.fromkeys([*self.groups, *self.genes["group"]]))
 
 
 def load_data(settings: SimpleNamespace) -> Dataset:
-    """Read TPM, GTF, FASTA and the validation genes, label the genes and cut their windows.
+    """Read everything a run needs: a genome, or with HOLD_OUT species several.
 
     Raises:
         InputError: a file that cannot be read, or files that do not belong together.
     """
+    load = {"chromosome": load_genome, "family": load_families, "species": load_species}[settings.HOLD_OUT]
+    data = load(settings)
+    if settings.CONTROL:
+        data.warnings.append(controls.describe(settings.CONTROL, settings.SHIFT))
+        regions = data.layout.regions.values()
+        data.training_windows = controls.shuffle_windows(data.windows, regions, settings.CONTROL, settings.SEED)
+    return data
+
+
+def load_families(settings: SimpleNamespace) -> Dataset:
+    """Read a genome and spread its genes over FOLDS folds in which no family of FAMILIES is split."""
+    from lcre.families import group_by_families, read_families
+
+    families = read_families(settings.FAMILIES)  # what is wrong with it is said before the genome is read
+    data = load_genome(settings)
+    data.groups = group_by_families(data.genes, families, settings.FOLDS, data.layout, data.notes, data.warnings)
+    return data
+
+
+def load_species(settings: SimpleNamespace) -> Dataset:
+    """Read the genomes of SPECIES one behind the other; genes are labelled within their species.
+
+    Names of genes and chromosomes get the name of the species in front, as in `yeast:IV`: two species may have the
+    same ones.
+    """
+    import pandas as pd
+
+    from lcre import check
+    from lcre.settings import read_species
+
+    parts: list[Dataset] = []
+    for species in read_species(settings.SPECIES):
+        name = species["ORGANISM"]
+        try:
+            part = load_genome(SimpleNamespace(**vars(settings) | species))
+        except InputError as error:
+            raise InputError(f"species {name}: {error}") from None
+        for column in ("gene_id", "chromosome"):
+            part.genes[column] = f"{name}:" + part.genes[column]
+        part.genes["group"], part.groups, part.labels = name, [name], f"{name}: {part.labels}"
+        part.chromosomes = [f"{name}:{chromosome}" for chromosome in part.chromosomes]
+        part.notes, part.warnings = ([f"{name}: {text}" for text in said] for said in (part.notes, part.warnings))
+        parts.append(part)
+    layout, size = parts[0].layout, sum(part.windows.nbytes for part in parts)
+    require_memory(size, f"windows of {len(parts)} species take", "make UPSTREAM and DOWNSTREAM smaller")
+    windows = np.concatenate([part.windows for part in parts])
+    audit = {name: sum(part.audit[name] for part in parts) for name in parts[0].audit}
+
+    def join(name: str) -> list[str]:
+        return [one for part in parts for one in getattr(part, name)]
+
+    return Dataset(
+        genes=pd.concat([part.genes for part in parts], ignore_index=True),
+        windows=windows,
+        training_windows=windows,
+        layout=layout,
+        chromosomes=join("chromosomes"),
+        groups=join("groups"),
+        labels="; ".join(part.labels for part in parts),
+        audit=audit | check.audit_windows(windows, layout.visible),
+        notes=join("notes"),
+        warnings=[*join("warnings"), "orthologs of a held-out species' genes train in the other species"],
+        coding=None if any(part.coding is None for part in parts) else np.concatenate([part.coding for part in parts]),
+    )
+
+
+def load_genome(settings: SimpleNamespace) -> Dataset:
+    """Read TPM, GTF, FASTA and the validation genes of a genome, label the genes and cut their windows."""
     from core.annotation import read_annotation
     from core.genome import open_genome, sort_chromosomes
     from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
@@ -191,7 +266,8 @@ def load_data(settings: SimpleNamespace) -> Dataset:
         )
     else:
         genes["scorable"] = True
-        warnings.append("no validation genes are given: homologs of test genes in training flatter the score")
+        if settings.HOLD_OUT == "chromosome":
+            warnings.append("no validation genes are given: homologs of test genes in training flatter the score")
 
     with open_genome(settings.FASTA) as genome:
         what, bridges = "GTF and FASTA have no chromosome", CHROMOSOME_BRIDGES
@@ -205,15 +281,12 @@ def load_data(settings: SimpleNamespace) -> Dataset:
     check.require_windows(genes, layout, longest, "make UPSTREAM smaller")
     genes["status"] = check.gene_status(genes, organelles)
     warnings += check.describe_losses(genes)
-    notes += check.describe_chromosomes(organelles, scaffolds)
+    notes += check.describe_chromosomes(organelles, scaffolds, settings.HOLD_OUT)
     labels = f"low: {column} <= {low:.4g}; high: >= {high:.4g}"
     check.require_classes(genes, labels)
     audit = check.audit_genes(genes, atg, layout.downstream) | check.audit_windows(windows, layout.visible)
-    training_windows = windows
-    if settings.CONTROL:
-        warnings.append(controls.describe(settings.CONTROL, settings.SHIFT))
-        training_windows = controls.shuffle_windows(windows, layout.regions.values(), settings.CONTROL, settings.SEED)
-    return Dataset(genes, windows, training_windows, layout, nuclear, labels, audit, notes, warnings, coding)
+    genes["group"] = genes["chromosome"]
+    return Dataset(genes, windows, windows, layout, nuclear, nuclear, labels, audit, notes, warnings, coding)
 
 
 # ============================================================================================== windows
@@ -405,16 +478,16 @@ def label_genes(values: np.ndarray, low: float, high: float) -> np.ndarray:
 # ============================================================================================== folds
 @dataclass
 class Fold:
-    """One held-out chromosome or group: rows of the windows, nothing copied. No held-out row trains or chooses."""
+    """What is held out together: rows of the windows, nothing copied. No held-out row trains or chooses."""
 
     name: str
-    chromosomes: list[str]  # held out
-    validation_chromosome: str | None
+    groups: list[str]  # held out: chromosomes, folds of families, or species
+    chosen_on: str | None  # the chromosome, or fold of families, whose genes choose the epoch
     balanced: np.ndarray  # low and high genes that train, as many of each
-    middle: np.ndarray  # the genes between them on the same chromosomes, for a model that trains on them; else none
-    validation: np.ndarray  # low and high genes that may be scored, of the chromosome that chooses the epoch
-    test: np.ndarray  # low and high genes that may be scored, on the held-out chromosomes
-    held_out: np.ndarray  # every gene with a window on the held-out chromosomes
+    middle: np.ndarray  # the genes between them that train, for a model that trains on them; else none
+    validation: np.ndarray  # low and high genes that may be scored, of those that choose the epoch
+    test: np.ndarray  # low and high genes that may be scored, of those that are held out
+    held_out: np.ndarray  # every gene with a window that is held out
     tolerance: float  # differences in auROC on the validation genes that are taken for chance
 
     @property
@@ -424,7 +497,12 @@ class Fold:
 
     def entropy(self, seed: int) -> list[int]:
         """Return the entropy of this fold's random draws: it depends on its name, not on the other folds."""
-        return [seed, zlib.crc32(self.name.encode())]
+        return fold_entropy(self.name, seed)
+
+
+def fold_entropy(name: str, seed: int) -> list[int]:
+    """Return the entropy of the random draws of the fold `name`."""
+    return [seed, zlib.crc32(name.encode())]
 
 
 @dataclass
@@ -432,28 +510,33 @@ class Candidates:
     """What decides which genes may train, choose the epoch and test; arrays over the genes with windows, (genes,)."""
 
     target: np.ndarray  # 0 low, 1 high, 2 middle, -1 none
-    chromosome: np.ndarray
+    group: np.ndarray  # a gene is held out with its chromosome, its fold of families, or its species
+    block: np.ndarray  # and chooses the epoch with its chromosome, or its fold of families
+    family: np.ndarray | None  # a number; None unless families are held out
     start: np.ndarray
     end: np.ndarray
     used: np.ndarray  # may train: status `used`
-    scorable: np.ndarray  # low and high genes that may be scored, also those of organelles
+    scorable: np.ndarray  # low and high genes that may be scored; of organelles only where chromosomes are held out
     window: np.ndarray  # a number that is the same for identical windows
     reach: int  # bp of a window beyond its gene
 
     @classmethod
-    def of(cls, data: Dataset) -> "Candidates":
-        """Return those of a data set."""
+    def of(cls, data: Dataset, hold_out: str) -> "Candidates":
+        """Return those of a data set; `hold_out` is chromosome, family or species."""
         from lcre.check import fingerprint_windows
 
         genes = data.with_windows
-        target = genes["target"].to_numpy()
+        target, used = genes["target"].to_numpy(), (genes["status"] == "used").to_numpy()
+        scorable = np.isin(target, [0, 1]) & (genes["scorable"] & genes["in_table"]).to_numpy(bool)
         return cls(
             target=target,
-            chromosome=genes["chromosome"].to_numpy(str),
+            group=genes["group"].to_numpy(str),
+            block=genes["group" if hold_out == "family" else "chromosome"].to_numpy(str),
+            family=genes["family"].to_numpy() if hold_out == "family" else None,
             start=genes["start"].to_numpy(),
             end=genes["end"].to_numpy(),
-            used=(genes["status"] == "used").to_numpy(),
-            scorable=np.isin(target, [0, 1]) & (genes["scorable"] & genes["in_table"]).to_numpy(bool),
+            used=used,
+            scorable=scorable if hold_out == "chromosome" else scorable & used,
             window=fingerprint_windows(data.windows),
             reach=max(data.layout.upstream, data.layout.downstream),
         )
@@ -466,30 +549,31 @@ class Candidates:
         """Return the numbers of low and of high genes among `rows`."""
         return int((self.target[rows] == 0).sum()), int((self.target[rows] == 1).sum())
 
-    def on(self, *chromosomes: str) -> np.ndarray:
-        """Tell which genes lie on one of these chromosomes."""
-        return np.isin(self.chromosome, chromosomes)
-
     def identical_to(self, rows: np.ndarray) -> np.ndarray:
         """Tell which genes have a window that is identical to one of `rows`, those included."""
         return np.isin(self.window, self.window[rows])
 
 
 def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]] | None = None) -> list[Fold]:
-    """Split the genes for leaving chromosomes out in turn.
+    """Split the genes for leaving groups of them out in turn: chromosomes, folds of families, or species.
 
     Args:
         data: the genes, labelled.
-        settings: CHROMOSOMES says which to hold out.
-        groups: chromosomes to hold out together, fold by fold, instead of those.
+        settings: HOLD_OUT says what the groups are, CHROMOSOMES which of them to hold out.
+        groups: to hold out together, fold by fold, instead of those.
 
     Raises:
-        InputError: a chromosome that does not exist, stands twice or has only one class; nothing left to train on.
+        InputError: a group that does not exist, stands twice or has only one class; nothing left to train on.
     """
-    genes = Candidates.of(data)
+    genes = Candidates.of(data, settings.HOLD_OUT)
     able = genes.scorable & genes.used
-    order = [name for name in data.chromosomes if genes.have_both_classes(able & genes.on(name))]
-    groups = groups or name_groups(settings.CHROMOSOMES, order, genes.chromosome)
+    blocks = data.groups if settings.HOLD_OUT == "family" else data.chromosomes
+    order = [name for name in blocks if genes.have_both_classes(able & (genes.block == name))]
+    if settings.HOLD_OUT == "species":  # the largest chromosome of the next species chooses
+        sizes = {name: (able & (genes.block == name)).sum() for name in order}
+        order.sort(key=lambda name: (data.groups.index(name.partition(":")[0]), -sizes[name]))
+    each = order if settings.HOLD_OUT == "chromosome" else data.groups
+    groups = groups or name_groups(settings, each, genes.group)
     if not groups:
         low, high = genes.count_classes(able)
         raise InputError(
@@ -499,67 +583,74 @@ def make_folds(data: Dataset, settings: SimpleNamespace, groups: list[list[str]]
     return [make_fold(genes, group, order, settings) for group in groups]
 
 
-def name_groups(chromosomes: str, order: list[str], present: np.ndarray) -> list[list[str]]:
-    """Return the chromosomes to hold out together, fold by fold: 'IV+VII,X' gives [[IV, VII], [X]].
+def name_groups(settings: SimpleNamespace, each: list[str], present: np.ndarray) -> list[list[str]]:
+    """Return the groups to hold out together, fold by fold: CHROMOSOMES 'IV+VII,X' gives [[IV, VII], [X]].
 
     Args:
-        chromosomes: the setting; 'all' holds out each of `order`.
-        order: the chromosomes that can be held out by themselves, in the order of the genome.
-        present: chromosome of every gene with a window.
+        settings: CHROMOSOMES and HOLD_OUT.
+        each: the groups that CHROMOSOMES 'all' holds out, in their order.
+        present: group of every gene with a window.
     """
     from core.names import CHROMOSOME_BRIDGES, bridge_names
 
+    chromosomes, by_chromosome = settings.CHROMOSOMES, settings.HOLD_OUT == "chromosome"
     if chromosomes == "all":
-        return [[name] for name in order]
-    known = list(dict.fromkeys(present.tolist()))
+        return [[name] for name in each]
+    known = list(dict.fromkeys(present.tolist())) if by_chromosome else each
     groups = [[group.strip()] if group.strip() in known else group.split("+") for group in chromosomes.split(",")]
     groups = [[part.strip() for part in group] for group in groups]
     wanted = [part for group in groups for part in group]
-    meant, _ = bridge_names(wanted, known, CHROMOSOME_BRIDGES)
+    meant, _ = bridge_names(wanted, known, CHROMOSOME_BRIDGES if by_chromosome else ())
     wrong = [name for name in wanted if name not in meant]
     if wrong:
-        raise InputError(f"CHROMOSOMES: no gene has a window on {examples(wrong)}; there are {examples(known, 12)}")
+        lacks = "no gene has a window on" if by_chromosome else f"HOLD_OUT {settings.HOLD_OUT} has no"
+        raise InputError(f"CHROMOSOMES: {lacks} {examples(wrong)}; there are {examples(known, 12)}")
     if len({meant[name] for name in wanted}) < len(wanted):
-        raise InputError(f"CHROMOSOMES: {chromosomes!r} names a chromosome twice")
+        raise InputError(f"CHROMOSOMES: {chromosomes!r} names a {WAYS[settings.HOLD_OUT].fold} twice")
     return [[meant[part] for part in group] for group in groups]
 
 
 def make_fold(genes: Candidates, group: list[str], order: list[str], settings: SimpleNamespace) -> Fold:
-    """Return the fold that holds out the chromosomes of `group`.
+    """Return the fold that holds out the genes of `group`.
 
     Args:
         genes: all of them.
-        group: chromosomes to hold out.
-        order: the chromosomes that can choose the epoch, in the order of the genome.
-        settings: MODEL, SELECT_ON and SEED.
+        group: chromosomes, folds of families, or species to hold out.
+        order: the blocks (chromosomes, or folds of families) that can choose the epoch, in their order.
+        settings: HOLD_OUT, MODEL, SELECT_ON and SEED.
 
     Raises:
         InputError: nothing to test on, to choose the epoch on, or to train on.
     """
-    name, model = "+".join(group), MODELS[settings.MODEL]
+    name, model, way = "+".join(group), MODELS[settings.MODEL], WAYS[settings.HOLD_OUT]
     if name == "pooled":
         raise InputError("a chromosome is called 'pooled', as a row of the result table is; rename it in the inputs")
-    held_out = genes.on(*group)
+    held_out = np.isin(genes.group, group)
     test = held_out & genes.scorable
     if not genes.have_both_classes(test):
         low, high = genes.count_classes(test)
         raise InputError(
-            f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({low} low, {high} high); hold out "
-            "another chromosome, or several together"
+            f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({low} low, {high} high); "
+            f"{way.too_few}"
         )
     train = genes.used & ~genes.identical_to(held_out)  # a held-out window that stands elsewhere too is given away
     validation, chosen, tolerance = np.zeros(len(train), bool), None, 0.0
     if settings.SELECT_ON == "validation":
-        last = max((order.index(part) for part in group if part in order), default=-1)
-        chosen = choose_chromosome(genes, train, order[last + 1 :] + order[: last + 1])
+        places = [order.index(block) for block in set(genes.block[held_out].tolist()) if block in order]
+        last = max(places, default=-1)
+        chosen = choose_block(genes, train, order[last + 1 :] + order[: last + 1])
         if chosen is None:
             ways = "hold out fewer, or try SELECT_ON test"
-            raise InputError(f"fold {name}: no other chromosome is left to choose the epoch on; {ways}")
-        validation, aside = split_chromosome(genes, train, chosen)
+            raise InputError(f"fold {name}: nothing else is left to choose the epoch on; {ways}")
+        if genes.family is None:
+            validation, aside = split_chromosome(genes, train, chosen)
+        else:
+            random = np.random.default_rng(fold_entropy(name, settings.SEED))
+            validation, aside = split_families(genes, train, chosen, random)
         train &= ~aside & ~genes.identical_to(validation)
         tolerance = auroc_error(*genes.count_classes(validation)) if model.prefers_last_epoch else 0.0
     if not genes.have_both_classes(train):
-        raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer chromosomes")
+        raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer {way.what}")
     middle = train & (genes.target == 2) & model.trains_on_middle_genes
     low_and_high = np.flatnonzero(train & np.isin(genes.target, [0, 1]))
     parts = (np.flatnonzero(rows) for rows in (middle, validation, test, held_out))
@@ -568,8 +659,8 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
     return fold
 
 
-def choose_chromosome(genes: Candidates, train: np.ndarray, order: list[str]) -> str | None:
-    """Return the first chromosome of `order` that has low and high genes to choose the epoch on; None if none has.
+def choose_block(genes: Candidates, train: np.ndarray, order: list[str]) -> str | None:
+    """Return the first block of `order` that has low and high genes to choose the epoch on; None if none has.
 
     Args:
         genes: all of them.
@@ -577,7 +668,7 @@ def choose_chromosome(genes: Candidates, train: np.ndarray, order: list[str]) ->
         order: behind the held-out ones, round the genome.
     """
     able = train & genes.scorable
-    return next((name for name in order if genes.have_both_classes(able & genes.on(name))), None)
+    return next((name for name in order if genes.have_both_classes(able & (genes.block == name))), None)
 
 
 def split_chromosome(genes: Candidates, train: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -592,12 +683,38 @@ def split_chromosome(genes: Candidates, train: np.ndarray, name: str) -> tuple[n
         The low and high genes that choose the epoch, and the genes that therefore do not train: those up to there,
         and those behind whose windows overlap theirs; booleans, (genes,).
     """
-    aside = genes.on(name)
+    aside = genes.block == name
     validation = train & genes.scorable & aside
     first = validation & (genes.start <= np.sort(genes.start[validation])[:CHOOSE_ON][-1])
     if first.sum() == validation.sum() or not genes.have_both_classes(first):
         return validation, aside
     return first, aside & (genes.start < genes.end[first].max() + 2 * genes.reach)
+
+
+def split_families(
+    genes: Candidates, train: np.ndarray, name: str, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split the fold of families that chooses the epoch: all of it, or, of a large one, families drawn from it.
+
+    Args:
+        genes: all of them.
+        train: which of them may train, booleans, (genes,).
+        name: of the fold of families.
+        random: draws the families.
+
+    Returns:
+        The low and high genes that choose the epoch, and all genes of their families, which therefore do not train;
+        booleans, (genes,).
+    """
+    inside = genes.block == name
+    validation = train & genes.scorable & inside
+    families, sizes = np.unique(genes.family[validation], return_counts=True)
+    drawn = random.permutation(len(families))
+    enough = np.searchsorted(np.cumsum(sizes[drawn]), CHOOSE_ON) + 1
+    aside = np.isin(genes.family, families[drawn[:enough]])
+    if not genes.have_both_classes(validation & aside):
+        return validation, inside
+    return validation & aside, aside
 
 
 def balance(rows: np.ndarray, target: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -1082,7 +1199,7 @@ def leave_one_chromosome_out(
     for number, (fold, checkpoints) in enumerate(waiting, 1):
         progress.line(
             f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.training):,} genes train, "
-            f"{len(fold.validation):,} on {fold.validation_chromosome or 'no other chromosome'} choose the epoch, "
+            f"{len(fold.validation):,} on {fold.chosen_on or 'no others'} choose the epoch, "
             f"{len(fold.test):,} test"
         )
         train_fold(fold, data, trainer, settings, checkpoints, progress)
@@ -1136,7 +1253,7 @@ def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: 
 
     with records.lock_tables(prefix):
         run = records.read_run(Path(f"{prefix}_run.json"))
-        others = [groups for name, groups in records.held_out_chromosomes(run).items() if name not in known]
+        others = [groups for name, groups in records.held_out_groups(run).items() if name not in known]
         if others:
             known |= {fold.name: fold for fold in make_folds(data, settings, others)}
         folds = [known[name] for name in run["folds"]]
@@ -1174,7 +1291,7 @@ def choose_settings(values: dict, overrides: Collection[str] = ()) -> SimpleName
     """
     from lcre.settings import missing_files, resolve_settings
 
-    plain = values["DATASET"] == FIRST_SPECIES and "DATASET" not in overrides
+    plain = values["DATASET"] == FIRST_SPECIES and "DATASET" not in overrides and values["SPECIES"] is None
     missing = missing_files(values, DATASETS[FIRST_SPECIES], FOLDERS) if plain else []
     if missing:
         values = values | {"DATASET": "demo"}
@@ -1294,7 +1411,7 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
         else:
             print(f"{left} of {len(known)} folds of the run are left to other starts; the page comes with the last one")
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
-    print(show_results(result, settings.SELECT_ON), flush=True)
+    print(show_results(result, settings.SELECT_ON, settings.HOLD_OUT), flush=True)
     if not left:
         compare_controls(Path(settings.SAVED_MODELS) / settings.ORGANISM)
 

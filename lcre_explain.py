@@ -1,7 +1,7 @@
 """Shows which bases a trained network reads: contribution scores, profiles around TSS and TES, logos, k-mers, motifs.
 
 `python lcre_explain.py --models saved_models/demo` explains the genes of a finished run that were predicted correctly,
-each by the fold that held its chromosome out, and writes to saved_models/demo_explain. The script reads top to bottom:
+each by the fold that held it out, and writes to saved_models/demo_explain. The script reads top to bottom:
 it chooses genes, cuts their windows, computes contribution scores gene by gene, and writes tables, figures and the
 files that TF-MoDISco reads.
 """
@@ -92,20 +92,21 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 # ============================================================================================== genes and windows
-def choose_genes(run, wanted: str, seed: int):
+def choose_genes(run, wanted: str, seed: int, species: str = ""):
     """Choose the genes to explain, and the fold that explains each.
 
     Args:
         run: the `lcre.trained.Run`.
         wanted: all, a number, ids, or a file of ids, as `--genes` says.
         seed: of the draw where `wanted` is a number.
+        species: whose genes are explained, where the run holds out species.
 
     Returns:
         A frame in the order of the run's predictions: gene_id, chromosome, fold, target (0 low, 1 high, 2 middle,
         -1 none) and probability.
 
     Raises:
-        InputError: no such genes, or none whose chromosome was held out.
+        InputError: no such genes, or none that was held out.
     """
     from lcre.trained import read_columns
 
@@ -117,15 +118,18 @@ def choose_genes(run, wanted: str, seed: int):
         shown = examples(map(show_value, long))
         raise InputError(f"models: {path} has gene ids of more than {MOST_ID:,} characters, which fill memory: {shown}")
     genes["target"] = genes["target"].fillna(-1).astype(int)
-    folds = {name: run.held_out_by(name) for name in genes["chromosome"].unique()}
-    genes.insert(2, "fold", genes["chromosome"].map(lambda name: folds[name][0] if folds[name] else ""))
-    genes = genes[(genes["fold"] != "") & genes["probability"].notna()]
+    front = f"{species}:" if species else ""
+    genes = genes[genes["gene_id"].str.startswith(front)].reset_index(drop=True)
+    genes[names] = genes[names].apply(run.without_species)
+    held_out = run.find_held_out(genes, species)
+    genes.insert(2, "fold", np.array(run.folds, object)[held_out.argmax(axis=1)])  # the first that held it out
+    genes = genes[held_out.any(axis=1) & genes["probability"].notna()]
     ids = read_ids(wanted)
     if ids:
         missing = [name for name in ids if name not in set(genes["gene_id"])]
         if missing:
             raise InputError(
-                f"--genes: {len(missing)} of {len(ids)} genes have no prediction of a held-out chromosome in "
+                f"--genes: {len(missing)} of {len(ids)} genes have no prediction by a fold that held them out in "
                 f"{path.name}: {examples(map(show_value, missing))}"
             )
         return genes[genes["gene_id"].isin(set(ids))].reset_index(drop=True)
@@ -134,7 +138,8 @@ def choose_genes(run, wanted: str, seed: int):
         roles = run.roles(fold)
         tested |= set(roles.index[roles == "test"])
     correct = (genes["probability"] > 0.5) == (genes["target"] == 1)
-    genes = genes[correct & genes["target"].isin([0, 1]) & genes["gene_id"].isin(tested)].reset_index(drop=True)
+    scored = genes["target"].isin([0, 1]) & (front + genes["gene_id"]).isin(tested)
+    genes = genes[correct & scored].reset_index(drop=True)
     if genes.empty:
         raise InputError(f"no held-out gene of {run.prefix} is predicted correctly; name some with --genes")
     return genes if wanted == "all" else genes.loc[draw_evenly(genes["target"].to_numpy(), int(wanted), seed)]
@@ -174,6 +179,8 @@ def find_input(run, name: str, given: Path | None) -> Path:
 
     if given is not None:
         return given
+    if run.way == "species":
+        raise InputError(f"{name}: a run of several species needs {flag_of(name)}: one of {examples(run.species, 12)}")
     recorded = getattr(run.settings, name, None)
     if not recorded:
         raise InputError(f"{name}: {run.prefix}_run.json does not say which was trained on; give {flag_of(name)}")
@@ -184,6 +191,19 @@ def find_input(run, name: str, given: Path | None) -> Path:
             return path
     shown = show_value(recorded, 200)
     raise InputError(f"{name}: the run was trained on {shown}, which is not there; give {flag_of(name)}")
+
+
+def find_species(run, fasta: Path, gtf: Path) -> str:
+    """Return which species of the run genome and annotation are; "" for a run that does not hold out species."""
+    if run.way != "species":
+        return ""
+    species = run.find_own(fasta, gtf)
+    if species is None:
+        raise InputError(
+            f"FASTA and GTF are not, byte for byte, those of a species of {run.prefix}: {examples(run.species, 12)}; "
+            "give those of one"
+        )
+    return species
 
 
 def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
@@ -538,7 +558,8 @@ def run(argv: Sequence[str]) -> None:
     known_motifs = motifs.read_known(arguments.meme) if arguments.meme else {}
     trained_run = trained.load_run(arguments.models, WindowLayout.of)
     fasta, gtf = (find_input(trained_run, name, getattr(arguments, name.lower())) for name in ("FASTA", "GTF"))
-    genes = choose_genes(trained_run, arguments.genes, arguments.seed).reset_index(drop=True)
+    species = find_species(trained_run, fasta, gtf)
+    genes = choose_genes(trained_run, arguments.genes, arguments.seed, species).reset_index(drop=True)
     counts = {name: int((genes["target"] == target).sum()) for target, name in enumerate(CLASSES)}
     others = f", {len(genes) - sum(counts.values()):,} of neither class" if len(genes) > sum(counts.values()) else ""
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -9,7 +9,8 @@
       high with it less those without
 
 Probabilities and effects are means over folds, with their standard deviation. On the run's own genome a gene is
-scored by the folds that held its chromosome out, which have not seen it; --all-folds takes all of them.
+scored by the folds that held it out (its chromosome, family or species), which have not seen it; --all-folds takes all
+of them.
 """
 
 import argparse
@@ -97,7 +98,8 @@ def read_genes(genome, gtf: Path, run):
     from lcre.check import require_windows
     from lcre_classifier import cut_genome
 
-    genes, notes = read_annotation(gtf, run.roles(run.folds[0]).index)
+    known_ids = run.without_species(run.roles(run.folds[0]).index.to_series())
+    genes, notes = read_annotation(gtf, known_ids)
     bridges, what = CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome"
     partner = join_names(genes["chromosome"], genome.lengths, bridges, what, notes)
     genes["on_genome"], genes["in_table"] = genes["chromosome"].isin(partner), True
@@ -112,34 +114,36 @@ def read_genes(genome, gtf: Path, run):
     return genes[genes["window_fits"]].reset_index(drop=True), codes, partner, notes
 
 
-def choose_folds(genes, run, own: bool, notes: list[str]) -> np.ndarray:
+def choose_folds(genes, run, own: str | None, notes: list[str]) -> np.ndarray:
     """Return which folds score which gene, booleans, (genes, folds).
 
-    On the run's own genome those that held the gene's chromosome out; a gene on a chromosome that no fold held out,
-    and every gene of another genome, gets all folds.
+    On the run's own genome those that held the gene out, with its chromosome, family or species; a gene that no fold
+    held out, and every gene of another genome, gets all folds.
 
     Args:
         genes: gene_id and chromosome of each.
         run: the `lcre.trained.Run`.
-        own: whether this is the run's own genome and held-out folds are wanted.
+        own: which of the run's own genomes this is, see `lcre.trained.Run.find_own`; None: another one, or all folds
+            are wanted.
         notes: sentences for the user, added to.
     """
     wanted = np.ones((len(genes), len(run.folds)), bool)
     seen = set()
     for fold in run.folds:
         roles = run.roles(fold)
-        seen.update(roles.index[roles.isin(["train", "validation"])])
+        ids = roles.index[roles.isin(["train", "validation"])].to_series()
+        seen.update(run.without_species(ids[ids.str.startswith(f"{own}:")] if own else ids))
     trained_on = genes["gene_id"].isin(seen).to_numpy()
-    if own:
-        never = np.zeros(len(genes), bool)
-        for name, rows in genes.groupby("chromosome", sort=False).indices.items():
-            held_out = run.held_out_by(name)
-            never[rows] = not held_out
-            wanted[rows] = np.isin(run.folds, held_out) if held_out else True
-        notes.append("this is the run's own genome: a gene is scored by the folds that held its chromosome out")
+    if own is not None:
+        wanted = run.find_held_out(genes, own)
+        never = ~wanted.any(axis=1)
+        wanted[never] = True
+        unit = {"chromosome": "its chromosome", "family": "its family", "species": f"its species, {own},"}[run.way]
+        notes.append(f"this is the run's own genome: a gene is scored by the folds that held {unit} out")
         if never.any():
+            which = "genes on chromosomes" if run.way == "chromosome" else "genes"
             notes.append(
-                f"{int(never.sum()):,} genes on chromosomes that no fold held out are scored by all folds; "
+                f"{int(never.sum()):,} {which} that no fold held out are scored by all folds; "
                 f"{int((never & trained_on).sum()):,} of them were trained on, which flatters their probability"
             )
     elif trained_on.any():
@@ -148,6 +152,11 @@ def choose_folds(genes, run, own: bool, notes: list[str]) -> np.ndarray:
             "genes, the mean over all folds flatters them"
         )
     return wanted
+
+
+def find_own(run, arguments: argparse.Namespace) -> str | None:
+    """Return which of the run's own genomes is to be scored, see `lcre.trained.Run.find_own`; None: by all folds."""
+    return None if arguments.all_folds else run.find_own(arguments.fasta, arguments.gtf)
 
 
 def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndarray, scorer: Scorer, out: Path) -> None:
@@ -188,7 +197,7 @@ def score_genome(run, arguments: argparse.Namespace) -> None:
 
     with open_genome(arguments.fasta) as genome:
         genes, codes, _, notes = read_genes(genome, arguments.gtf, run)
-    wanted = choose_folds(genes, run, not arguments.all_folds and run.is_own(arguments.fasta, arguments.gtf), notes)
+    wanted = choose_folds(genes, run, find_own(run, arguments), notes)
     scorer = start(run, notes)
     batches = (codes[begin : begin + BATCH] for begin in range(0, len(codes), BATCH))
     write_genes(genes["gene_id"].tolist(), genes["chromosome"].tolist(), batches, wanted, scorer, arguments.out)
@@ -276,7 +285,7 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
         genome = stack.enter_context(open_genome(arguments.fasta))
         genes, codes, partner, notes = read_genes(genome, arguments.gtf, run)
         lines, vcf_partner = variants.match_genome(arguments.vcf, genome, notes)
-        wanted = choose_folds(genes, run, not arguments.all_folds and run.is_own(arguments.fasta, arguments.gtf), notes)
+        wanted = choose_folds(genes, run, find_own(run, arguments), notes)
         windows = variants.Windows(
             codes,
             genes["chromosome"].map(partner).tolist(),

@@ -201,7 +201,7 @@ def run(argv: Sequence[str]) -> None:
     fold = lcre.make_folds(data, settings)[0]
     start_tensorflow(lcre.MODELS["cnn_lstm_kmer"].branches)
     layout = lcre.WindowLayout.of(settings)
-    chosen_on = fold.validation_chromosome
+    chosen_on = fold.chosen_on
     print(f"| try ({arguments.chromosomes} held out) | seed | auROC on {chosen_on} | held out | seconds |")
     print("|---|---|---|---|---|")
     for name, seed in itertools.product(arguments.tries, arguments.seeds):

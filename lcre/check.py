@@ -199,17 +199,19 @@ def describe_data(data, folds: list) -> dict:
         "audit": data.audit,
         "notes": [data.labels, *data.notes],
         "warnings": data.warnings,
-        "folds": records.sort_folds({fold.name: fold.chromosomes for fold in folds}, data.order),
-        "held_out": {fold.name: fold.chromosomes for fold in folds},
+        "folds": records.sort_folds({fold.name: fold.groups for fold in folds}, data.order),
+        "held_out": {fold.name: fold.groups for fold in folds},
     }
 
 
-def describe_chromosomes(organelles: set[str], scaffolds: set[str]) -> list[str]:
-    """Return what becomes of organelles and scaffolds, if there are any."""
+def describe_chromosomes(organelles: set[str], scaffolds: set[str], hold_out: str = "chromosome") -> list[str]:
+    """Return what becomes of organelles and scaffolds, if there are any; `hold_out` is HOLD_OUT."""
     sentences = {
         f"{len(scaffolds)} scaffolds train but are not held out": scaffolds,
         "organelles neither train nor are held out": organelles,
     }
+    if hold_out != "chromosome":
+        sentences = {"organelles neither train nor are scored": organelles}
     return [f"{sentence}: {examples(sorted(names))}" for sentence, names in sentences.items() if names]
 
 
@@ -254,7 +256,7 @@ def print_folds(folds: list) -> None:
     table = pd.DataFrame(
         {
             "fold": fold.name,
-            "epoch chosen on": fold.validation_chromosome or "itself",
+            "epoch chosen on": fold.chosen_on or "itself",
             "train": len(fold.training),
             "validation": len(fold.validation),
             "test": len(fold.test),

@@ -18,10 +18,13 @@ from pathlib import Path
 from core import InputError, examples, locks, show_value
 from core.files import hash_file, remove_leftovers, write_json
 from core.memory import peak_memory_bytes
-from lcre.settings import FORMER_MODELS
+from lcre.hold_out import WAYS, way_of
+from lcre.settings import FORMER_MODELS, input_files
 
-# Settings in which starts of one run may differ: files count by content, and a run may grow by other chromosomes.
-FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "CHROMOSOMES"}
+# Settings in which starts of one run may differ: files count by content, and a run may grow by other folds.
+FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
+FREE_TO_DIFFER |= {"CHROMOSOMES"}
+ADDED_SETTINGS = {"HOLD_OUT": "chromosome"}  # that older records lack -> the value that they were trained with
 TABLES = (  # of a run, besides its folds
     *("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"),
     *("audit.csv", "audit_bins.csv", "controls.csv"),
@@ -31,10 +34,8 @@ TABLES = (  # of a run, besides its folds
 def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) -> dict:
     """Return what O_run.json says at the start of a run: settings, versions, hashes of the inputs, and `more`."""
     inputs = {}
-    for name in ("FASTA", "GTF", "TPM", "VALIDATION_GENES"):
-        if settings[name] is not None:
-            path = Path(settings[name])
-            inputs[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
+    for name, path in input_files(settings).items():
+        inputs[name] = {"file": path.name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
     packages = ("tensorflow", "keras", "numpy", "pandas", "pyranges", "pyfaidx", "scikit-learn")
     return {
         "lcre_version": version,
@@ -78,14 +79,14 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
 
     Args:
         prefix: saved_models/O; a fold C has the folder saved_models/O_model_C.
-        run: as `describe_run` gives it, with the names of the folds and the chromosomes that each holds out.
+        run: as `describe_run` gives it, with the names of the folds and the groups that each holds out.
         overwrite: delete an earlier run of this prefix.
         held: keeps the claims on the folds until it is closed.
-        order: the chromosomes in the order of the genome, which the folds of the run take.
+        order: what can be held out, in the order that the folds of the run take.
 
     Raises:
         InputError: a run of other settings or inputs is there, or files of no run; a fold is being trained by another
-            process, or its chromosomes are held out by other folds; the folder cannot be written.
+            process, or its groups are held out by other folds; the folder cannot be written.
     """
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -128,17 +129,17 @@ def join_runs(record: Path, earlier: dict, run: dict, order: Sequence[str]) -> d
     """Return the record of a run that goes on: the earlier one, with the folds of this start; others as in `open_run`.
 
     Raises:
-        InputError: a fold of this start holds out a chromosome that another fold of the run holds out already.
+        InputError: a fold of this start holds out a group that another fold of the run holds out already.
     """
-    before = held_out_chromosomes(earlier)
-    for name, chromosomes in run["held_out"].items():
+    before = held_out_groups(earlier)
+    for name, groups in run["held_out"].items():
         for other, theirs in before.items():
-            if other != name and (shared := set(chromosomes) & set(theirs)):
+            if other != name and (shared := set(groups) & set(theirs)):
                 raise InputError(
                     f"CHROMOSOMES: fold {other} of {record} holds out {examples(sorted(shared))} already, and fold "
                     f"{name} would again; give another ORGANISM"
                 )
-    more = {name: chromosomes for name, chromosomes in before.items() if name not in run["held_out"]}
+    more = {name: groups for name, groups in before.items() if name not in run["held_out"]}
     held_out = run["held_out"] | more
     joined = {"folds": sort_folds(held_out, order), "held_out": held_out}
     if set(run["folds"]) <= set(before):
@@ -148,13 +149,16 @@ def join_runs(record: Path, earlier: dict, run: dict, order: Sequence[str]) -> d
 
 
 def sort_folds(held_out: dict[str, list[str]], order: Sequence[str]) -> list[str]:
-    """Return the names of folds by where in `order` the first chromosome that each holds out stands."""
+    """Return the names of folds by where in `order` the first group that each holds out stands."""
     places = {name: place for place, name in enumerate(order)}
     return sorted(held_out, key=lambda name: places.get(held_out[name][0], len(places)))
 
 
-def held_out_chromosomes(run: dict) -> dict[str, list[str]]:
-    """Return the chromosomes that each fold of a run holds out; in older records they are the fold's name."""
+def held_out_groups(run: dict) -> dict[str, list[str]]:
+    """Return what each fold of a run holds out: chromosomes, folds of families, or species.
+
+    In older records it is the fold's name.
+    """
     return {name: run.get("held_out", {}).get(name) or name.split("+") for name in run["folds"]}
 
 
@@ -241,12 +245,11 @@ def check_record(run, required: Sequence[str]) -> None:
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}")
     check_fields("", run, RECORD_FIELDS)
-    for name, chromosomes in run.get("held_out", {}).items():
-        if "+".join(chromosomes) != name or name not in run.get("folds", []):
-            raise ValueError(
-                f"held_out: {show_value(name)} is {show_json(chromosomes)} where a fold and its chromosomes belong"
-            )
     check_fields("settings: ", run.get("settings", {}), SETTINGS_FIELDS)
+    for name, groups in run.get("held_out", {}).items():
+        if "+".join(groups) != name or name not in run.get("folds", []):
+            what = WAYS[way_of(run.get("settings", {}))].what
+            raise ValueError(f"held_out: {show_value(name)} is {show_json(groups)} where a fold and its {what} belong")
     for name, file in run.get("inputs", {}).items():
         check_fields(f"inputs: {show_value(name)}: ", file, INPUT_FIELDS)
         lacking = [field for field in INPUT_FIELDS if field not in file]
@@ -284,6 +287,11 @@ def is_amount_or_null(value) -> bool:
 def is_window_size(value) -> bool:
     """Tell whether a value is a number of bases that a part of a window may have."""
     return type(value) is int and 0 <= value <= MOST_BASES
+
+
+def is_way(value) -> bool:
+    """Tell whether a value is one that HOLD_OUT may have."""
+    return isinstance(value, str) and value in WAYS
 
 
 def is_sha256(value) -> bool:
@@ -344,7 +352,7 @@ RECORD_FIELDS = {  # field -> its kind in words, and the test
     "versions": ("an object of texts", is_object_of(is_text_or_null)),
     "inputs": ("an object of objects with file, bytes and sha256", is_object_of(lambda file: isinstance(file, dict))),
     "folds": ("a list of different names", are_fold_names),
-    "held_out": ("an object of lists of chromosomes", is_object_of(are_texts)),
+    "held_out": ("an object of lists of texts", is_object_of(are_texts)),
     "models": ("an object of SHA-256 by fold", is_object_of(is_sha256)),
     "notes": ("a list of texts", are_texts),
     "warnings": ("a list of texts", are_texts),
@@ -359,6 +367,7 @@ SETTINGS_FIELDS = {
     "DATASET": ("text or null", is_text_or_null),
     "FASTA": ("text or null", is_text_or_null),
     "GTF": ("text or null", is_text_or_null),
+    "HOLD_OUT": (f"one of {', '.join(WAYS)}", is_way),
 }
 INPUT_FIELDS = {
     "file": ("text", is_text),
@@ -379,7 +388,7 @@ def list_differences(earlier: dict, run: dict, besides: Sequence[str] = ()) -> l
         earlier, run: their records.
         besides: settings that are not looked at, besides those that are free to differ.
     """
-    before, after = dict(earlier["settings"]), run["settings"]
+    before, after = ADDED_SETTINGS | earlier["settings"], run["settings"]
     before["MODEL"] = FORMER_MODELS.get(before.get("MODEL"), before.get("MODEL"))
     differing = [
         f"{name} is {show_value(after[name])} and was {show_value(before.get(name))}"

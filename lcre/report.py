@@ -20,10 +20,11 @@ from core.files import write_text
 from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
 from lcre import audit_page
 from lcre.controls import CONTROLS
-from lcre.records import fold_folder, read_record
+from lcre.hold_out import WAYS, Way, way_of
+from lcre.records import fold_folder, held_out_groups, read_record
 from lcre.results import RESULT_COLUMNS
 from lcre.settings import FORMER_MODELS
-from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns
+from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns, read_held_out
 
 LOG_NUMBERS = ["epoch", "loss", "val_loss", "val_auROC", "test_loss", "test_auROC"]
 PROFILE_NUMBERS = ["position", "mean_abs_contribution"]
@@ -41,6 +42,8 @@ FORMATS = {"score": show_number, "count": show_count, "seconds": show_seconds, "
 
 DEFAULTS = {  # of runs before the record had `defaults`
     "TARGET_COLUMN": "logMaxTPM",
+    "HOLD_OUT": "chromosome",
+    "FOLDS": 5,
     "CHROMOSOMES": "all",
     "UPSTREAM": 1000,
     "DOWNSTREAM": 500,
@@ -56,7 +59,7 @@ DEFAULTS = {  # of runs before the record had `defaults`
     "SCHEDULER": None,
     "SAVED_MODELS": "saved_models",
 }
-INPUT_SETTINGS = {"DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "VALIDATION_GENES"}  # told with the files
+INPUT_SETTINGS = {"DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
 CLASSES = ("low", "high", "middle")  # by target: 0, 1, 2
 CALIBRATION_BINS = 10  # equal widths of probability
 CALLED_HIGH_ABOVE = 0.5  # as Keras' binary accuracy: a probability of exactly 0.5 is called low
@@ -111,6 +114,11 @@ class Run:
         return str(self.info.get("settings", {}).get("SELECT_ON", "")).lower() == "test"
 
     @property
+    def way(self) -> Way:
+        """The words for what the folds hold out."""
+        return WAYS[way_of(self.info.get("settings", {}))]
+
+    @property
     def mark(self) -> str:
         """What follows the name of every score of the network."""
         return " (optimistic)" if self.optimistic else ""
@@ -145,8 +153,7 @@ def read_run(prefix: Path) -> Run:
         roles = read_columns(folder / "genes.csv", ["gene_id", "role"]).groupby("role")["gene_id"].agg(set)
         test = predictions[predictions["gene_id"].isin(roles.get("test", set()))]
         parts.append(test[test["target"].isin([0, 1])].assign(fold=fold))
-        held_out = predictions.loc[predictions["chromosome"].isin(set(test["chromosome"])), "gene_id"]
-        leaked = set(held_out) & (roles.get("train", set()) | roles.get("validation", set()))
+        leaked = find_held_out(run, fold, test) & (roles.get("train", set()) | roles.get("validation", set()))
         if leaked:
             run.warnings.insert(0, f"LEAK: {len(leaked):,} genes of held-out {fold} took part in its training.")
     scored = pd.concat(parts, ignore_index=True)
@@ -164,6 +171,23 @@ def read_run(prefix: Path) -> Run:
         run.controls = read_columns(controls, ["control"], [*CONTROL_NUMBERS])
     add_own_warnings(run)
     return run
+
+
+def find_held_out(run: Run, fold: str, test: pd.DataFrame) -> set[str]:
+    """Return the ids of all genes that a fold held out, scored or not, read anew and not by their roles.
+
+    Args:
+        run: predictions and record.
+        fold: its name.
+        test: rows of the predictions that it scores.
+    """
+    if run.way is WAYS["family"]:
+        return set(read_held_out(run.prefix, fold))
+    ids, chromosomes = run.predictions["gene_id"], run.predictions["chromosome"]
+    if run.way is WAYS["species"]:
+        species = held_out_groups(run.info | {"folds": [fold]})[fold]
+        return set(ids[ids.str.partition(":")[0].isin(species)])
+    return set(ids[chromosomes.isin(set(test["chromosome"]))])
 
 
 def read_result(path: Path) -> pd.DataFrame:
@@ -535,7 +559,7 @@ def headline(run: Run) -> tuple[str, str]:
     told = f"95\N{NO-BREAK SPACE}% interval {low:.3f} to {high:.3f}"
     told = "no interval recorded" if math.isnan(low + high) else told
     first = (
-        "Given one lowly and one highly expressed gene of chromosomes that it was not trained on, the network "
+        f"Given one lowly and one highly expressed gene {run.way.unseen}, the network "
         f"tells which is which {100 * value:.1f} times out of 100 (pooled auROC{run.mark} {value:.3f}, {told})"
     )
     first += "" if math.isnan(kmer) else f"; a regression on k-mer counts {100 * kmer:.1f}"
@@ -596,7 +620,7 @@ def make_headline_figure(run: Run) -> page.Figure:
 
 def describe_in_a_line(run: Run) -> str:
     """Return how large the run is, when it ended and what trained it."""
-    facts = [f"{len(run.folds)} fold{'s' * (len(run.folds) > 1)} of held-out chromosomes"]
+    facts = [f"{len(run.folds)} fold{'s' * (len(run.folds) > 1)} of held-out {run.way.what}"]
     facts.append(f"{run.scored['gene_id'].nunique():,} scored genes")
     if run.info.get("finished"):
         facts.append(f"finished {show_date(run.info['finished'])}")
@@ -615,7 +639,7 @@ def make_warnings(run: Run) -> page.Section | None:
 
 def make_folds(run: Run) -> page.Section:
     """Return every fold beside its baselines: figure and table."""
-    text = "Each fold holds out one chromosome, or several together: none of its genes was there to learn from."
+    text = run.way.explained
     known = run.folds.dropna(subset=["auROC"])
     if len(known) > 1:
         best, worst = known.loc[known["auROC"].idxmax()], known.loc[known["auROC"].idxmin()]
@@ -628,7 +652,7 @@ def make_folds(run: Run) -> page.Section:
     parts = describe_parts(run.pooled)
     doubt = (
         "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well; "
-        "genes whose paralogs stood in training flatter it."
+        f"{run.way.doubt}."
     )
     caption = (
         "Circles: network, with 95 % bootstrap intervals. Diamonds: regression on k-mers. Squares: base composition. "
@@ -747,7 +771,7 @@ def make_expression(run: Run) -> page.Section | None:
     if len(genes) < 2:
         return None
     middle, correlation = genes[genes["target"] == 2], spearman(genes)
-    text = f"All {len(genes):,} genes of held-out chromosomes with a measured value, scored or not. "
+    text = f"All {len(genes):,} genes of held-out {run.way.what} with a measured value, scored or not. "
     text += f"Spearman correlation{run.mark} {show_number(correlation, '{:.2f}')}"
     if len(middle) > 2:
         text += f"; of the {len(middle):,} middle genes alone {show_number(spearman(middle), '{:.2f}')}"

@@ -14,6 +14,7 @@ from core import scores
 from core.checkpoints import read_log
 from core.files import remove_leftovers, write_csv
 from lcre import check
+from lcre.hold_out import WAYS
 
 LOG_COLUMNS = {  # -> least and largest number
     "epoch": (0, 1e9),
@@ -103,7 +104,8 @@ RESULT_COLUMNS = (
         lambda row: row.name,
         "text",
         "fold",
-        "what the fold held out: a chromosome, or several joined by `+`; `pooled` in the last row",
+        "what the fold held out: a chromosome, a fold of families or a species, or several joined by `+`; `pooled` in "
+        "the last row",
         short="held out",
     ),
     Column(
@@ -153,7 +155,7 @@ RESULT_COLUMNS = (
         lambda row: len(row.tested),
         "count",
         "scored genes",
-        "low and high genes of the held-out chromosomes that are scored",
+        "low and high genes that were held out and are scored",
         short="genes",
     ),
     Column(
@@ -367,8 +369,9 @@ def show_fold(result: pd.DataFrame, name: str) -> str:
     )
 
 
-def show_results(result: pd.DataFrame, select_on: str) -> str:
-    """Return the result table as people read it."""
+def show_results(result: pd.DataFrame, select_on: str, hold_out: str = "chromosome") -> str:
+    """Return the result table as people read it, with a line on what was held out."""
+    way = WAYS[hold_out]
     printed = {column.name: column.short for column in RESULT_COLUMNS if column.short}
     baselines = [f"{name}_auROC" for name in (*BASELINES, *LATER_BASELINES)]
     for name in baselines[len(BASELINES) :]:
@@ -377,9 +380,9 @@ def show_results(result: pd.DataFrame, select_on: str) -> str:
     order = [name for name in dict.fromkeys([*PRINTED_ORDER, *baselines, *printed]) if name in printed]
     shown = result[order].rename(columns=printed)
     shown.insert(len(PRINTED_ORDER), "95 % interval", [show_interval(row) for _, row in result.iterrows()])
-    chosen = "on another chromosome" if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
+    chosen = way.chosen_on if select_on == "validation" else "ON THE TEST GENES, which is optimistic"
     return (
-        f"Low against high genes of held-out chromosomes, epoch chosen {chosen}. Behind the interval: auROC of\n"
+        f"Low against high genes of held-out {way.what}, epoch chosen {chosen}. Behind the interval: auROC of\n"
         "regressions on the same genes; optimistic: auROC of the network's best epoch on the test genes, pooled: its "
         "mean over genes\n"
         f"{check.show_table(shown)}"

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from core import InputError
+from core import InputError, examples
 from core.cli import Rule, show_setting
+from core.files import check_file
 from lcre.controls import CONTROLS
+from lcre.hold_out import WAYS, way_of
 
 FORMER_MODELS = {"motifs_and_words": "cnn_lstm_kmer"}  # a model's name in runs of older versions -> its name today
 FILE = Rule(Path, optional=True)
@@ -26,6 +28,10 @@ RULES = {  # of the constants of lcre_classifier.py
     "PADDING": Rule(int, least=0, most=10_000),
     "LOW_PERCENTILE": Rule(float),
     "HIGH_PERCENTILE": Rule(float),
+    "HOLD_OUT": Rule(str),
+    "FAMILIES": FILE,
+    "FOLDS": Rule(int, least=2, most=100),
+    "SPECIES": FILE,
     "CHROMOSOMES": Rule(str),
     "SELECT_ON": Rule(str),
     "CONTROL": Rule(str, optional=True),
@@ -91,7 +97,96 @@ def choose_files(values: Mapping, dataset: Mapping, roots: Sequence[Path]) -> di
     return chosen
 
 
+# --------------------------------------------------------------------------------------------- several species
+SPECIES_FILES = (*FILES, "VALIDATION_GENES")
+SPECIES_COLUMNS = ("ORGANISM", *SPECIES_FILES, "PICKLE_KEY", "TARGET_COLUMN")  # in lower case; all constants
+
+
+def read_species(path: str | Path) -> list[dict]:
+    """Read a table of species, a row each: the columns organism, fasta, gtf and tpm, and those of `SPECIES_COLUMNS`.
+
+    Returns:
+        For each species the constants that it puts in place of the run's: `SPECIES_COLUMNS`, without TARGET_COLUMN
+        where the table names none. Files are relative to the table.
+
+    Raises:
+        InputError: no such table, a column, a cell or a file that is missing, fewer than two species, a name that
+            stands twice or cannot be an ORGANISM.
+    """
+    from core.tables import read_columns
+
+    columns = [name.lower() for name in SPECIES_COLUMNS]
+    table = read_columns(path, columns[:4], "SPECIES", optional=columns[4:])
+    species = []
+    for where, row in table.iterrows():
+        one = dict.fromkeys(SPECIES_COLUMNS) | {name.upper(): cell.strip() or None for name, cell in row.items()}
+        missing = [name.lower() for name in SPECIES_COLUMNS[:4] if one[name] is None]
+        if missing:
+            raise InputError(f"SPECIES: {where} of {path} has no {examples(missing, 4)}")
+        check_organism(one["ORGANISM"], f"SPECIES: organism of {where} of {path}")
+        if one["ORGANISM"] in ("all", "pooled"):  # CHROMOSOMES all means each of them; a row of the result table
+            raise InputError(f"SPECIES: {path} calls a species {one['ORGANISM']!r}, which means all of them; rename it")
+        for name in SPECIES_FILES:
+            if one[name] is not None:
+                file = Path(path).parent / Path(one[name]).expanduser()
+                one[name] = check_file(file, f"SPECIES: {name.lower()} of {one['ORGANISM']}")
+        if one["TARGET_COLUMN"] is None:
+            del one["TARGET_COLUMN"]
+        species.append(one)
+    names = [one["ORGANISM"].casefold() for one in species]
+    twice = [one["ORGANISM"] for place, one in enumerate(species) if names[place] in names[:place]]
+    if twice:
+        raise InputError(f"SPECIES: {path} names {examples(twice)} twice; capitals make no difference")
+    if len(species) < 2:
+        raise InputError(f"SPECIES: {path} has one species; one is held out and another trains, so give two at least")
+    return species
+
+
+def name_species_run(organisms: Sequence[str]) -> str:
+    """Return the ORGANISM of a run of several species: their names, or how many there are if that is too long."""
+    joined = "_and_".join(organisms)
+    return joined if len(os.fsencode(joined)) <= MOST_ORGANISM else f"{len(organisms)}_species"
+
+
+def input_files(settings: Mapping) -> dict[str, Path]:
+    """Return the files that a run reads, by the names that its record gives them: GTF, or of a species `yeast GTF`."""
+    names = (*FILES, "VALIDATION_GENES", "FAMILIES", "SPECIES")
+    files = {name: Path(settings[name]) for name in names if settings.get(name) is not None}
+    if way_of(settings) == "species":
+        for one in read_species(settings["SPECIES"]):
+            files |= {f"{one['ORGANISM']} {name}": one[name] for name in SPECIES_FILES if one[name] is not None}
+    return files
+
+
+def check_hold_out(values: Mapping) -> None:
+    """Raise InputError where a table that HOLD_OUT needs is not given, or one that belongs to another way is."""
+    way = values["HOLD_OUT"]
+    for name, needs, what in (
+        ("FAMILIES", "family", "a table gene_id,family, as lcre_homology.py writes it (families.csv)"),
+        ("SPECIES", "species", "a table of species with the columns organism,fasta,gtf,tpm"),
+    ):
+        if way == needs and values[name] is None:
+            raise InputError(f"HOLD_OUT {way} needs {name}: {what}")
+        if way != needs and values[name] is not None:
+            raise InputError(f"{name} is given, but HOLD_OUT is {way}; give HOLD_OUT {needs}, or no {name}")
+    own = [name for name in (*SPECIES_FILES, "PICKLE_KEY") if values[name] is not None]
+    if way == "species" and own:
+        raise InputError(f"{' and '.join(own)} given with HOLD_OUT species: what each species has stands in SPECIES")
+
+
 # --------------------------------------------------------------------------------------------------- all of them
+MOST_ORGANISM = 100  # bytes
+
+
+def check_organism(name: str, what: str) -> None:
+    """Raise InputError unless a name may be an ORGANISM; `what` says where it stands."""
+    if not re.fullmatch(r"[\w+][\w.+-]*", name) or len(os.fsencode(name)) > MOST_ORGANISM:
+        raise InputError(
+            f"{what}: {show_setting(name)} becomes part of file names; use at most 100 letters and digits, none of . "
+            "and - in front"
+        )
+
+
 def resolve_settings(
     values: Mapping, datasets: Mapping, fallbacks: Mapping, models: Sequence[str], roots: Sequence[Path] = (Path(),)
 ) -> SimpleNamespace:
@@ -106,18 +201,25 @@ def resolve_settings(
 
     Raises:
         InputError: a value of another type or out of range, an unknown data set or model, files of an own species given
-            in part, files of the data set that are not there.
+            in part, files of the data set that are not there, a table of families or species that is missing or wrong.
     """
     values = {name: RULES[name].check(name, value) for name, value in values.items()}
     values["MODEL"] = FORMER_MODELS.get(values["MODEL"], values["MODEL"])
     values["CONTROL"] = None if values["CONTROL"] == "none" else values["CONTROL"]
-    choices = {"DATASET": datasets, "SELECT_ON": ("validation", "test"), "MODEL": models, "CONTROL": (None, *CONTROLS)}
+    choices = {"DATASET": datasets, "HOLD_OUT": WAYS, "SELECT_ON": ("validation", "test"), "MODEL": models}
+    choices["CONTROL"] = (None, *CONTROLS)
     for name, known in choices.items():
         if values[name] not in known:
             known = ", ".join(choice or "none" for choice in known)
             raise InputError(f"{name}: {show_setting(values[name])} is none of {known}")
-    chosen = choose_files(values, datasets[values["DATASET"]], roots)
-    if values["FASTA"] or values["GTF"]:
+    check_hold_out(values)
+    if values["HOLD_OUT"] != "family":
+        values["FOLDS"] = None  # no other way has a number of folds
+    if values["HOLD_OUT"] == "species":
+        chosen = {"ORGANISM": name_species_run([one["ORGANISM"] for one in read_species(values["SPECIES"])])}
+    else:
+        chosen = choose_files(values, datasets[values["DATASET"]], roots)
+    if values["FASTA"] or values["GTF"] or values["SPECIES"]:
         values["DATASET"] = None  # nothing is taken from it
     for name, value in (fallbacks | chosen).items():
         if values[name] is None:
@@ -132,10 +234,5 @@ def resolve_settings(
         raise InputError(
             f"LOW_PERCENTILE {low:g}, HIGH_PERCENTILE {high:g}: need 0 < low < high < 100, as in 25 and 75"
         )
-    organism = values["ORGANISM"]
-    if not re.fullmatch(r"[\w+][\w.+-]*", organism) or len(os.fsencode(organism)) > 100:
-        raise InputError(
-            f"ORGANISM: {show_setting(organism)} becomes part of file names; use at most 100 letters and digits, none "
-            "of . and - in front"
-        )
+    check_organism(values["ORGANISM"], "ORGANISM")
     return SimpleNamespace(**values)

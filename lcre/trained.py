@@ -19,6 +19,7 @@ import numpy as np
 from core import InputError, examples, show_value
 from core.files import hash_file
 from lcre import records
+from lcre.hold_out import way_of
 from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
 from lcre.speed import speed_up
 
@@ -67,28 +68,73 @@ class Run:
         path = records.fold_folder(self.prefix, fold) / "genes.csv"
         return read_columns(path, ["gene_id", "role"]).set_index("gene_id")["role"]
 
-    def held_out_by(self, chromosome: str) -> list[str]:
-        """Return the folds that held a chromosome out (a fold IV+VII held out both), by the annotation's name."""
-        held_out = records.held_out_chromosomes(self.record)
-        return [fold for fold in self.folds if chromosome == fold or chromosome in held_out[fold]]
+    @property
+    def way(self) -> str:
+        """What the folds hold out: chromosome, family or species."""
+        return way_of(self.record["settings"])
 
-    def is_own(self, fasta: Path, gtf: Path) -> bool:
-        """Tell whether genome and annotation are, byte for byte, the files that the run was trained on.
+    @property
+    def species(self) -> list[str]:
+        """The species of a run that holds out species; none of another run."""
+        inputs = self.record["inputs"] if self.way == "species" else {}
+        return list(dict.fromkeys(name.partition(" ")[0] for name in inputs if " " in name))
+
+    def without_species(self, names):
+        """Return names of genes or chromosomes, a pandas series of str, as their annotation has them.
+
+        In the files of a run that holds out species, the species stands in front of them.
+        """
+        return names.str.replace("^[^:]*:", "", regex=True) if self.way == "species" else names
+
+    def held_out_by(self, group: str) -> list[str]:
+        """Return the folds that held out a chromosome (by the annotation's name), a fold of families, or a species.
+
+        A fold IV+VII held out both.
+        """
+        held_out = records.held_out_groups(self.record)
+        return [fold for fold in self.folds if group == fold or group in held_out[fold]]
+
+    def find_held_out(self, genes, species: str = "") -> np.ndarray:
+        """Tell which folds held out which gene, booleans, (genes, folds).
+
+        Args:
+            genes: a frame with gene_id and chromosome, by the annotation's names.
+            species: the one of the run that the genes are of, where it holds out species.
 
         Raises:
-            InputError: the run's record does not say which files these were.
+            InputError: a fold's predictions, which say what families it held out, are missing or damaged.
         """
-        known = self.record["inputs"]
-        unknown = [name for name in ("FASTA", "GTF") if name not in known]
+        if self.way == "family":
+            return np.column_stack([genes["gene_id"].isin(read_held_out(self.prefix, fold)) for fold in self.folds])
+        groups = genes["chromosome"].tolist() if self.way == "chromosome" else [species] * len(genes)
+        folds = {group: np.isin(self.folds, self.held_out_by(group)) for group in set(groups)}
+        return np.array([folds[group] for group in groups], bool).reshape(len(genes), len(self.folds))
+
+    def find_own(self, fasta: Path, gtf: Path) -> str | None:
+        """Return which genome of the run these files are, byte for byte; None where they are none of it.
+
+        Returns:
+            The name of a species where the run holds out species, otherwise "".
+
+        Raises:
+            InputError: the run's record does not say which files its genomes were.
+        """
+        known, files = self.record["inputs"], {"FASTA": Path(fasta), "GTF": Path(gtf)}
+        genomes = {genome: f"{genome} " for genome in self.species} or {"": ""}  # -> what the record puts in front
+        unknown = [f"{front}{name}" for front in genomes.values() for name in files if f"{front}{name}" not in known]
         if unknown:
             raise InputError(
                 f"models: {self.prefix}_run.json does not say which {' and '.join(unknown)} the run was trained on, so "
                 "it is not known which folds did not train on a gene; restore it from a copy, or take --all-folds"
             )
-        return all(
-            known[name]["bytes"] == Path(path).stat().st_size and known[name]["sha256"] == hash_file(path)
-            for name, path in (("FASTA", fasta), ("GTF", gtf))
-        )
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        for genome, front in genomes.items():
+            recorded = {name: known[f"{front}{name}"] for name in files}
+            if all(sizes[name] == recorded[name]["bytes"] for name in files) and all(
+                hash_file(path) == recorded[name]["sha256"] for name, path in files.items()
+            ):
+                return genome
+        return None
 
 
 # ------------------------------------------------------------------------------------------------ tables
@@ -147,6 +193,11 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
     for name in numbers:
         frame[name] = parse_numbers(path, frame[name], again)
     return frame
+
+
+def read_held_out(prefix: Path, fold: str) -> list[str]:
+    """Return the ids of the genes that a fold of the run `prefix` held out; raises InputError as `read_columns`."""
+    return read_columns(records.fold_folder(prefix, fold) / "predictions.csv", ["gene_id"])["gene_id"].tolist()
 
 
 def parse_numbers(path: Path, cells, again: str):

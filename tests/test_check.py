@@ -237,7 +237,7 @@ def test_a_genome_of_many_scaffolds_is_cut_short(capsys):
     genes = pd.DataFrame({"chromosome": [f"scaffold_{number}" for number in range(100)], "target": LOW})
     genes = genes.assign(coding=True, sequence_known=True, window_fits=genes.index % 2 == 0, in_table=True)
     audit = {"coding_genes": 100, "start_with_ATG": 0, "share_N": 0.0, "duplicate_windows": 0, "short_genes": 3}
-    folds = [SimpleNamespace(name="1", validation_chromosome=None, training=[1], validation=[], test=[2], held_out=[2])]
+    folds = [SimpleNamespace(name="1", chosen_on=None, training=[1], validation=[], test=[2], held_out=[2])]
     check.print_check(genes, "low: x <= 1; high: >= 2", audit)
     check.print_folds(folds)
     shown = capsys.readouterr().out

@@ -23,7 +23,7 @@ def make_data(rows: list[tuple], nuclear: list[str]) -> lcre.Dataset:
     genes["gene_id"] = [f"g{number}" for number in range(len(genes))]
     genes["start"] = np.arange(len(genes)) * 100
     genes["end"] = genes["start"] + 90
-    genes["window_fits"] = genes["target"].notna()
+    genes["window_fits"], genes["group"] = genes["target"].notna(), genes["chromosome"]
     genes["target"] = genes["target"].fillna(NONE).astype(np.int8)
     genes["scorable"] = genes["scorable"].astype(bool)
     genes["in_table"] = genes["target"] != NONE
@@ -31,7 +31,7 @@ def make_data(rows: list[tuple], nuclear: list[str]) -> lcre.Dataset:
     genes.loc[genes["chromosome"] == ORGANELLE, "status"] = "organelle"
     number = np.arange(int(genes["window_fits"].sum()))
     windows = np.stack([number // 4**place % 4 for place in range(8)], axis=1).astype(np.uint8)  # no two alike
-    return lcre.Dataset(genes, windows, lcre.WindowLayout(60, 0, 0), nuclear, "", {}, [], [])
+    return lcre.Dataset(genes, windows, windows, lcre.WindowLayout(60, 0, 0), nuclear, nuclear, "", {}, [], [])
 
 
 def plain_data(names: str = "I II III IV V", low: int = 5, high: int = 3, middle: int = 2) -> lcre.Dataset:
@@ -45,7 +45,7 @@ def settings(
     chromosomes: str = "all", select_on: str = "validation", seed: int = 1, model: str = "cnn_lstm_kmer"
 ) -> SimpleNamespace:
     names = {"CHROMOSOMES": chromosomes, "SELECT_ON": select_on, "SEED": seed, "MODEL": model}
-    return SimpleNamespace(**names)
+    return SimpleNamespace(HOLD_OUT="chromosome", **names)
 
 
 def folds_of(data: lcre.Dataset, *args, **more) -> dict[str, lcre.Fold]:
@@ -62,7 +62,7 @@ def targets_of(data: lcre.Dataset, rows: np.ndarray) -> list[int]:
 
 def same(one: lcre.Fold, other: lcre.Fold) -> bool:
     """Whether two folds have the same genes in the same order in every role."""
-    return one.validation_chromosome == other.validation_chromosome and all(
+    return one.chosen_on == other.chosen_on and all(
         np.array_equal(getattr(one, role), getattr(other, role))
         for role in ("balanced", "middle", "validation", "test", "held_out")
     )
@@ -195,7 +195,7 @@ def test_a_group_is_one_fold_of_that_name():
     (fold,) = folds_of(data, "IV+VII").values()
     assert fold.name == "IV+VII"
     assert chromosomes_of(data, fold.test) == chromosomes_of(data, fold.held_out) == {"IV", "VII"}
-    assert fold.validation_chromosome == "VIII"
+    assert fold.chosen_on == "VIII"
     assert chromosomes_of(data, fold.balanced) == {"I", "II", "III", "V", "VI", SCAFFOLD}
     assert list(folds_of(data, " I + II , V ")) == ["I+II", "V"]
 
@@ -207,7 +207,7 @@ def test_a_group_is_one_fold_of_that_name():
 def test_the_next_chromosome_chooses_the_epoch(held_out, chooses):
     data = plain_data(low=6, high=6)
     (fold,) = folds_of(data, held_out).values()
-    assert fold.validation_chromosome == chooses
+    assert fold.chosen_on == chooses
     assert chromosomes_of(data, fold.validation) == {chooses}
     assert chooses not in chromosomes_of(data, fold.balanced)
 
@@ -249,14 +249,14 @@ def test_a_chromosome_without_genes_to_score_is_passed_over_and_trains():
     data = make_data(rows, ["I", "II", "III"])
     folds = folds_of(data)
     assert list(folds) == ["I", "III"]
-    assert folds["I"].validation_chromosome == "III"
+    assert folds["I"].chosen_on == "III"
     assert chromosomes_of(data, folds["I"].balanced) == {"II"}
 
 
 def test_select_on_test_trains_on_all_other_chromosomes():
     data = plain_data()
     for name, fold in folds_of(data, select_on="test").items():
-        assert fold.validation_chromosome is None
+        assert fold.chosen_on is None
         assert len(fold.validation) == 0
         assert chromosomes_of(data, fold.balanced) == {"I", "II", "III", "IV", "V", SCAFFOLD} - {name}
 
@@ -287,10 +287,10 @@ def test_scaffolds_train_and_are_held_out_only_when_named():
     data = plain_data()
     for fold in folds_of(data).values():
         assert SCAFFOLD in chromosomes_of(data, fold.balanced)
-        assert fold.validation_chromosome != SCAFFOLD
+        assert fold.chosen_on != SCAFFOLD
     named = folds_of(data, SCAFFOLD)[SCAFFOLD]
     assert SCAFFOLD not in chromosomes_of(data, named.balanced)
-    assert named.validation_chromosome == "I"
+    assert named.chosen_on == "I"
 
 
 def test_a_chr_prefix_in_the_setting_is_bridged():
@@ -367,12 +367,12 @@ def test_a_gene_with_the_sequence_of_a_held_out_gene_does_not_choose_the_epoch()
     identical = np.flatnonzero((chromosome == "II") & (target == HIGH))
     data.windows[identical[0]] = data.windows[first[0]]
     fold = folds_of(data)["I"]
-    assert fold.validation_chromosome == "II"
+    assert fold.chosen_on == "II"
     assert len(fold.validation) == 8
     assert identical[0] not in fold.validation
     data.windows[identical] = data.windows[first]
     fold = folds_of(data)["I"]
-    assert fold.validation_chromosome == "III"
+    assert fold.chosen_on == "III"
     assert not set(identical) & set(np.concatenate([fold.training, fold.validation]).tolist())
 
 
@@ -398,7 +398,7 @@ def test_no_gene_of_a_held_out_chromosome_is_learned_from(data, chromosomes, sel
         return
     for fold in folds:
         held_out = genes["chromosome"].isin(fold.name.split("+"))
-        chooses = genes["chromosome"] == fold.validation_chromosome
+        chooses = genes["chromosome"] == fold.chosen_on
         assert fold.held_out.tolist() == np.flatnonzero(held_out).tolist()
         assert fold.test.tolist() == np.flatnonzero(held_out & labelled & genes["scorable"]).tolist()
         assert fold.validation.tolist() == np.flatnonzero(chooses & used & labelled & genes["scorable"]).tolist()

@@ -87,7 +87,8 @@ def test_help_names_every_constant():
     assert list(constants) == list(RULES)
     assert list(constants) == [
         *("DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "TARGET_COLUMN", "VALIDATION_GENES", "PICKLE_KEY"),
-        *("UPSTREAM", "DOWNSTREAM", "PADDING", "LOW_PERCENTILE", "HIGH_PERCENTILE", "CHROMOSOMES", "SELECT_ON"),
+        *("UPSTREAM", "DOWNSTREAM", "PADDING", "LOW_PERCENTILE", "HIGH_PERCENTILE"),
+        *("HOLD_OUT", "FAMILIES", "FOLDS", "SPECIES", "CHROMOSOMES", "SELECT_ON"),
         *("CONTROL", "SHIFT", "MODEL", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "SEED", "SAVED_MODELS"),
     ]
     assert all(len(help_text) > 15 for help_text in constants.values())

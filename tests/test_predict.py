@@ -577,8 +577,8 @@ def test_opened_run(toy):
     assert (run.folds, run.layout.columns, run.settings.UPSTREAM) == (FOLDS, COLUMNS, UPSTREAM)
     assert run.roles("2+3").to_dict() == {gene.gene_id: "test" if gene.chromosome in "23" else "train" for gene in FIT}
     assert [run.held_out_by(name) for name in ("1", "2", "3", "2+3", "4")] == [["1"], ["2+3"], ["2+3"], ["2+3"], []]
-    assert run.is_own(toy.fasta, toy.gtf)
-    assert not run.is_own(toy.gtf, toy.fasta)
+    assert run.find_own(toy.fasta, toy.gtf) == ""
+    assert run.find_own(toy.gtf, toy.fasta) is None
     assert list(run.models) == FOLDS
     assert not run.models.loaded
     assert run.models["1"] is run.models["1"]
