@@ -390,10 +390,11 @@ def list_differences(earlier: dict, run: dict, besides: Sequence[str] = ()) -> l
     """
     before, after = ADDED_SETTINGS | earlier["settings"], run["settings"]
     before["MODEL"] = FORMER_MODELS.get(before.get("MODEL"), before.get("MODEL"))
+    free = FREE_TO_DIFFER.union(besides, () if after.get("CONTROL") == "shifted" else ("SHIFT",))
     differing = [
         f"{name} is {show_value(after[name])} and was {show_value(before.get(name))}"
         for name in after
-        if name not in FREE_TO_DIFFER.union(besides) and after[name] != before.get(name)
+        if name not in free and after[name] != before.get(name)
     ]
     before, after = earlier["inputs"], run["inputs"]
     differing += [
