@@ -83,7 +83,7 @@ CONTROL: str | None = None  # what the network is denied: shuffled, dinucleotide
 SHIFT = 5000  # bp by which CONTROL shifted moves the windows away from TSS and TES
 
 # ------------------------------------------------------------------------------------------ training
-MODEL = "cnn_lstm_kmer"  # cnn_lstm_kmer, or published: the network of the LCRE description, layer by layer
+MODEL = "cnn_lstm_kmer"  # cnn_lstm_kmer; cnn_lstm_kmer_fine: for flanks; published: of the LCRE description
 EPOCHS: int | None = None  # None: of the demo 7, else of the model: for 700 steps, 6 to 40; published: 35
 BATCH_SIZE: int | None = None  # sequences a step; None: of the model (64)
 LEARNING_RATE: float | None = None  # None: of the model (cnn_lstm_kmer: 2e-3 at its peak; published: 1e-4)
@@ -779,7 +779,7 @@ def build_published(layout: WindowLayout) -> Network:
     return Network(model)
 
 
-def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
+def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2, fine: bool = False) -> Network:
     """Build a network that adds the logits of CNN-BiLSTM branches and of a regression on k-mer counts.
 
     Branches are alike but for their random weights. Each has two stems: one looks for motifs anywhere, the other moves
@@ -794,11 +794,12 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
     Args:
         layout: of the windows.
         branches: how many CNN-BiLSTM branches.
+        fine: count k-mers next to TSS and TES, outside of the gene, in fine bins as well (`lcre.kmers.FINE`).
     """
     import keras
     from keras import layers
 
-    from lcre.kmers import count_in_bins, plan_bins
+    from lcre.kmers import count_in_bins, plan_bins, plan_fine_bins
 
     def normalise(sequence):  # behind pooling, where few columns are left
         return layers.Dropout(0.25)(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(sequence)))
@@ -817,7 +818,9 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2) -> Network:
 
     windows = layers.Input((layout.columns, 4))
     branch_logits = layers.Concatenate(dtype="float32")([branch(windows) for _ in range(branches)])
-    counts = [count_in_bins(windows, *bins) for bins in plan_bins(layout.parts, layout.inside, layout.region_size)]
+    bins = plan_bins(layout.parts, layout.inside, layout.region_size)
+    bins += plan_fine_bins(layout.outside, list(layout.sites.values())) if fine else []
+    counts = [count_in_bins(windows, *one) for one in bins]
     kmer_counts = layers.Concatenate(dtype="float32")(counts)
     regression = layers.Dense(1, kernel_initializer="zeros", trainable=False, dtype="float32")
     logits = layers.Concatenate(dtype="float32")([branch_logits, regression(kmer_counts)])
@@ -842,11 +845,13 @@ def rank_log_odds(ranks: np.ndarray) -> np.ndarray:
     return RANK_SLOPE * (ranks - 0.5)
 
 
-def fit_kmer_regression(network: Network, codes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> str:
-    """Fit the regression on k-mer counts to the log-odds by rank; see `Model.fit_first`."""
+def fit_kmer_regression(
+    network: Network, codes: np.ndarray, labels: np.ndarray, ranks: np.ndarray, penalty: float = 2.0
+) -> str:
+    """Fit the regression on k-mer counts to the log-odds by rank; penalty as in `fit_ridge`. See `Model.fit_first`."""
     from lcre.kmers import fit_ridge
 
-    fit_ridge(network.regression, network.kmer_counts, codes, rank_log_odds(ranks))
+    fit_ridge(network.regression, network.kmer_counts, codes, rank_log_odds(ranks), penalty)
     return f"regression on {network.kmer_counts.output_shape[1]:,} k-mer counts fitted"
 
 
@@ -934,6 +939,11 @@ MODELS = {
         "it stays above .47 even for a perfect network, and does not compare with the other two.",
     ),
 }
+MODELS["cnn_lstm_kmer_fine"] = replace(
+    MODELS["cnn_lstm_kmer"],
+    build=partial(build_cnn_lstm_kmer, fine=True),
+    fit_first=partial(fit_kmer_regression, penalty=4.0),
+)
 
 
 def choose_model(settings: SimpleNamespace) -> Model:

@@ -39,7 +39,6 @@ from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
 from lcre.controls import prefix_of  # noqa: E402
 
-SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 RELATED = 100  # of about 3,000
 INPUTS = ("FASTA", "GTF", "TPM")
 OWN_FLAGS = {"--organism", "--saved-models", "--model", "--seed", "--check", "--export-windows", "--overwrite"}
@@ -146,27 +145,6 @@ def read_all_kept(arguments: argparse.Namespace) -> dict[tuple[str, int, str], d
     return {one: read_kept(path, inputs, arguments.flags) for one, path in paths.items() if path.exists()}
 
 
-def count_shared(windows, trained, k: int = SHARED_K):
-    """Return how many k-mers of each window stand, on either strand, in any of the windows that train, (windows,)."""
-    import numpy as np
-
-    def number(codes):  # in 64 bits, where `lcre.kmers.number_kmers` has 32
-        value, known = 0, True
-        for offset in range(k):
-            base = codes[:, offset : codes.shape[1] - k + 1 + offset]
-            value, known = value * 4 + base.astype(np.uint64), known & (base < 4)
-        return value, known
-
-    value, known = number(trained)
-    either = [value[known]]
-    value, known = number(np.where(trained < 4, 3 - trained, 4)[:, ::-1])
-    either.append(value[known])
-    there = np.unique(np.concatenate(either))
-    value, known = number(windows)
-    place = np.minimum(np.searchsorted(there, value), len(there) - 1)
-    return ((there[place] == value) & known).sum(axis=1)
-
-
 def load(arguments: argparse.Namespace, model: str, flags: Sequence[str] = ()):
     """Return data and settings as the trainer has them; `arguments` has name, fasta, gtf, tpm and chromosomes."""
     import lcre_classifier as lcre
@@ -188,7 +166,7 @@ def score_regressions(data, settings, seed: int):
 
     import lcre_classifier as lcre
     from lcre.baselines import kmer_baseline
-    from lcre.kmers import fit_ridge
+    from lcre.kmers import count_shared, fit_ridge
     from lcre.trained import make_predictor
 
     settings.SEED = seed  # it draws which genes of the larger class train

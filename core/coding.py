@@ -4,6 +4,7 @@ The code is the standard one. Mitochondria and plastids of many species use othe
 (`core.genome.sort_chromosomes` tells them).
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from core.files import check_file, open_text
 AMINO_ACIDS = np.frombuffer(b"KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLFX", np.uint8)
 COMPLEMENT = np.array([3, 2, 1, 0, 4], np.uint8)  # of base codes
 SKIPPED_FEATURES = {"exon", "five_prime_utr", "three_prime_utr", "five_prime_UTR", "three_prime_UTR", "UTR", "intron"}
+PRODUCT_KEYS = ("protein_id", "transcript_id", "ID", "Name")  # attributes that name a transcript or protein
 PHASES = {"1": 1, "2": 2}  # bases of an incomplete codon in front; any other text is none
 
 
@@ -38,7 +40,7 @@ def read_cds(path: Path, gene_ids: Iterable[str]) -> dict[str, np.ndarray]:
     Raises:
         InputError: a CDS line without a start and an end.
     """
-    genes, transcripts = scan_cds(check_file(path, "GTF"), set(gene_ids))
+    genes, transcripts, _ = scan_cds(check_file(path, "GTF"), set(gene_ids))
     best: dict[str, tuple[int, np.ndarray, str]] = {}  # gene id -> coding bp, start, end and phase of parts, strand
     for (owner, _), lines in transcripts.items():
         if owner not in genes:
@@ -55,16 +57,32 @@ def read_cds(path: Path, gene_ids: Iterable[str]) -> dict[str, np.ndarray]:
     return {gene: parts for gene, parts in found.items() if len(parts)}
 
 
-def scan_cds(path: Path, gene_ids: set[str]) -> tuple[dict[str, tuple], dict[tuple[str, str], list[tuple]]]:
-    """Return what the lines of an annotation say of genes and of coding parts.
+def read_products(path: Path, gene_ids: Iterable[str]) -> dict[str, str]:
+    """Return the names of transcripts and proteins in an annotation -> gene id, without prefixes such as `transcript:`.
+
+    Args:
+        path: the annotation, GTF or GFF3, plain or gzip.
+        gene_ids: of `core.annotation.read_annotation`.
+
+    Raises:
+        InputError: a CDS line without a start and an end.
+    """
+    genes, _, products = scan_cds(check_file(path, "GTF"), set(gene_ids))
+    return {name: genes[owner][0] for name, owner in products.items() if owner in genes}
+
+
+def scan_cds(path: Path, gene_ids: set[str]) -> tuple[dict[str, tuple], dict[tuple[str, str], list], dict[str, str]]:
+    """Return what the lines of an annotation say of genes, coding parts and products.
 
     Returns:
-        The name by which the file's other lines call a gene -> (gene id, chromosome, strand, start, end); and (that
-        name, transcript) -> its CDS lines, each (chromosome, strand, start, end, phase). Coordinates 0-based half-open.
+        The name by which the file's other lines call a gene -> (gene id, chromosome, strand, start, end); (that name,
+        transcript) -> its CDS lines, each (chromosome, strand, start, end, phase), coordinates 0-based half-open; and
+        the name of a transcript or protein -> that of its gene.
     """
     lines: list[tuple] = []
     parents: dict[str, str] = {}
     parts: dict[tuple[str, str], list[tuple]] = {}
+    named: dict[str, str] = {}
     with open_text(path, "GTF") as file:
         for number, line in enumerate(file, 1):
             if line.startswith("##FASTA"):
@@ -90,18 +108,26 @@ def scan_cds(path: Path, gene_ids: set[str]) -> tuple[dict[str, tuple], dict[tup
                     keys = [(found.get("gene_id", ""), found.get("transcript_id", ""))]
                 for key in keys:
                     parts.setdefault(key, []).append(part)
+                named.update((found[name], keys[0][0]) for name in PRODUCT_KEYS if name in found)
             elif feature in GENE_FEATURES:
                 lines.append((parse_attributes(fields[8]), fields[0], fields[6], start - 1, end))
             elif "Parent=" in fields[8]:
                 found = parse_attributes(fields[8])
                 parents[found.get("ID", "")] = found["Parent"].split(",")[0]
+                named.update((found[name], parents[found.get("ID", "")]) for name in PRODUCT_KEYS if name in found)
     genes = name_genes(lines, gene_ids)
     transcripts: dict[tuple[str, str], list[tuple]] = {}
     for (owner, name), found in parts.items():
         # each CDS line of a transcript of a GFF3 may have an ID of its own; below a gene, lines of one ID are one CDS
         key = (owner, name) if owner in genes else (find_gene(owner, parents, genes), owner)
         transcripts.setdefault(key, []).extend(found)
-    return genes, transcripts
+    products = {strip_kind(name): find_gene(owner, parents, genes) for name, owner in named.items()}
+    return genes, transcripts, products
+
+
+def strip_kind(name: str) -> str:
+    """Return the name of a transcript or protein without what a GFF3 puts in front (transcript:, CDS:, rna-, cds-)."""
+    return re.sub(r"^(?:transcript:|mRNA:|CDS:|rna-|cds-)", "", name)
 
 
 def name_genes(lines: list[tuple], gene_ids: set[str]) -> dict[str, tuple]:

@@ -3,13 +3,16 @@
 `python data/make_demo.py` writes data/demo/ again, to the last byte of content as it is there. Five chromosomes carry
 genes on both strands. In promoters and terminators stand ten elements; each raises or lowers expression where it
 stands in its own orientation and at its own distance from the TSS or TES, and does nothing elsewhere: a gene may carry
-it turned round or out of place. So counting words is not enough. Some genes come in families with a member on several
-chromosomes; validation_genes.pickle lists those without relatives, as one should score them.
+it turned round or out of place. So counting words is not enough. A coding gene holds an open reading frame between two
+short untranslated ends; codons are drawn alike for all genes. Some genes come in families with a member on several
+chromosomes, related in their bases and their proteins; validation_genes.pickle lists those without relatives, as one
+should score them.
 
-Files: demo.fa.gz, demo.gtf.gz, demo_tpm.csv (three tissues and logMaxTPM), validation_genes.pickle (key `demo`), and
-truth.csv: a row a gene with its noise-free expression and its elements, each as name:region:position:strand:weight,
-position in bp from the TSS or TES (negative: before it) to the element's first base on the gene's strand, weight
-between 0 (no effect) and 1. Its first line gives the auROC that the noise-free expression reaches.
+Files: demo.fa.gz, demo.gtf.gz (genes, and the CDS of the coding ones), demo_tpm.csv (three tissues and logMaxTPM),
+validation_genes.pickle (key `demo`), and truth.csv: a row a gene with its noise-free expression and its elements, each
+as name:region:position:strand:weight, position in bp from the TSS or TES (negative: before it) to the element's first
+base on the gene's strand, weight between 0 (no effect) and 1. Its first line gives the auROC that the noise-free
+expression reaches.
 """
 
 import argparse
@@ -25,7 +28,8 @@ SEED = 7
 CHROMOSOMES = ("1", "2", "3", "4", "5")
 GENES_PER_CHROMOSOME = 900
 FAMILIES = 80  # of two to four members, each on another chromosome
-DIVERGENCE = 0.08  # share of bases in which members of a family differ
+DIVERGENCE = 0.08  # share of bases in which a member of a family differs from the first
+KEPT_CODONS = 0.5  # share of changes of an amino acid that selection does not let pass
 NOISE = 0.7  # standard deviation; that of the sum of the elements is about 1.2
 REACH = 300  # bp before the TSS and after the TES in which elements stand
 
@@ -86,6 +90,7 @@ class Gene:
     score: float
     coding: bool = True
     family: int = -1
+    frame: tuple[int, int] = (0, 0)  # of the coding sequence from start codon to stop codon, in `sequence`
 
 
 def make_gene(random: np.random.Generator) -> Gene:
@@ -119,8 +124,30 @@ def make_gene(random: np.random.Generator) -> Gene:
     return gene
 
 
-def copy_gene(gene: Gene, random: np.random.Generator) -> Gene:
-    """Return a relative of a gene: some bases differ, elements and expression stay."""
+def translate(codons: np.ndarray) -> np.ndarray:
+    """Return the amino acids of codons, (codons, 3), as letters; '*' is a stop."""
+    table = np.frombuffer(b"KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF", "S1")
+    return table[codons @ (16, 4, 1)]
+
+
+def open_frame(gene: Gene, random: np.random.Generator) -> None:
+    """Make the inside of a gene an open reading frame between untranslated ends of 3 to 10 % of its length each.
+
+    Its bases stay as they are but for the start codon, the stop codon, and one base of each stop codon in between.
+    """
+    ends = random.integers(int(0.03 * gene.length), int(0.1 * gene.length), 2)
+    begin, end = REACH + int(ends[0]), REACH + gene.length - int(ends[1])
+    end -= (end - begin) % 3
+    gene.frame = begin, end
+    codons = gene.sequence[begin:end].reshape(-1, 3).astype(np.int64)
+    stops = translate(codons) == b"*"
+    codons[stops, 0] = random.integers(0, 3, int(stops.sum()))  # T is what all three stop codons begin with
+    codons[0], codons[-1] = to_codes("ATG"), to_codes(("TAA", "TAG", "TGA")[random.integers(3)])
+    gene.sequence[begin:end] = codons.ravel()
+
+
+def copy_gene(gene: Gene, random: np.random.Generator, selection: np.random.Generator) -> Gene:
+    """Return a relative of a gene: some bases differ, elements, expression and most of the protein stay."""
     sequence = gene.sequence.copy()
     changed = random.random(len(sequence)) < DIVERGENCE
     for entry in gene.elements:  # selection keeps the elements
@@ -128,24 +155,35 @@ def copy_gene(gene: Gene, random: np.random.Generator) -> Gene:
         begin = int(position) + REACH + (0 if region == "promoter" else gene.length)
         changed[begin : begin + 12] = False
     sequence[changed] = (sequence[changed] + random.integers(1, 4, int(changed.sum()))) % 4
-    return Gene(sequence, gene.length, list(gene.elements), gene.score, family=gene.family)
+    begin, end = gene.frame
+    before, after = (bases[begin:end].reshape(-1, 3).astype(np.int64) for bases in (gene.sequence, sequence))
+    stays = translate(after) == b"*"  # a start codon and a stop codon stay as well
+    stays |= (translate(after) != translate(before)) & (selection.random(len(after)) < KEPT_CODONS)
+    stays[[0, -1]] = True
+    sequence[begin:end] = np.where(stays[:, None], before, after).ravel()
+    return Gene(sequence, gene.length, list(gene.elements), gene.score, family=gene.family, frame=gene.frame)
 
 
 def place_genes(random: np.random.Generator) -> dict[str, list[Gene]]:
     """Return the genes of each chromosome in order: single genes, members of families, some non-coding ones."""
     places: dict[str, list[Gene]] = {name: [] for name in CHROMOSOMES}
+    frames = np.random.default_rng([SEED, 1])  # of its own: reading frames change nothing else
     for family in range(FAMILIES):
         first = make_gene(random)
         first.family = family
+        open_frame(first, frames)
         for name in random.permutation(CHROMOSOMES)[: random.integers(2, 5)]:
-            places[str(name)].append(copy_gene(first, random))
+            places[str(name)].append(copy_gene(first, random, frames))
     for genes in places.values():
         while len(genes) < GENES_PER_CHROMOSOME - 1:
             genes.append(make_gene(random))
             genes[-1].coding = random.random() > 0.03
+            if genes[-1].coding:
+                open_frame(genes[-1], frames)
         random.shuffle(genes)
         bare = random.integers(0, 4, 2 * REACH + 500).astype(np.uint8)
         genes.insert(0, Gene(bare, 500, [], 0.0))  # stands too close to the end of the chromosome for a window
+        open_frame(genes[0], frames)
     return places
 
 
@@ -153,6 +191,16 @@ def write_gzip(path: Path, text: str) -> None:
     """Write text gzipped, without the time, so that the same text gives the same file."""
     with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
         packed.write(text.encode())
+
+
+def describe_cds(gene_id: str, chromosome: str, strand: str, start: int, gene: Gene) -> str:
+    """Return the CDS line of a gene that starts at `start`, 0-based; as in most GTF files without the stop codon."""
+    begin, end = gene.frame[0] - REACH, gene.frame[1] - REACH - 3
+    first, last = (begin + 1, end) if strand == "+" else (gene.length - end + 1, gene.length - begin)
+    return (
+        f"{chromosome}\tdemo\tCDS\t{start + first}\t{start + last}\t.\t{strand}\t0\t"
+        f'gene_id "{gene_id}"; transcript_id "{gene_id}.1"; protein_id "{gene_id}.1";'
+    )
 
 
 def write_demo(folder: Path) -> float:
@@ -176,6 +224,8 @@ def write_demo(folder: Path) -> float:
                 f"{chromosome}\tdemo\tgene\t{start + 1}\t{start + gene.length}\t.\t{strand}\t.\t"
                 f'gene_id "{gene_id}"; gene_source "demo"; gene_biotype "{kind}";'
             )
+            if gene.coding:
+                gtf.append(describe_cds(gene_id, chromosome, strand, start, gene))
             gap = random.integers(0, 4, int(random.integers(0, 200))).astype(np.uint8)
             pieces += [piece, gap]
             position += len(piece) + len(gap)

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 BATCH = 64  # windows that are counted at once inside a network
+SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
+SIMILAR_K = 12  # bp: unrelated windows share one here and there, related ones many
+LEAST_SIMILAR = 0.05  # of a window's 12-mers; what two unrelated windows share stays below
+MOST_COUNTS = 5_000_000  # of pairs of windows that are compared at once
+MOST_BASES = 5_000_000  # of windows of which all 12-mers are compared; of more a fixed sample, at least an eighth
 PENALTY = 2  # of the ridge regression, as a multiple of a gene's sum of squared scaled counts, on average
 
 
@@ -77,6 +82,30 @@ def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int)
     return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
 
 
+FINE = (  # k, bp of a bin, and how far from TSS and TES they reach, in bp
+    (5, 50, 300),
+    (4, 20, 200),
+    (2, 5, 100),
+    (1, 1, 20),
+)
+
+
+def plan_fine_bins(parts: Sequence[slice], sites: Sequence[int]) -> list[tuple[slice, int, int, int]]:
+    """Return what is counted in fine bins next to TSS and TES, outside of the gene, as `count_in_bins` takes it.
+
+    Args:
+        parts: columns of the flanks, before the TSS and behind the TES.
+        sites: the columns of TSS and TES.
+    """
+    before, behind = parts
+    tss, tes = sites
+    bins = []
+    for k, size, reach in FINE:
+        bins.append((slice(max(tss - reach, before.start), tss), k, 1, size))
+        bins.append((slice(tes, min(tes + reach, behind.stop)), k, 1, size))
+    return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
+
+
 def kmers_in_bins(codes: np.ndarray, part: slice, k: int, stride: int, size: int) -> np.ndarray:
     """Count every k-mer in each bin of a part of windows, without a network: what `count_in_bins` gives.
 
@@ -102,6 +131,102 @@ def kmers_in_bins(codes: np.ndarray, part: slice, k: int, stride: int, size: int
     return (counts * whole[:, None]).reshape(genes, -1)
 
 
+def count_shared(windows: np.ndarray, trained: np.ndarray, k: int = SHARED_K) -> np.ndarray:
+    """Return how many k-mers of each window stand, on either strand, in any of the windows that train, (windows,).
+
+    Args:
+        windows, trained: base codes, uint8, (windows, columns).
+        k: length in bp, at most 32.
+    """
+
+    def number(codes):  # in 64 bits, where `number_kmers` has 32
+        value, known = 0, True
+        for offset in range(k):
+            base = codes[:, offset : codes.shape[1] - k + 1 + offset]
+            value, known = value * 4 + base.astype(np.uint64), known & (base < 4)
+        return value, known
+
+    value, known = number(trained)
+    either = [value[known]]
+    value, known = number(complement(trained))
+    either.append(value[known])
+    there = np.unique(np.concatenate(either))
+    value, known = number(windows)
+    place = np.minimum(np.searchsorted(there, value), len(there) - 1)
+    return ((there[place] == value) & known).sum(axis=1)
+
+
+def complement(codes: np.ndarray) -> np.ndarray:
+    """Return the other strand of base codes, (..., columns)."""
+    return np.where(codes < 4, 3 - codes, 4)[..., ::-1]
+
+
+def find_similar(windows: np.ndarray, least: float = LEAST_SIMILAR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of windows that share 12-mers on either strand, each pair once.
+
+    The similarity is the number of different 12-mers in both, divided by that of the window that has fewer. What stands
+    in more than one of 50 windows is a repeat and is not counted. Of large genomes a sample of 12-mers is compared,
+    the same ones in every window.
+
+    Args:
+        windows: base codes, uint8, (windows, columns).
+        least: similarity of the pairs that are returned.
+
+    Returns:
+        Rows of `windows`, the first below the second, int64, and the similarity, from `least` to 1, float64; (pairs,).
+    """
+    if not len(windows):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    kmers, rows = list_kmers(windows, min(8, -(-windows.size // MOST_BASES)))
+    frequency = np.bincount(kmers, minlength=4**SIMILAR_K)
+    kept = frequency[kmers] <= max(50, len(windows) // 50)
+    kmers, rows = kmers[kept], rows[kept]
+    size = np.bincount(rows, minlength=len(windows))
+    bounds = np.concatenate([[0], np.cumsum(size)])  # of each window's k-mers, which stand window by window
+    order = np.argsort(kmers, kind="stable")
+    holders = rows[order]  # of each k-mer in turn
+    ends = np.cumsum(np.bincount(kmers, minlength=4**SIMILAR_K))
+    block = max(1, MOST_COUNTS // max(len(windows), 1))
+    found = []
+    for begin in range(0, len(windows), block):
+        end = min(begin + block, len(windows))
+        mine = slice(bounds[begin], bounds[end])
+        count = frequency[kmers[mine]]  # of windows that share each
+        first = ends[kmers[mine]] - count
+        places = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        pair = np.repeat(rows[mine] - begin, count) * len(windows) + holders[places]
+        shared = np.bincount(pair, minlength=(end - begin) * len(windows)).reshape(end - begin, -1)
+        fewer = np.maximum(np.minimum(size[begin:end, None], size), 1)
+        one, other = np.nonzero(shared >= least * fewer)
+        similarity = shared[one, other] / fewer[one, other]
+        above = (other > one + begin) & (similarity > 0)
+        found.append((one[above] + begin, other[above], similarity[above]))
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+def list_kmers(windows: np.ndarray, sample: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different 12-mers of each window, of each and its complement the smaller number, window by window.
+
+    Args:
+        windows: base codes, uint8, (windows, columns).
+        sample: one of so many 12-mers is taken, by a hash of its number.
+
+    Returns:
+        Numbers and rows of `windows`, both int64, (k-mers,).
+    """
+    found = []
+    for begin in range(0, len(windows), 256):
+        codes = windows[begin : begin + 256]
+        number, known = number_kmers(codes, SIMILAR_K)
+        other = number_kmers(complement(codes), SIMILAR_K)[0][:, ::-1]
+        rows, number = np.arange(begin, begin + len(codes), dtype=np.int64)[:, None], np.minimum(number, other)
+        if sample > 1:
+            known &= (number * np.int64(2654435761) >> 16) % sample == 0
+        found.append(np.unique((rows * 4**SIMILAR_K + number)[known]))
+    together = np.concatenate(found)
+    return together % 4**SIMILAR_K, together // 4**SIMILAR_K
+
+
 def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Centre features and divide them by the square root of their spread, by the training genes, in place.
 
@@ -120,18 +245,19 @@ def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndar
     return centre, scale
 
 
-def solve_ridge(features: np.ndarray, log_odds: np.ndarray) -> tuple[np.ndarray, float]:
+def solve_ridge(features: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> tuple[np.ndarray, float]:
     """Fit a ridge regression and return its weights, (features,), and its intercept.
 
     Args:
         features: of the training genes, float32, (n, features); scaled in place by `scale_features`.
         log_odds: the targets, (n,).
+        penalty: as a multiple of a gene's sum of squared scaled features, on average.
     """
     from sklearn.linear_model import Ridge
 
     centre, scale = scale_features(features, [])
     mean = float(log_odds.mean())
-    penalty = PENALTY * float(np.square(features).sum(axis=1, dtype=np.float64).mean())
+    penalty *= float(np.square(features).sum(axis=1, dtype=np.float64).mean())
     if not penalty:  # the same features in all genes
         return np.zeros(len(scale), np.float32), mean
     ridge = Ridge(penalty, fit_intercept=False, copy_X=False, solver="cholesky")
@@ -176,7 +302,7 @@ def count_in_bins(windows, part: slice, k: int, stride: int, size: int):
     return layers.Flatten()(layers.Rescaling(size)(mean))
 
 
-def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
+def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> None:
     """Fit a Dense layer on k-mer counts by ridge regression.
 
     Args:
@@ -184,6 +310,7 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
         counts: a keras.Model from one-hot windows to the counts that the layer takes, (n, features).
         codes: windows of the training genes, base codes, uint8, (n, columns).
         log_odds: of being high, the targets, (n,).
+        penalty: as `solve_ridge` takes it.
     """
     import tensorflow as tf
 
@@ -191,5 +318,5 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray) -> None:
     features = np.empty((len(codes), counts.output_shape[1]), np.float32)
     for at in range(0, len(codes), BATCH):
         features[at : at + BATCH] = count(tf.one_hot(codes[at : at + BATCH], 4), training=False)
-    weights, intercept = solve_ridge(features, log_odds)
+    weights, intercept = solve_ridge(features, log_odds, penalty)
     layer.set_weights([weights[:, None], np.array([intercept])])

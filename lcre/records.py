@@ -24,15 +24,11 @@ from lcre.settings import FORMER_MODELS, input_files
 # Settings in which starts of one run may differ: files count by content, and a run may grow by other folds.
 FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
 FREE_TO_DIFFER |= {"CHROMOSOMES"}
-ADDED_SETTINGS = {"HOLD_OUT": "chromosome"}  # that older records lack -> the value that they were trained with
-TABLES = (
-    "run.json",
-    "result.csv",
-    "predictions.csv",
-    "genes.csv",
-    "controls.csv",
-    "report.html",
-)  # of a run, besides its folds
+ADDED_SETTINGS = {"HOLD_OUT": "chromosome", "SHIFT": 5000}  # that older records lack -> what they were trained with
+TABLES = (  # of a run, besides its folds
+    *("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"),
+    *("audit.csv", "audit_bins.csv", "controls.csv"),
+)
 
 
 def describe_run(settings: dict, version: str, argv: Sequence[str], more: dict) -> dict:
@@ -113,7 +109,8 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         for name in folds if overwrite else run["folds"]:
             folder = fold_folder(prefix, name)
             held.enter_context(locks.claim(folder.with_name(f".{folder.name}.lock"), f"fold {name} of {prefix}"))
-        remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:run|result|predictions|genes|controls|report)")
+        tables = "|".join(re.escape(Path(name).stem) for name in TABLES)
+        remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:{tables})")
         if overwrite:
             for name in folds:
                 folder = fold_folder(prefix, name)

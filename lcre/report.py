@@ -18,6 +18,7 @@ import pandas as pd
 from core import InputError, figures, page, scores, show_value
 from core.files import write_text
 from core.page import show_count, show_date, show_number, show_percent, show_seconds, show_size
+from lcre import audit_page
 from lcre.controls import CONTROLS
 from lcre.hold_out import WAYS, Way, way_of
 from lcre.records import fold_folder, held_out_groups, read_record
@@ -584,6 +585,32 @@ def headline(run: Run) -> tuple[str, str]:
     return first, second
 
 
+def describe_parts(row: pd.Series) -> str:
+    """Return what part of a result needs no regulatory sequence, by the regressions on parts of a gene.
+
+    Args:
+        row: auROC, outside_auROC, inside_auROC and codon_auROC; nan, or absent, where there is none.
+
+    Returns:
+        A sentence or two; "" where the run has no regression on the inside of the gene, or none outside.
+    """
+    network, outside, inside, codons = (
+        row.get(name, math.nan) for name in ("auROC", "outside_auROC", "inside_auROC", "codon_auROC")
+    )
+    if math.isnan(network + outside + inside):
+        return ""
+    text = f"From the inside of the gene alone a regression on k-mers reaches an auROC of {inside:.3f}"
+    text += "" if math.isnan(codons) else f", one on codon usage and lengths of the whole coding sequence {codons:.3f}"
+    text += f"; from the outside alone k-mers reach {outside:.3f}: "
+    best = codons if codons > inside else inside  # codons may be nan
+    way = "without regulatory sequence" if codons > inside else "without the sequence around the gene"
+    if network <= 0.55:
+        return f"{text}the network itself tells little apart."
+    fraction = (best - 0.5) / (network - 0.5)
+    much = "most" if fraction >= 0.75 else "a part" if fraction >= 0.25 else "little"
+    return f"{text}{much} of what this run tells apart can be told {way}."
+
+
 def make_headline_figure(run: Run) -> page.Figure:
     """Return the headline as a figure."""
     told = ", ".join(f"{name} {show_number(run.pooled[column])}" for column, name, _, _ in METHODS)
@@ -622,6 +649,7 @@ def make_folds(run: Run) -> page.Section:
     if len(both) > 1:
         above = (both["auROC"] > both["kmer_auROC"]).sum()
         text += f" The network is above the k-mer baseline in {above} of {len(both)} folds."
+    parts = describe_parts(run.pooled)
     doubt = (
         "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well; "
         f"{run.way.doubt}."
@@ -634,7 +662,9 @@ def make_folds(run: Run) -> page.Section:
     rows = zip(run.result["chromosome"], run.result["auROC"], run.result["kmer_auROC"], strict=True)
     told = "; ".join(f"{name} {show_number(auroc)} (k-mers {show_number(kmer)})" for name, auroc, kmer in rows)
     figure = page.Figure(draw_auroc_rows(run, run.result, f"auROC{run.mark} by fold: {told}."), caption)
-    return page.Section("Folds", [page.Columns([[figure], [text, doubt]]), make_fold_table(run)])
+    return page.Section(
+        "Folds", [page.Columns([[figure], [block for block in (text, parts, doubt) if block]]), make_fold_table(run)]
+    )
 
 
 def make_fold_table(run: Run) -> page.Table:
@@ -690,6 +720,11 @@ def make_controls(run: Run) -> page.Section | None:
         "What the network reads",
         [page.Columns([[figure, page.Table("Controls", head, rows)], [text, page.Bullets(meanings), tested]])],
     )
+
+
+def make_audit(run: Run) -> page.Section | None:
+    """Return what homologs in training did to the score, if lcre_homology.py has audited the run."""
+    return audit_page.make_section(run.prefix, len(run.scored), PALETTE)
 
 
 def make_curves(run: Run) -> page.Section:
@@ -883,8 +918,8 @@ def as_number(value: object) -> float:
 # The page ---------------------------------------------------------------------------------------------------
 
 SECTIONS = (
-    make_warnings, make_folds, make_controls, make_curves, make_calibration, make_expression, make_learning,
-    make_profile, make_genes, make_facts,
+    make_warnings, make_folds, make_audit, make_controls, make_curves, make_calibration, make_expression,
+    make_learning, make_profile, make_genes, make_facts,
 )  # fmt: skip
 
 

@@ -150,7 +150,7 @@ LIMITS = {  # of what stands in a column: least, largest
     "position": (-1e9, 1e9),
     "mean_abs_contribution": (0, 1e9),
     **dict.fromkeys(("difference", "difference_low", "difference_high"), (-2, 2)),
-    "genes": (0, 1e12),
+    **dict.fromkeys(("genes", "low", "high"), (0, 1e12)),
     "p": (0, 1),
 }
 

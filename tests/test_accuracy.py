@@ -13,6 +13,7 @@ from builders import LONG, pack
 
 from core import InputError
 from core.genome import one_hot
+from lcre import kmers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +37,7 @@ def test_shared_kmers_on_either_strand():
     windows[1, [19, 44]] = trained[2, [54, 29]]  # and no base more: its complement would match
     windows[2, 30:70] = trained[0, 30:70]
     windows[2, 50] = 4  # an unknown base: 20 and 19 known ones are no 24-mer
-    assert accuracy.count_shared(windows, trained).tolist() == [27, 1, 0, 0]
+    assert kmers.count_shared(windows, trained).tolist() == [27, 1, 0, 0]
 
 
 def test_seconds_until_a_score_is_reached():

@@ -4,6 +4,7 @@ import gzip
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,7 +22,7 @@ def genome() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def genes() -> pd.DataFrame:
     text = gzip.decompress((DEMO / "demo.gtf.gz").read_bytes()).decode()
-    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    rows = [line.split("\t") for line in text.splitlines() if "\tgene\t" in line]
     return pd.DataFrame(
         {
             "gene_id": [row[8].split('"')[1] for row in rows],
@@ -93,6 +94,54 @@ def test_truth_states_its_auroc(truth):
     stated = float((DEMO / "truth.csv").read_text().split("\n")[0].rsplit(" ", 1)[1])
     assert roc_auc_score(outer["logMaxTPM"] >= high, outer["expected"]) == pytest.approx(stated, abs=1e-4)
     assert 0.95 < stated < 1
+
+
+@pytest.fixture(scope="module")
+def proteins() -> pd.Series:
+    """The translation of each CDS line, read as other programs read it."""
+    from core.annotation import read_annotation
+    from lcre.homology import translate_genes
+
+    table, _ = read_annotation(DEMO / "demo.gtf.gz")
+    found, notes = translate_genes(DEMO / "demo.fa.gz", DEMO / "demo.gtf.gz", table)
+    assert notes == ["4,383 genes are translated from their CDS lines"]
+    return pd.Series(found).set_axis(table["gene_id"].to_numpy()[list(found)])
+
+
+def test_coding_genes_have_reading_frames(truth, proteins):
+    """From ATG, without a stop codon inside, over at least 80 % of each gene's 150 bp or more."""
+    assert set(proteins.index) == set(truth.index)
+    assert set(proteins.str[0]) == {"M"}
+    assert proteins.str.len().min() >= 0.8 * 150 / 3 - 2
+
+
+def test_codons_do_not_tell_expression(truth, proteins):
+    """Amino acids of low and high genes without relatives: no frequency differs by more than chance among 20."""
+    alone = pickle.loads((DEMO / "validation_genes.pickle").read_bytes())["demo"]
+    low, high = truth["logMaxTPM"].quantile([0.25, 0.75])
+    counts = [
+        pd.Series(list("".join(proteins[proteins.index.isin(truth.index[outer]) & proteins.index.isin(alone)])))
+        for outer in (truth["logMaxTPM"] <= low, truth["logMaxTPM"] >= high)
+    ]
+    table = pd.DataFrame([part.value_counts() for part in counts]).to_numpy()
+    assert table.shape == (2, 20)
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    assert ((table - expected) ** 2 / expected).sum() < 43.8  # of 19 degrees of freedom, p = .001
+
+
+def test_members_of_a_family_have_related_proteins(truth, proteins):
+    """Genes with the same four elements or more: those with relatives share most amino acids, the others few."""
+    alone = set(pickle.loads((DEMO / "validation_genes.pickle").read_bytes())["demo"])
+    related = truth[~truth.index.isin(alone) & (truth["elements"].str.count(";") >= 3)]
+    identities = []
+    for _, members in related.groupby("elements"):
+        first, *others = members.index
+        identities += [
+            np.mean([a == b for a, b in zip(proteins[first], proteins[other], strict=False)]) for other in others
+        ]
+    assert len(identities) > 100
+    assert min(identities) > 0.6
+    assert 0.8 < np.mean(identities) < 0.9
 
 
 def test_table_and_validation_genes(truth):

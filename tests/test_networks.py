@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lcre_classifier as lcre
 from core.genome import one_hot
-from lcre.kmers import PENALTY, count_kmers, kmer_kernel, kmers_in_bins, plan_bins
+from lcre.kmers import PENALTY, count_kmers, kmer_kernel, kmers_in_bins, plan_bins, plan_fine_bins
 from lcre.speed import fuse_lstms, kernel_gradient, multiply_kernel_gradients, speed_up
 from lcre.trained import make_predictor
 
@@ -81,6 +81,30 @@ def test_kmer_counts_are_those_of_the_window(network):
     )
     counted = np.concatenate([kmers_in_bins(codes, *one) for one in bins], axis=1)
     assert counted == pytest.approx(expected, abs=1e-3)  # without a network
+
+
+def test_fine_bins_count_next_to_the_sites_outside_of_the_gene():
+    """With 150 bp before the TSS: 5- and 4-mers as far as these, 2-mers for 100 bp, single bases for 20 bp.
+
+    The 147 places of 4-mers make eight bins, what lacks to 160 taken from the first and the last; the 146 of 5-mers
+    three bins, the 99 of 2-mers 20.
+    """
+    layout, codes = lcre.WindowLayout(150, 60, 30), some_codes()
+    bins = plan_fine_bins(layout.outside, list(layout.sites.values()))
+    counted = np.concatenate([kmers_in_bins(codes, *one) for one in bins], axis=1)
+    before, behind = codes[:, :150], codes[:, 300:]
+    expected = []
+    for k, places in ((5, [48, 50, 48]), (4, [14, *[20] * 6, 13])):
+        expected += [count_in_bins(part, k, 1, places) for part in (before, behind)]
+    twos = [*[5] * 19, 4]
+    expected += [count_in_bins(part, 2, 1, twos) for part in (before[:, 50:], behind[:, :100])]
+    expected += [np.eye(4)[part].reshape(6, -1) for part in (before[:, 130:], behind[:, :20])]
+    assert counted == pytest.approx(np.concatenate(expected, axis=1), abs=1e-3)
+    network = lcre.MODELS["cnn_lstm_kmer_fine"].build(layout)
+    everything = output_of(network.kmer_counts, codes)
+    assert everything.shape == (6, KMERS + counted.shape[1])
+    assert everything[:, KMERS:] == pytest.approx(counted, abs=1e-3)
+    assert plan_fine_bins([slice(0, 0), slice(20, 20)], [0, 20]) == []  # no flanks, nothing to count
 
 
 def test_parts_too_short_for_a_kmer_are_left_out():

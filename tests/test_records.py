@@ -305,7 +305,8 @@ def test_overwrite_deletes_the_earlier_run_and_nothing_else(run, prefix):
     saved = prefix.parent
     for fold in ("toy_model_1", "toy_model_9", "toy2_model_1"):
         (saved / fold / "epoch_models").mkdir(parents=True)
-    for name in ("toy_result.csv", "toy_predictions.csv", "toy_genes.csv", "toy_report.html", "toy2_run.json"):
+    tables = ("result.csv", "predictions.csv", "genes.csv", "report.html", "audit.csv", "audit_bins.csv")
+    for name in (*(f"toy_{name}" for name in tables), "toy2_run.json"):
         write(saved / name, "old")
     other = copy.deepcopy(run)
     other["settings"]["SEED"] = 2

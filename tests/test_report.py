@@ -321,6 +321,52 @@ def test_the_verdict_is_honest(tmp_path, value, low, high, kmer, expected):
     assert expected in write_page(prefix)[1]
 
 
+@pytest.mark.parametrize(
+    ("network", "outside", "inside", "codons", "says"),
+    [
+        (0.93, 0.807, 0.906, 0.921, "0.906, one on codon usage and lengths of the whole coding sequence 0.921; from"),
+        (
+            0.93,
+            0.807,
+            0.906,
+            0.921,
+            "0.807: most of what this run tells apart can be told without regulatory sequence.",
+        ),
+        (
+            0.952,
+            0.83,
+            0.92,
+            math.nan,
+            "reaches an auROC of 0.920; from the outside alone k-mers reach 0.830: most of what",
+        ),
+        (0.952, 0.83, 0.92, math.nan, "can be told without the sequence around the gene."),
+        (
+            0.923,
+            0.912,
+            0.507,
+            math.nan,
+            "0.912: little of what this run tells apart can be told without the sequence around",
+        ),
+        (0.9, 0.8, 0.61, 0.7, "a part of what this run tells apart can be told without regulatory sequence."),
+        (0.51, 0.5, 0.6, 0.6, "the network itself tells little apart."),
+    ],
+)
+def test_what_part_needs_no_regulatory_sequence(network, outside, inside, codons, says):
+    row = {"auROC": network, "outside_auROC": outside, "inside_auROC": inside, "codon_auROC": codons}
+    assert says in report.describe_parts(pd.Series(row))
+
+
+def test_of_an_older_run_nothing_is_said_of_parts(tmp_path):
+    assert report.describe_parts(pd.Series({"auROC": 0.9})) == ""
+    prefix = make_run(tmp_path)
+    assert "of what this run tells apart" not in report.build_page(report.read_run(prefix))
+    path = Path(f"{prefix}_result.csv")
+    pd.read_csv(path).assign(outside_auROC=0.6, inside_auROC=0.9).to_csv(path, index=False)
+    page = report.build_page(report.read_run(prefix))
+    assert "most of what this run tells apart can be told without the sequence around the gene" in page
+    assert "k\N{NON-BREAKING HYPHEN}mers outside the gene" in page
+
+
 def test_a_run_that_chose_its_epoch_on_the_test_genes_is_marked_wherever_it_is_scored(tmp_path):
     page, text = write_page(make_run(tmp_path, validation=False, epochs=3))
     assert "Optimistic: the epoch was chosen on the very genes that are scored" in text
