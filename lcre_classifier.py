@@ -735,12 +735,14 @@ class Network:
         trained: keras.Model from the same windows to what the training step fits to the targets, (genes, outputs).
         kmer_counts: keras.Model from the same windows to k-mer counts, (genes, features); None without a regression.
         regression: Dense layer on these counts, fitted before the first step.
+        blocks: sizes of the kinds of counts that are scaled apart for the regression; none: all together.
     """
 
     model: object
     trained: object = None
     kmer_counts: object = None
     regression: object = None
+    blocks: Sequence[int] = ()
 
     def __post_init__(self):
         self.trained = self.trained or self.model
@@ -779,7 +781,9 @@ def build_published(layout: WindowLayout) -> Network:
     return Network(model)
 
 
-def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2, fine: bool = False) -> Network:
+def build_cnn_lstm_kmer(
+    layout: WindowLayout, branches: int = 2, fine: bool = False, branch_weight: float = 1.0
+) -> Network:
     """Build a network that adds the logits of CNN-BiLSTM branches and of a regression on k-mer counts.
 
     Branches are alike but for their random weights. Each has two stems: one looks for motifs anywhere, the other moves
@@ -794,7 +798,9 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2, fine: bool = Fa
     Args:
         layout: of the windows.
         branches: how many CNN-BiLSTM branches.
-        fine: count k-mers next to TSS and TES, outside of the gene, in fine bins as well (`lcre.kmers.FINE`).
+        fine: count k-mers next to TSS and TES, outside of the gene, in fine bins as well (`lcre.kmers.FINE`), each kind
+            scaled by itself.
+        branch_weight: of the mean of the branches' logits, that of the regression being 1.
     """
     import keras
     from keras import layers
@@ -826,8 +832,9 @@ def build_cnn_lstm_kmer(layout: WindowLayout, branches: int = 2, fine: bool = Fa
     logits = layers.Concatenate(dtype="float32")([branch_logits, regression(kmer_counts)])
     total = layers.Dense(1, "sigmoid", use_bias=False, trainable=False, dtype="float32")
     model = keras.Model(windows, total(logits), name="cnn_lstm_kmer")
-    total.set_weights([np.array([[1 / branches]] * branches + [[1]])])
-    return Network(model, keras.Model(windows, branch_logits), keras.Model(windows, kmer_counts), regression)
+    total.set_weights([np.array([[branch_weight / branches]] * branches + [[1]])])
+    blocks = [one.shape[1] for one in counts] if fine else []
+    return Network(model, keras.Model(windows, branch_logits), keras.Model(windows, kmer_counts), regression, blocks)
 
 
 def class_targets(labels: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -851,7 +858,7 @@ def fit_kmer_regression(
     """Fit the regression on k-mer counts to the log-odds by rank; penalty as in `fit_ridge`. See `Model.fit_first`."""
     from lcre.kmers import fit_ridge
 
-    fit_ridge(network.regression, network.kmer_counts, codes, rank_log_odds(ranks), penalty)
+    fit_ridge(network.regression, network.kmer_counts, codes, rank_log_odds(ranks), penalty, network.blocks)
     return f"regression on {network.kmer_counts.output_shape[1]:,} k-mer counts fitted"
 
 
@@ -941,7 +948,7 @@ MODELS = {
 }
 MODELS["cnn_lstm_kmer_fine"] = replace(
     MODELS["cnn_lstm_kmer"],
-    build=partial(build_cnn_lstm_kmer, fine=True),
+    build=partial(build_cnn_lstm_kmer, fine=True, branch_weight=0.3),
     fit_first=partial(fit_kmer_regression, penalty=4.0),
 )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 BATCH = 64  # windows that are counted at once inside a network
+LONG = 6  # k-mers from this length on are counted without a convolution, in one bin only
 SHARED_K = 24  # bp: two windows of a genome hardly share such a k-mer by chance
 SIMILAR_K = 12  # bp: unrelated windows share one here and there, related ones many
 LEAST_SIMILAR = 0.05  # of a window's 12-mers; what two unrelated windows share stays below
@@ -82,12 +83,7 @@ def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int)
     return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
 
 
-FINE = (  # k, bp of a bin, and how far from TSS and TES they reach, in bp
-    (5, 50, 300),
-    (4, 20, 200),
-    (2, 5, 100),
-    (1, 1, 20),
-)
+FINE = ((6, 300, 300), (4, 20, 200), (2, 5, 100), (1, 1, 20))  # k, bp of a bin, reach from TSS and TES in bp
 
 
 def plan_fine_bins(parts: Sequence[slice], sites: Sequence[int]) -> list[tuple[slice, int, int, int]]:
@@ -227,17 +223,25 @@ def list_kmers(windows: np.ndarray, sample: int = 1) -> tuple[np.ndarray, np.nda
     return together % 4**SIMILAR_K, together // 4**SIMILAR_K
 
 
-def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def scale_features(
+    train: np.ndarray, others: list[np.ndarray], blocks: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Centre features and divide them by the square root of their spread, by the training genes, in place.
 
     Half way to full standardisation, and on held-out chromosomes of yeast and worm better than it: k-mers that
     hardly vary are mostly noise, and stay small.
 
+    Args:
+        train: features of the training genes, (n, features).
+        others: of other genes.
+        blocks: sizes of blocks of features of one kind, which are compared among themselves only; none: all are.
+
     Returns:
         What was taken off and what was divided by, each (features,).
     """
     spread = train.std(axis=0)
-    usual = spread.mean() or 1.0
+    ends = np.cumsum(blocks) if len(blocks) else [len(spread)]
+    usual = np.concatenate([np.full(len(part), part.mean() or 1.0) for part in np.split(spread, ends[:-1])])
     centre, scale = train.mean(axis=0), np.sqrt(np.maximum(spread, usual / 100) * usual)
     for features in (train, *others):
         features -= centre
@@ -245,17 +249,20 @@ def scale_features(train: np.ndarray, others: list[np.ndarray]) -> tuple[np.ndar
     return centre, scale
 
 
-def solve_ridge(features: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> tuple[np.ndarray, float]:
+def solve_ridge(
+    features: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY, blocks: Sequence[int] = ()
+) -> tuple[np.ndarray, float]:
     """Fit a ridge regression and return its weights, (features,), and its intercept.
 
     Args:
         features: of the training genes, float32, (n, features); scaled in place by `scale_features`.
         log_odds: the targets, (n,).
         penalty: as a multiple of a gene's sum of squared scaled features, on average.
+        blocks: as `scale_features` takes them.
     """
     from sklearn.linear_model import Ridge
 
-    centre, scale = scale_features(features, [])
+    centre, scale = scale_features(features, [], blocks)
     mean = float(log_odds.mean())
     penalty *= float(np.square(features).sum(axis=1, dtype=np.float64).mean())
     if not penalty:  # the same features in all genes
@@ -294,15 +301,51 @@ def count_in_bins(windows, part: slice, k: int, stride: int, size: int):
     """
     from keras import layers
 
-    layer = layers.Conv1D(4**k, k, stride, activation="relu", trainable=False)
-    found = layer(layers.Cropping1D((part.start, windows.shape[1] - part.stop))(windows))
-    layer.set_weights(kmer_kernel(k))
+    if k >= LONG:
+        return count_long_kmers(windows, part, k)
+    found = find_kmers(windows, part, k, stride)
     size = min(max(size, 1), found.shape[1])
     mean = layers.AveragePooling1D(size, padding="same")(found)
     return layers.Flatten()(layers.Rescaling(size)(mean))
 
 
-def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY) -> None:
+def find_kmers(windows, part: slice, k: int, stride: int = 1):
+    """Return a layer that is 1 where a k-mer stands and 0 elsewhere, a Keras tensor (n, places, 4**k).
+
+    Args:
+        windows, part, k, stride: as `count_in_bins` takes them.
+    """
+    from keras import layers
+
+    layer = layers.Conv1D(4**k, k, stride, activation="relu", trainable=False)
+    found = layer(layers.Cropping1D((part.start, windows.shape[1] - part.stop))(windows))
+    layer.set_weights(kmer_kernel(k))
+    return found
+
+
+def count_long_kmers(windows, part: slice, k: int):
+    """Return layers that count every k-mer of even length in a part of windows, as one bin.
+
+    A k-mer is its first half, and behind it the other: the product of two matrices counts all pairs of halves without
+    4**k numbers for each place.
+
+    Args:
+        windows, part, k: as `count_in_bins` takes them.
+
+    Returns:
+        A Keras tensor, (n, 4**k), k-mers in the order of ACGT.
+    """
+    from keras import layers
+
+    half = k // 2
+    found = find_kmers(windows, part, half)
+    first, second = layers.Cropping1D((0, half))(found), layers.Cropping1D((half, 0))(found)
+    return layers.Flatten()(layers.Dot(axes=1)([first, second]))
+
+
+def fit_ridge(
+    layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: float = PENALTY, blocks: Sequence[int] = ()
+) -> None:
     """Fit a Dense layer on k-mer counts by ridge regression.
 
     Args:
@@ -310,7 +353,7 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: f
         counts: a keras.Model from one-hot windows to the counts that the layer takes, (n, features).
         codes: windows of the training genes, base codes, uint8, (n, columns).
         log_odds: of being high, the targets, (n,).
-        penalty: as `solve_ridge` takes it.
+        penalty, blocks: as `solve_ridge` takes them.
     """
     import tensorflow as tf
 
@@ -318,5 +361,5 @@ def fit_ridge(layer, counts, codes: np.ndarray, log_odds: np.ndarray, penalty: f
     features = np.empty((len(codes), counts.output_shape[1]), np.float32)
     for at in range(0, len(codes), BATCH):
         features[at : at + BATCH] = count(tf.one_hot(codes[at : at + BATCH], 4), training=False)
-    weights, intercept = solve_ridge(features, log_odds, penalty)
+    weights, intercept = solve_ridge(features, log_odds, penalty, blocks)
     layer.set_weights([weights[:, None], np.array([intercept])])

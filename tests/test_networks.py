@@ -84,17 +84,17 @@ def test_kmer_counts_are_those_of_the_window(network):
 
 
 def test_fine_bins_count_next_to_the_sites_outside_of_the_gene():
-    """With 150 bp before the TSS: 5- and 4-mers as far as these, 2-mers for 100 bp, single bases for 20 bp.
+    """With 150 bp before the TSS: 6- and 4-mers as far as these, 2-mers for 100 bp, single bases for 20 bp.
 
-    The 147 places of 4-mers make eight bins, what lacks to 160 taken from the first and the last; the 146 of 5-mers
-    three bins, the 99 of 2-mers 20.
+    The 145 places of 6-mers make one bin; the 147 of 4-mers eight, what lacks to 160 taken from the first and the last;
+    the 99 of 2-mers 20.
     """
     layout, codes = lcre.WindowLayout(150, 60, 30), some_codes()
     bins = plan_fine_bins(layout.outside, list(layout.sites.values()))
     counted = np.concatenate([kmers_in_bins(codes, *one) for one in bins], axis=1)
     before, behind = codes[:, :150], codes[:, 300:]
     expected = []
-    for k, places in ((5, [48, 50, 48]), (4, [14, *[20] * 6, 13])):
+    for k, places in ((6, [145]), (4, [14, *[20] * 6, 13])):
         expected += [count_in_bins(part, k, 1, places) for part in (before, behind)]
     twos = [*[5] * 19, 4]
     expected += [count_in_bins(part, 2, 1, twos) for part in (before[:, 50:], behind[:, :100])]
