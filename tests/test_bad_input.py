@@ -222,7 +222,7 @@ def test_gene_ids_twice(species, capsys):
         (["--low-percentile", "0"], "need 0 < low < high < 100"),
         (["--chromosomes", "9"], "no gene has a window on '9'; there are '1', '2', '3'"),
         (["--chromosomes", "1+2,2"], "names a chromosome twice"),
-        (["--chromosomes", "1+2+3"], "no other chromosome is left"),
+        (["--chromosomes", "1+2+3"], "nothing else is left to choose the epoch on"),
         (["--chromosomes", "1+2"], "are left to train on"),
         (["--upstream", "5000"], "no coding gene has windows of 5000 + 10 bp"),
         (["--epochs", "0"], "EPOCHS: 0 is too small; give 1 or more"),

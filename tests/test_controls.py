@@ -199,7 +199,7 @@ def test_the_table_of_controls(controlled):
         assert row["genes"] == pooled["test_size"]
     for row in table[1:]:
         difference = float(table[0]["auROC"]) - float(row["auROC"])
-        assert float(row["difference"]) == pytest.approx(difference, abs=2e-6)
+        assert float(row["difference"]) == pytest.approx(difference, abs=5e-4)  # rounded probabilities tie
         assert float(row["difference_low"]) < difference < float(row["difference_high"])
         assert 0 <= float(row["p"]) <= 1
     page = (folder / "demo_report.html").read_text()
