@@ -1,12 +1,12 @@
 """Writes the demo genome: made-up chromosomes whose genes are switched by elements that are known exactly.
 
 `python data/make_demo.py` writes data/demo/ again, to the last byte of content as it is there. Five chromosomes carry
-genes on both strands. In promoters and terminators stand ten elements; each raises or lowers expression where it
-stands in its own orientation and at its own distance from the TSS or TES, and does nothing elsewhere: a gene may carry
-it turned round or out of place. So counting words is not enough. A coding gene holds an open reading frame between two
+genes on both strands. In promoters and terminators stand ten elements; each raises or lowers expression where it stands
+in its own orientation and at its own distance from the TSS or TES, and does nothing elsewhere: a gene may carry it
+turned round or out of place. So counting k-mers is not enough. A coding gene holds an open reading frame between two
 short untranslated ends; codons are drawn alike for all genes. Some genes come in families with a member on several
 chromosomes, related in their bases and their proteins; validation_genes.pickle lists those without relatives, as one
-should score them.
+should score them. `--without-elements --out FOLDER` writes a genome in which no sequence tells how a gene is expressed.
 
 Files: demo.fa.gz, demo.gtf.gz (genes, and the CDS of the coding ones), demo_tpm.csv (three tissues and logMaxTPM),
 validation_genes.pickle (key `demo`), and truth.csv: a row a gene with its noise-free expression and its elements, each
@@ -19,6 +19,7 @@ import argparse
 import gzip
 import pickle
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,13 +94,13 @@ class Gene:
     frame: tuple[int, int] = (0, 0)  # of the coding sequence from start codon to stop codon, in `sequence`
 
 
-def make_gene(random: np.random.Generator) -> Gene:
+def make_gene(random: np.random.Generator, elements: Sequence[Element]) -> Gene:
     """Draw a gene: background sequence, then each element in place, out of place, turned round, or not at all."""
     length = int(random.integers(150, 1400))
     background = random.choice(4, 2 * REACH + length, p=[0.3, 0.2, 0.2, 0.3]).astype(np.uint8)
     gene = Gene(background, length, [], 0.0)
     taken = np.zeros(len(background), bool)
-    for element in ELEMENTS:
+    for element in elements:
         draw = random.random()
         if draw < 0.35:
             distance, forward = int(random.integers(element.near, element.far + 1)), True
@@ -164,19 +165,19 @@ def copy_gene(gene: Gene, random: np.random.Generator, selection: np.random.Gene
     return Gene(sequence, gene.length, list(gene.elements), gene.score, family=gene.family, frame=gene.frame)
 
 
-def place_genes(random: np.random.Generator) -> dict[str, list[Gene]]:
+def place_genes(random: np.random.Generator, elements: Sequence[Element]) -> dict[str, list[Gene]]:
     """Return the genes of each chromosome in order: single genes, members of families, some non-coding ones."""
     places: dict[str, list[Gene]] = {name: [] for name in CHROMOSOMES}
     frames = np.random.default_rng([SEED, 1])  # of its own: reading frames change nothing else
     for family in range(FAMILIES):
-        first = make_gene(random)
+        first = make_gene(random, elements)
         first.family = family
         open_frame(first, frames)
         for name in random.permutation(CHROMOSOMES)[: random.integers(2, 5)]:
             places[str(name)].append(copy_gene(first, random, frames))
     for genes in places.values():
         while len(genes) < GENES_PER_CHROMOSOME - 1:
-            genes.append(make_gene(random))
+            genes.append(make_gene(random, elements))
             genes[-1].coding = random.random() > 0.03
             if genes[-1].coding:
                 open_frame(genes[-1], frames)
@@ -203,13 +204,13 @@ def describe_cds(gene_id: str, chromosome: str, strand: str, start: int, gene: G
     )
 
 
-def write_demo(folder: Path) -> float:
+def write_demo(folder: Path, elements: Sequence[Element] = ELEMENTS) -> float:
     """Write all files of the demo into `folder`, and return the auROC that a reader of the truth would reach."""
     random = np.random.default_rng(SEED)
     folder.mkdir(parents=True, exist_ok=True)
     fasta, gtf, table, truth, alone = [], ["#!genome-build LCRE-demo"], [], [], []
     expected, observed = [], []
-    for chromosome, genes in place_genes(random).items():
+    for chromosome, genes in place_genes(random, elements).items():
         pieces, position = [random.integers(0, 4, 100).astype(np.uint8)], 100
         for number, gene in enumerate(genes):
             gene_id = f"Demo{chromosome}g{number + 1:04d}"
@@ -266,8 +267,10 @@ def main(argv: list[str] | None = None) -> int:
     """Write the demo and say what it holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "demo", help="folder to write")
-    folder = parser.parse_args(argv).out
-    area = write_demo(folder)
+    parser.add_argument("--without-elements", action="store_true", help="plant none: there is nothing to learn")
+    arguments = parser.parse_args(argv)
+    folder = arguments.out
+    area = write_demo(folder, () if arguments.without_elements else ELEMENTS)
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{folder}: {size:.1f} MB; a reader of the truth would reach an auROC of {area:.3f}")
     return 0
