@@ -93,7 +93,8 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
         prefix: of the run's files.
         fold: its name.
         path: of the file, gzip-compressed JSON: finished (date), inputs (their hashes), flags, seconds and cpu_seconds
-            of the run, epochs (auROC on the test genes and seconds of each) and probability (of each test gene).
+            of the run, epochs (auROC on the test genes and seconds of each), probability (of each test gene) and
+            baselines (the same, column by column, of what else predictions.csv has of the test genes).
         flags: that were given to the trainer besides.
         timed: False leaves wall-clock seconds out.
     """
@@ -116,6 +117,7 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
         "cpu_seconds": record.get("cpu_seconds"),
         "epochs": {"test_auROC": log["test_auROC"].tolist(), "seconds": log["seconds"].tolist() if timed else None},
         "probability": dict(zip(tested["gene_id"], tested["probability"].round(6), strict=True)),
+        "baselines": {name: tested[name].round(6).tolist() for name in found.columns[2:] if tested[name].notna().all()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
