@@ -65,6 +65,7 @@ def test_of_a_finished_fold_test_genes_and_log_are_kept(tmp_path):
         "cpu_seconds": 50.0,
         "epochs": {"test_auROC": [0.5, 0.75], "seconds": [10.5, 9.5]},
         "probability": {"NA": 0.25, "7": 0.123457},
+        "baselines": {"kmer": [0.5, 0.0], "gc": [0.5, 0.0]},
     }
     accuracy.keep(tmp_path / "runs" / "toy", "I+II", path, flags, timed=True)
     assert accuracy.read_kept(path, inputs, flags) == expected
