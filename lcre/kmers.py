@@ -86,17 +86,20 @@ def plan_bins(parts: Sequence[slice], inside: Sequence[slice], region_size: int)
 FINE = ((6, 300, 300), (4, 20, 200), (2, 5, 100), (1, 1, 20))  # k, bp of a bin, reach from TSS and TES in bp
 
 
-def plan_fine_bins(parts: Sequence[slice], sites: Sequence[int]) -> list[tuple[slice, int, int, int]]:
+def plan_fine_bins(
+    parts: Sequence[slice], sites: Sequence[int], kinds: Sequence[tuple[int, int, int]] = FINE
+) -> list[tuple[slice, int, int, int]]:
     """Return what is counted in fine bins next to TSS and TES, outside of the gene, as `count_in_bins` takes it.
 
     Args:
         parts: columns of the flanks, before the TSS and behind the TES.
         sites: the columns of TSS and TES.
+        kinds: k, bp of a bin, and how far from TSS and TES it reaches, in bp.
     """
     before, behind = parts
     tss, tes = sites
     bins = []
-    for k, size, reach in FINE:
+    for k, size, reach in kinds:
         bins.append((slice(max(tss - reach, before.start), tss), k, 1, size))
         bins.append((slice(tes, min(tes + reach, behind.stop)), k, 1, size))
     return [(part, k, *places) for part, k, *places in bins if part.stop - part.start >= k]
