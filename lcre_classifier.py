@@ -800,7 +800,7 @@ def build_cnn_lstm_kmer(
         branches: how many CNN-BiLSTM branches.
         fine: count k-mers next to TSS and TES, outside of the gene, in fine bins as well (`lcre.kmers.FINE`), each kind
             scaled by itself.
-        branch_weight: of the mean of the branches' logits, that of the regression being 1.
+        branch_weight: of the mean of the branches' logits while it trains, that of the regression being 1.
     """
     import keras
     from keras import layers
@@ -917,6 +917,7 @@ class Model:
     epochs: int | None = None  # None: as many as make about `steps` steps
     steps: int = 700
     branches: int = 1  # alike in work, to be computed side by side
+    branch_weights: Sequence[float] = ()  # of branches beside a regression, to choose from where the epoch is chosen
     loss_note: str = ""  # what the page has to say of the loss in training
 
     def count_steps(self, genes: int) -> int:
@@ -949,6 +950,7 @@ MODELS = {
 MODELS["cnn_lstm_kmer_fine"] = replace(
     MODELS["cnn_lstm_kmer"],
     build=partial(build_cnn_lstm_kmer, fine=True, branch_weight=0.3),
+    branch_weights=(0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
     fit_first=partial(fit_kmer_regression, penalty=4.0),
 )
 
@@ -1138,13 +1140,16 @@ def finish_fold(
     from scipy.special import expit
 
     from lcre.baselines import predict_baselines
-    from lcre.calibration import fit_calibration, fold_into
+    from lcre.calibration import fit_calibration, fold_into, weigh_branches
     from lcre.trained import load_model, make_predictor, without_sigmoid
 
     genes, windows, (labels, ranks) = data.with_windows, data.windows, label_rows(fold, data, settings)
     network = load_model(checkpoints.file(checkpoints.best), data.layout.columns)
-    predict = make_predictor(without_sigmoid(network))
     choosing = fold.validation if len(fold.validation) else fold.test  # SELECT_ON test
+    if weights := MODELS[settings.MODEL].branch_weights:
+        weight = weigh_branches(network, windows[choosing], labels[choosing], weights)
+        progress.line(f"fold {fold.name}  weight of the branches, on {len(choosing):,} genes: {weight or 'as it was'}")
+    predict = make_predictor(without_sigmoid(network))
     others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
     scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
     checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))

@@ -1,4 +1,4 @@
-"""Calibrates probabilities: scale and offset of a network's log-odds, kept in the weights of its last layer.
+"""Sets the last layer of a trained network: the weight of its branches, and the scale and offset that calibrate it.
 
 Platt, Probabilistic outputs for support vector machines and comparisons to regularized likelihood methods, in Advances
 in Large Margin Classifiers, 61 (1999). Two things are added, because the genes that choose the epoch are few and of one
@@ -7,7 +7,12 @@ genes (King and Zeng, Political Analysis 9, 137, 2001). And scale and offset hav
 there are a hundred genes, and little where there are five hundred.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from core.scores import auroc
+from lcre.trained import BATCH
 
 USUAL_SCALE = 1.3  # 14 folds of demo, yeast and worm had scales of 0.9 to 2.0 and offsets of -0.8 to 0.5
 SCALE_SPREAD = 0.25  # standard deviation of the prior of the scale's logarithm
@@ -46,6 +51,36 @@ def fit_calibration(log_odds: np.ndarray, target: np.ndarray, share: float) -> t
 
     logarithm, offset = minimize(loss, [np.log(USUAL_SCALE), 0.0], jac=True, method="BFGS", options={"gtol": 1e-6}).x
     return float(np.exp(logarithm)), float(offset)
+
+
+def weigh_branches(model, codes: np.ndarray, target: np.ndarray, weights: Sequence[float]) -> float | None:
+    """Give the branches of a network the weight beside its regression that tells low from high genes best.
+
+    Args:
+        model: keras.Model whose last layer is Dense(1) on the logits of branches and, last, of a regression; its
+            weights are set. The mean of the branches' logits counts with the weight, the regression's with 1.
+        codes: windows of genes that did not train, base codes, uint8, (n, columns).
+        target: 0 or 1, (n,).
+        weights: to choose from.
+
+    Returns:
+        The weight with the highest auROC, the first of equals; None where there is no auROC, and nothing is set.
+    """
+    import keras
+    import tensorflow as tf
+
+    head = model.layers[-1]
+    inputs = keras.Model(model.inputs[0], head.input)
+    forward = tf.function(lambda part: inputs(tf.one_hot(part, 4), training=False))
+    logits = np.concatenate([forward(codes[at : at + BATCH]).numpy() for at in range(0, len(codes), BATCH)])
+    branches, regression = logits[:, :-1].mean(axis=1), logits[:, -1]
+    areas = [auroc(target, weight * branches + regression) for weight in weights]
+    if np.isnan(areas).any():
+        return None
+    weight, count = weights[int(np.argmax(areas))], logits.shape[1] - 1
+    _, *bias = head.get_weights()
+    head.set_weights([np.array([[weight / count]] * count + [[1]]), *bias])
+    return weight
 
 
 def fold_into(model, scale: float, offset: float):

@@ -5,7 +5,7 @@ import pytest
 from builders import write
 
 from benchmarks import calibration as measured
-from lcre.calibration import USUAL_SCALE, fit_calibration, fold_into
+from lcre.calibration import USUAL_SCALE, fit_calibration, fold_into, weigh_branches
 
 
 def draw(scale: float, offset: float, genes: int = 20_000, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +29,30 @@ def test_probabilities_are_meant_for_another_share_of_high_genes():
     assert (scale, offset) == pytest.approx((1.5, 0), rel=0.05, abs=0.06)
     _, there = fit_calibration(log_odds[kept], target[kept], target[kept].mean())
     assert there == pytest.approx(-np.log(3), abs=0.08)
+
+
+def test_branches_get_the_weight_that_orders_the_genes():
+    """Two branches and a regression that read a base each; the classes are those of 0.5 times their mean and 1."""
+    import keras
+    from keras import layers
+
+    def reads(column: int, values: list[float]):
+        layer = layers.Dense(1, use_bias=False)
+        logit = layer(layers.Flatten()(layers.Cropping1D((column, 2 - column))(windows)))
+        layer.set_weights([np.array(values)[:, None]])
+        return logit
+
+    windows = layers.Input((3, 4))
+    logits = [reads(0, [0, 1, 2, 3]), reads(1, [0, 0.5, 1, 1.5]), reads(2, [0, 0.4, 0.8, 1.2])]
+    total = layers.Dense(1, "sigmoid", use_bias=False)
+    model = keras.Model(windows, total(layers.Concatenate()(logits)))
+    codes = np.stack(np.meshgrid(*[np.arange(4)] * 3), axis=-1).reshape(-1, 3).astype(np.uint8)
+    one, two, regression = codes[:, 0], codes[:, 1] / 2, codes[:, 2] * 0.4
+    target = (0.5 * (one + two) / 2 + regression > 1.01).astype(int)
+    assert weigh_branches(model, codes, target, (0.1, 0.2, 0.5, 1.0)) == 0.5
+    assert total.get_weights()[0].ravel() == pytest.approx([0.25, 0.25, 1])
+    assert weigh_branches(model, codes, np.zeros(64, int), (0.1, 1.0)) is None  # one class
+    assert total.get_weights()[0].ravel() == pytest.approx([0.25, 0.25, 1])
 
 
 def test_few_genes_leave_it_at_the_usual_scale():
