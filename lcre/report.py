@@ -36,8 +36,11 @@ EXPLAIN_AGAIN = "lcre_explain.py writes it again; without the file the page is w
 
 
 NEEDED = ["auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "best_epoch"]  # figures and sentences use them
-LEADING = ("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC")  # first columns of the page's table
-NOT_SHOWN = ("organism", "auROC_high")  # stands above; stands with auROC_low
+LEADING = (  # first columns of the page's table
+    *("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC"),
+    *("outside_auROC", "inside_auROC", "codon_auROC"),
+)
+NOT_SHOWN = ("organism", "auROC_high", "seconds")  # stands above; stands with auROC_low; of the run stands below
 FORMATS = {"score": show_number, "count": show_count, "seconds": show_seconds, "text": str}
 
 DEFAULTS = {  # of runs before the record had `defaults`
