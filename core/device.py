@@ -1,6 +1,7 @@
 """Starts TensorFlow the way runs rely on, and says in words what it computes on."""
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -41,6 +42,20 @@ def import_tensorflow():
 def usable_cores() -> int:
     """Return how many cores this process may use: on a shared machine often fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+
+
+def list_gpus(root: Path = Path("/")) -> list[str]:
+    """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; no library is asked.
+
+    Args:
+        root: where dev/ is looked for.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name.strip() for name in visible.split(",")]
+        return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), names))
+    numbers = sorted(int(path.name[6:]) for path in root.glob("dev/nvidia[0-9]*") if path.name[6:].isdigit())
+    return [str(place) for place in range(len(numbers))]
 
 
 def share_cores(branches: int) -> None:
