@@ -1209,7 +1209,7 @@ def leave_one_chromosome_out(
             trainer, device = start_training(data, settings, progress)
             train = partial(train_one, trainer, data, settings)
         else:
-            progress.line(workers.describe())
+            progress.line(f"folds side by side: {workers.where}")
             train, hashes = train_one_in_worker, {name: file["sha256"] for name, file in run["inputs"].items()}
             tasks = {name: (with_absolute_paths(settings), hashes, *task) for name, task in tasks.items()}
         for name, computed_on in workers.run(train, tasks, progress):

@@ -86,7 +86,7 @@ def start_tensorflow(branches: int = 1, mixed: bool = True) -> str:
 
     tf.config.experimental.enable_op_determinism()
     if not gpus:
-        return f"CPU, {usable_cores()} cores{why_no_gpu(tf)}"
+        return f"CPU, {usable_cores()} {'core' if usable_cores() == 1 else 'cores'}{why_no_gpu(tf)}"
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])

@@ -7,7 +7,7 @@ shown by the process that started it, which alone prints.
 
 import contextlib
 import hashlib
-import importlib
+import importlib.util
 import multiprocessing
 import os
 import pickle
@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,7 @@ from core.progress import Progress
 MOST_RETAKEN = 3  # times that a task whose worker died is taken up by another
 GRACE = 10  # seconds in which a worker that is asked to stop ends its step; then it is killed, which loses no file
 ANSWER = 10  # seconds in which a Dask scheduler has to answer
-STEPS_EVERY, DASK_STEPS_EVERY = 0.2, 1.0  # seconds between two reports of a worker on its steps
+STEPS_EVERY = 0.5  # seconds between two reports of a worker on its steps
 
 
 class WorkerLost(Exception):
@@ -62,10 +62,6 @@ class Workers:
     prepare: Callable[[Callable], Callable] = lambda function: function
     last_loss: Callable[[Exception], str] = lambda error: ""
 
-    def describe(self) -> str:
-        """Return how many tasks run at once, and where, in words."""
-        return f"{self.at_once or 'all that it has workers for'} at once, {self.where}"
-
     def run(self, function: Callable, tasks: Mapping[str, tuple], progress: Progress) -> Iterator[tuple[str, object]]:
         """Run tasks and yield the name of each with its result, in the order in which they end.
 
@@ -86,7 +82,7 @@ class Workers:
         while waiting or shares:
             while waiting and (self.at_once is None or len(shares) < self.at_once):
                 name = waiting.pop(0)
-                shares[name] = Share(progress)
+                shares[name] = Share(name, progress)
                 here = {"progress": progress} if self.here else {}
                 future = self.executor.submit(call, *(tasks[name] if self.here else (name, tasks[name])), **here)
                 future.add_done_callback(lambda done, name=name: self.messages.put((name, "done", done)))
@@ -127,12 +123,19 @@ class Workers:
 class Share:
     """What one task has added to the progress of all."""
 
+    name: str
     progress: Progress
+    worker: str = ""  # of Dask
     counted: int = 0  # steps that it made or skipped
 
     def take(self, kind: str, content) -> None:
-        """Show what a worker reports: `line` (text, whether the time left belongs behind it), `skip`, `step`."""
-        if kind == "line":
+        """Show what a worker reports: `begin`, `line` (text, whether the time left is printed too), `skip`, `step`."""
+        if kind == "begin":
+            if self.worker:
+                self.progress.line(f"{self.name}: worker {self.worker} ended; {content} takes it up")
+                self.forget()
+            self.worker = content
+        elif kind == "line":
             self.progress.line(*content)
         elif kind == "skip":
             self.progress.skip(content)
@@ -145,6 +148,7 @@ class Share:
     def forget(self) -> None:
         """Put the steps back: who takes the task up skips those that are on disk."""
         self.progress.skip(-self.counted)
+        self.counted = 0
 
 
 class WorkerProgress(Progress):
@@ -153,12 +157,11 @@ class WorkerProgress(Progress):
     Args:
         send: takes kind and content of a message.
         is_unwanted: tells whether to stop.
-        every: seconds between two reports of steps.
         worker: its name.
     """
 
-    def __init__(self, send: Callable[[str, object], None], is_unwanted: Callable[[], bool], every: float, worker: str):
-        self.send, self.is_unwanted, self.every, self.worker = send, is_unwanted, every, f"{worker}: "
+    def __init__(self, send: Callable[[str, object], None], is_unwanted: Callable[[], bool], worker: str):
+        self.send, self.is_unwanted, self.worker = send, is_unwanted, f"{worker}: "
         self.in_step, self.text, self.count, self.sent = False, "", 0, 0.0
 
     def is_stopping(self) -> bool:
@@ -176,7 +179,7 @@ class WorkerProgress(Progress):
     def step(self, text: str, count: int = 1) -> None:
         """Count `count` steps and end here if a stop was asked for."""
         self.text, self.count = text, self.count + count
-        if time.monotonic() - self.sent > self.every:
+        if time.monotonic() - self.sent > STEPS_EVERY:
             self.report()
         if self.is_stopping():
             raise KeyboardInterrupt
@@ -196,11 +199,23 @@ class WorkerProgress(Progress):
 
 
 def check_scheduler(address: str | None, what: str) -> None:
-    """Raise InputError unless an address may be that of a Dask scheduler; `what` says where it stands."""
-    if address is not None and not re.fullmatch(r"(tcp|tls|ucx|wss?)://[^\s/]+:\d{1,5}/?", address):
+    """Raise InputError unless an address may be that of a Dask scheduler, and Dask is installed, or it is None.
+
+    Args:
+        address: as `dask scheduler` prints it.
+        what: says where it stands.
+    """
+    if address is None:
+        return
+    if not re.fullmatch(r"(tcp|tls|ucx|wss?)://[^\s/]+:\d{1,5}/?", address):
         raise InputError(
             f"{what}: {show_value(address)} is no address of a Dask scheduler; give it as tcp://host:8786, as 'dask "
             "scheduler' prints it"
+        )
+    missing = [name for name in ("dask", "distributed") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{what} needs {' and '.join(missing)}, not installed; pip install -r requirements-dask.txt brings them"
         )
 
 
@@ -219,7 +234,7 @@ def open_workers(jobs: int | None, scheduler: str | None, tasks: int) -> Iterato
         tasks: how many there are.
 
     Raises:
-        InputError: dask is not installed, or no scheduler answers.
+        InputError: no scheduler answers.
     """
     if scheduler:
         with open_dask(scheduler, jobs) as workers:
@@ -229,10 +244,10 @@ def open_workers(jobs: int | None, scheduler: str | None, tasks: int) -> Iterato
     if jobs == 1:
         yield Workers(ExecutorHere(), 1, here=True)
         return
-    with ProcessExecutor(jobs) as executor:
+    cores = split_cores(jobs)
+    where = f"{jobs} at once, each by a process with {len(cores[0])} of {usable_cores()} cores"
+    with ProcessExecutor(cores, list_gpus()) as executor:
         prepare = partial(partial, run_in_process)
-        cores = len(split_cores(jobs)[0])
-        where = f"each by a process with {cores} of {usable_cores()} cores"
         yield Workers(executor, jobs, False, where, executor.messages, prepare)
 
 
@@ -257,16 +272,16 @@ class ProcessExecutor(Executor):
     another by being killed while it writes. It ends when this process ends, in whatever way.
 
     Args:
-        count: of processes; they are started when there is something for them.
+        cores: that each of the processes may use; they are started when there is something for them.
+        gpus: given out in turn; none: as this process has them.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, cores: Sequence[Sequence[int]], gpus: Sequence[str] = ()):
         self.tasks, self.messages = queue.SimpleQueue(), queue.SimpleQueue()
         self.lock, self.connections, self.processes, self.closed = threading.Lock(), {}, {}, False
-        cores, gpus = split_cores(count), list_gpus()
         self.threads = [
-            threading.Thread(target=self.serve, args=(number, cores[number - 1], gpus), daemon=True)
-            for number in range(1, count + 1)
+            threading.Thread(target=self.serve, args=(number, few, gpus), daemon=True)
+            for number, few in enumerate(cores, 1)
         ]
         for thread in self.threads:
             thread.start()
@@ -277,7 +292,7 @@ class ProcessExecutor(Executor):
         self.tasks.put((future, (function, arguments, named)))
         return future
 
-    def serve(self, number: int, cores: list[int], gpus: list[str]) -> None:
+    def serve(self, number: int, cores: Sequence[int], gpus: Sequence[str]) -> None:
         """Feed one process with tasks; its thread.
 
         The process inherits from this thread which cores it may use, and that Ctrl-C, which a terminal sends to all
@@ -400,10 +415,11 @@ def work(connection, number: int, cores: int, environment: dict[str, str]) -> No
         connection.send(answer)
 
 
-def run_in_process(function: Callable, name: str, arguments: tuple):
-    """Return the result of a task, in a worker process."""
+def run_in_process(function: Callable, name: str, arguments: tuple, worker: str = ""):
+    """Return the result of a task of this name, in a worker process; `worker` is that of Dask which started it."""
     send, is_unwanted, number = CHANNEL
-    progress = WorkerProgress(lambda *content: send((name, *content)), is_unwanted, STEPS_EVERY, f"worker {number}")
+    worker = f"{worker or f'worker {number}'} (process {os.getpid()})"
+    progress = WorkerProgress(lambda *content: send((name, *content)), is_unwanted, worker)
     result = function(*arguments, progress=progress)
     progress.report()
     return result
@@ -413,7 +429,8 @@ def make_portable(error: BaseException) -> Exception:
     """Return an error as it can be sent to another process: itself, or one that says the same."""
     if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's own MemoryError
         return MemoryError()
-    error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
+    if not isinstance(error, InputError):
+        error.add_note("in a worker:\n" + "".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -443,14 +460,9 @@ def describe_end(status: int | None) -> str:
 @contextlib.contextmanager
 def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     """Open the workers of a Dask cluster, for the block; see `open_workers`."""
-    try:
-        from dask.distributed import Client
-        from distributed.scheduler import KilledWorker
-    except ImportError:
-        raise InputError(
-            f"the Dask scheduler {address} needs dask and distributed, which are not installed; pip install -r "
-            "requirements-dask.txt brings them"
-        ) from None
+    from distributed import Client
+    from distributed.scheduler import KilledWorker
+
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -468,7 +480,8 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
 
     executor = client.get_executor(pure=False)
     try:
-        where = f"on the Dask cluster {address}, which has {len(client.scheduler_info()['workers'])} workers"
+        where = f"on the {len(client.nthreads())} workers of the Dask cluster {address}"
+        where += f", {jobs} at once" if jobs else ""
         yield Workers(executor, jobs, False, where, messages, partial(prepare_for_dask, topic=topic), last_loss)
     finally:
         executor.shutdown(wait=False)  # what is not done is no longer wanted, which the workers see
@@ -497,9 +510,9 @@ def prepare_for_dask(function: Callable, topic: str) -> Callable:
             raise FileNotFoundError(2, f"the Dask worker on {socket.gethostname()} does not see this folder", folder)
         known = sys.modules.get("core.executor")
         if known is not None and version != known.VERSION:
-            for other in list(sys.modules):
-                if other.partition(".")[0] in known.OWN or other.startswith(known.OWN_SCRIPTS):
-                    del sys.modules[other]
+            known.close_on_dask()
+            for other in [other for other in sys.modules if other.partition(".")[0] == "core"]:
+                del sys.modules[other]
         if sys.path[:1] != [folder]:
             sys.path.insert(0, folder)
         importlib.invalidate_caches()
@@ -511,13 +524,13 @@ def prepare_for_dask(function: Callable, topic: str) -> Callable:
 
 
 VERSION = None  # of a Dask worker: hash of the sources that it has imported
-OWN, OWN_SCRIPTS = ("core", "lcre", "creator"), ("lcre_", "CREaTor")  # packages and scripts of the project
+ON_DASK: dict[int, ProcessExecutor] = {}  # by thread of a Dask worker: the process that computes for it
 
 
 def hash_sources() -> str:
     """Return a hash of the project's folder and its Python files."""
     root = Path(__file__).resolve().parents[1]
-    paths = [*root.glob("*.py"), *(path for name in OWN for path in (root / name).glob("*.py"))]
+    paths = [*root.glob("*.py"), *(path for name in ("core", "lcre") for path in (root / name).glob("*.py"))]
     content = [os.fsencode(path) + hashlib.sha256(path.read_bytes()).digest() for path in sorted(paths)]
     return hashlib.sha256(b"".join(content)).hexdigest()
 
@@ -525,32 +538,39 @@ def hash_sources() -> str:
 def run_on_dask(module: str, name: str, topic: str, task: str, arguments: tuple):
     """Return the result of a task, in a Dask worker; None where it is no longer wanted.
 
-    Raises:
-        InputError: the worker has several threads.
+    It is computed by a process that the worker starts for each of its threads, with its share of the cores: Dask's own
+    threads draw from the random numbers of Python, from which Keras draws its weights.
     """
     from distributed import get_worker
 
-    worker = get_worker()
-    if worker.state.nthreads > 1:  # Keras' settings and random state are one for a process, or of a thread
-        raise InputError(
-            f"the Dask worker {worker.address} has {worker.state.nthreads} threads, and a task needs a process to "
-            "itself; start workers with --nthreads 1"
-        )
+    worker, thread = get_worker(), threading.get_ident()
     key = worker.get_current_task()
-
-    def is_unwanted() -> bool:
+    if thread not in ON_DASK:
+        multiprocessing.current_process().daemon = False  # Dask's are, and might not start any
+        cores = split_cores(worker.state.nthreads)
+        ON_DASK[thread] = ProcessExecutor([cores[len(ON_DASK) % len(cores)]])
+    executor = ON_DASK[thread]
+    worker.log_event(topic, (task, "begin", worker.address))
+    future = executor.submit(run_by_name, module, name, worker.address, task, arguments)
+    while not (future.done() and executor.messages.empty()):
         state = worker.state.tasks.get(key)
-        return state is None or state.state not in ("executing", "long-running")
-
-    def send(kind: str, content) -> None:
-        worker.log_event(topic, (task, kind, content))
-
-    progress = WorkerProgress(send, is_unwanted, DASK_STEPS_EVERY, worker.address)
+        if state is None or state.state not in ("executing", "long-running"):
+            ON_DASK.pop(thread).shutdown()
+            return None
+        with contextlib.suppress(queue.Empty):
+            worker.log_event(topic, executor.messages.get(timeout=0.2))
     try:
-        result = getattr(importlib.import_module(module), name)(*arguments, progress=progress)
-    except KeyboardInterrupt:  # Dask would end the worker
-        return None
-    except Exception as error:
-        raise make_portable(error) from None
-    progress.report()
-    return result
+        return future.result()
+    except WorkerLost as error:
+        raise WorkerLost(f"{worker.address}: {error}") from None
+
+
+def run_by_name(module: str, name: str, worker: str, task: str, arguments: tuple):
+    """Return the result of a task, in the process of a Dask worker, whose address is given."""
+    return run_in_process(getattr(importlib.import_module(module), name), task, arguments, worker)
+
+
+def close_on_dask() -> None:
+    """End the processes of a Dask worker."""
+    for thread in list(ON_DASK):
+        ON_DASK.pop(thread).shutdown()
