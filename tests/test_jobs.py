@@ -14,11 +14,23 @@ import pytest
 from builders import LONG
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = "--dataset demo --upstream 30 --downstream 10 --epochs 2 --model published --organism o".split()
+FLAGS = [
+    "--dataset",
+    "demo",
+    "--upstream",
+    "30",
+    "--downstream",
+    "10",
+    "--epochs",
+    "2",
+    "--model",
+    "published",
+    "--organism",
+    "o",
+]
 FOLDS = ["--chromosomes", "2,4"]
 # a fold computes with as many threads, whichever process trains it
-ONE_THREAD = {name: "1" for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
-EPOCH_1 = re.compile(r"fold (\S+)  epoch  1/1 ")
+ONE_THREAD = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
 WORKER = re.compile(r"worker (\d) \(process (\d+)\): computing")
 
 
