@@ -9,7 +9,7 @@ from pathlib import Path
 
 import executor_tasks as tasks
 import pytest
-from builders import one_line
+from builders import is_running, one_line
 
 import lcre_classifier
 from core import InputError, executor
@@ -23,14 +23,6 @@ def run(jobs: int, function, arguments: dict, total: int = 10) -> dict:
     """Return the result of each task."""
     with executor.open_workers(jobs, None, len(arguments)) as workers:
         return dict(workers.run(function, arguments, Progress(total)))
-
-
-def is_running(process: int) -> bool:
-    """Tell whether a process runs; one that has ended may still be listed."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_until(holds, seconds: float = 20) -> None:
