@@ -51,7 +51,7 @@ class Workers:
         messages: what workers and executor report: name of the task, kind, content.
         where: on what they run, in words.
         prepare: returns what the executor is given for a function: called with name and arguments of a task.
-        last_loss: returns who had the task of an error, where that error says that its worker died; else "".
+        describe_loss: returns how a task was lost where its error says that its workers died, else "".
     """
 
     executor: Executor
@@ -60,7 +60,7 @@ class Workers:
     where: str = ""
     messages: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
     prepare: Callable[[Callable], Callable] = lambda function: function
-    last_loss: Callable[[Exception], str] = lambda error: ""
+    describe_loss: Callable[[Exception], str] = lambda error: ""
 
     def run(self, function: Callable, tasks: Mapping[str, tuple], progress: Progress) -> Iterator[tuple[str, object]]:
         """Run tasks and yield the name of each with its result, in the order in which they end.
@@ -77,46 +77,52 @@ class Workers:
             InputError: the workers of a task died again and again.
             Exception: the first one that a task raises.
         """
-        call = self.prepare(function)
-        waiting, shares, lost, given_up = list(tasks), {}, dict.fromkeys(tasks, 0), []
+        call, waiting, shares = self.prepare(function), list(tasks), {}
+        losses, given_up = dict.fromkeys(tasks, 0), []
         while waiting or shares:
             while waiting and (self.at_once is None or len(shares) < self.at_once):
                 name = waiting.pop(0)
                 shares[name] = Share(name, progress)
-                here = {"progress": progress} if self.here else {}
-                future = self.executor.submit(call, *(tasks[name] if self.here else (name, tasks[name])), **here)
-                future.add_done_callback(lambda done, name=name: self.messages.put((name, "done", done)))
-            try:
-                name, kind, content = self.messages.get(timeout=1)  # without an end Windows would not see Ctrl-C
-            except queue.Empty:
-                continue
-            if name not in shares:  # a message that was on its way when its task ended
-                continue
+                self.submit(call, name, tasks[name], progress)
+            name, kind, content = self.wait()
             if kind != "done":
-                shares[name].take(kind, content)
+                shares.get(name, Share(name, progress)).take(kind, content)  # of Dask some come behind the end
                 continue
             share = shares.pop(name)
             try:
                 result = content.result()
             except WorkerLost as error:
                 share.forget()
-                lost[name] += 1
-                if lost[name] > MOST_RETAKEN:
-                    given_up.append(f"{name}: {error}, the {lost[name]}th that it lost")
-                    progress.line(f"{name}: {error}; it is given up, and the others go on")
-                else:
-                    progress.line(f"{name}: {error}; another takes it up ({lost[name]} of {MOST_RETAKEN} times)")
+                losses[name] += 1
+                if losses[name] <= MOST_RETAKEN:
+                    progress.line(f"{name}: {error}; another takes it up ({losses[name]} of {MOST_RETAKEN} times)")
                     waiting.insert(0, name)
+                else:
+                    given_up.append(f"{name}: {error}, the {losses[name]}th that it lost")
             except Exception as error:
-                if not (who := self.last_loss(error)):
+                if not (lost := self.describe_loss(error)):
                     raise
-                given_up.append(f"{name}: {who}")
+                given_up.append(f"{name}: {lost}")
             else:
                 yield name, result
         if given_up:
             raise InputError(
                 f"{'; '.join(given_up)}; a worker that is killed often had too little memory: run fewer at once"
             )
+
+    def submit(self, call: Callable, name: str, arguments: tuple, progress: Progress) -> None:
+        """Hand a task to the executor; its end is a message."""
+        if self.here:
+            future = self.executor.submit(call, *arguments, progress=progress)
+        else:
+            future = self.executor.submit(call, name, arguments)
+        future.add_done_callback(lambda done: self.messages.put((name, "done", done)))
+
+    def wait(self) -> tuple[str, str, object]:
+        """Return the next message."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self.messages.get(timeout=1)  # without an end Windows would not see Ctrl-C
 
 
 @dataclass
@@ -473,7 +479,7 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     topic, messages = f"tasks-{uuid.uuid4().hex}", queue.SimpleQueue()
     client.subscribe_topic(topic, lambda event: messages.put(tuple(event[1])))
 
-    def last_loss(error: Exception) -> str:
+    def describe_loss(error: Exception) -> str:
         if not isinstance(error, KilledWorker):
             return ""
         return f"worker {error.last_worker.address} ended, the {error.allowed_failures + 1}th that it lost"
@@ -482,7 +488,7 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     try:
         where = f"on the {len(client.nthreads())} workers of the Dask cluster {address}"
         where += f", {jobs} at once" if jobs else ""
-        yield Workers(executor, jobs, False, where, messages, partial(prepare_for_dask, topic=topic), last_loss)
+        yield Workers(executor, jobs, False, where, messages, partial(prepare_for_dask, topic=topic), describe_loss)
     finally:
         executor.shutdown(wait=False)  # what is not done is no longer wanted, which the workers see
         client.unsubscribe_topic(topic)
