@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import LONG, is_running
 
@@ -160,6 +161,22 @@ def test_an_array_of_processes_that_start_at_once_makes_one_run(one_job, tmp_pat
     assert status == 0, errors
     assert "every fold is finished already" in said
     assert numbers(tmp_path) == numbers(one_job)
+
+
+@LONG
+def test_genes_explained_by_two_jobs_have_the_contributions_of_one(one_job, tmp_path):
+    """60 genes of two folds: each fold is more than one task."""
+    flags = ["--models", one_job / "o", "--genes", "60", "--steps", "2", "--references", "2", "--logos", "0"]
+    for jobs in ("1", "2"):
+        command = [sys.executable, ROOT / "lcre_explain.py", *flags, "--jobs", jobs, "--out", tmp_path / jobs]
+        done = subprocess.run(command, env=os.environ | ONE_THREAD, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("genes side by side: 2 at once" in done.stdout) == (jobs == "2")
+    one, two = (np.load(tmp_path / jobs / "contributions.npz") for jobs in ("1", "2"))
+    assert one["gene_id"].shape == (60,)
+    assert all(one[name].tobytes() == two[name].tobytes() for name in one.files)
+    for name in ("genes.csv", "profile.csv", "words.csv"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
 # ---------------------------------------------------------------------------------------------------- Dask
