@@ -95,7 +95,8 @@ class Workers:
                 share.forget()
                 losses[name] += 1
                 if losses[name] <= MOST_RETAKEN:
-                    progress.line(f"{one_line(name)}: {error}; another takes it up ({losses[name]} of {MOST_RETAKEN} times)")
+                    times = f"{losses[name]} of {MOST_RETAKEN} times"
+                    progress.line(f"{one_line(name)}: {error}; another takes it up ({times})")
                     waiting.insert(0, name)
                 else:
                     given_up.append(f"{name}: {error}, the {losses[name]}th that it lost")
