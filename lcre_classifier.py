@@ -90,6 +90,10 @@ LEARNING_RATE: float | None = None  # None: of the model (cnn_lstm_kmer: 2e-3 at
 SEED = 1  # of every random draw; another seed is another run: keep them apart with ORGANISM
 SAVED_MODELS = "saved_models"  # folder where everything is written
 
+# ------------------------------------------------------------------------------------------ folds side by side
+JOBS: int | None = None  # folds at a time, each by a process with its share of cores and GPUs; None: cores / 2
+SCHEDULER: str | None = None  # tcp://host:8786 of a Dask cluster that trains the folds; None: this machine
+
 # What each data set puts in place of None. Its files are looked for in these folders; VALIDATION_GENES are optional.
 HERE = Path(__file__).resolve().parent
 FOLDERS = (HERE / "data", HERE)  # where data/fetch.py puts them; beside the script, as the LCRE description has them
@@ -1102,9 +1106,8 @@ def train_fold(
         chosen = checkpoints.finish_epoch(epoch, network, row, choose)
         reached = epoch
         scored = f"loss {float(row['loss']):.3f}  {measure} {float(row[measure]):.3f} (chosen: epoch {chosen})"
-        progress.line(
-            f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s  {progress.time_left()}"
-        )
+        line = f"fold {fold.name}  epoch {epoch:>2}/{epochs - 1}  {scored}  {row['seconds']} s"
+        progress.line(line, with_time_left=True)
         began = time.perf_counter()
     checkpoints.keep_best(checkpoints.log, choose)
 
@@ -1187,36 +1190,116 @@ def leave_one_chromosome_out(
     Returns:
         What it was computed on, in words; "" where every fold was finished.
     """
-    from core.device import start_tensorflow
-    from lcre.results import LOG_COLUMNS, show_fold, write_roles
+    from core.executor import open_workers
+    from lcre.results import show_fold, write_roles
+    from lcre.settings import with_absolute_paths
 
-    genes, model, waiting = data.with_windows, choose_model(settings), []
-    known = {fold.name: fold for fold in folds}
+    genes, model, identity = data.with_windows, choose_model(settings), records.identify_run(run)
+    known, waiting = {fold.name: fold for fold in folds}, []
     for fold in folds:
-        folder = records.fold_folder(prefix, fold.name)
-        write_roles(folder, fold, genes["gene_id"])
-        checkpoints = Checkpoints(folder, f"{records.identify_run(run)} {fold.name}", LOG_COLUMNS)
+        checkpoints = open_checkpoints(fold, prefix, identity)
+        write_roles(records.fold_folder(prefix, fold.name), fold, genes["gene_id"])
         epochs = model.count_epochs(model.count_steps(len(fold.training)))
         if not is_finished(fold, epochs, genes["gene_id"].to_numpy(), checkpoints, settings):
-            waiting.append((fold, checkpoints))
+            waiting.append(fold)
     if not waiting:
         print("every fold is finished already; --overwrite begins anew")
         return ""
     records.forget_models(prefix)
-    device = start_tensorflow(model.branches)
-    print(f"computing on {device}")
-    trainer = Trainer(model, data.training_windows, data.layout)
-    steps = [model.count_steps(len(fold.training)) for fold, *_ in waiting]
+    steps = [model.count_steps(len(fold.training)) for fold in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
-    for number, (fold, checkpoints) in enumerate(waiting, 1):
-        progress.line(
-            f"fold {fold.name} ({number} of {len(waiting)}): {len(fold.training):,} genes train, "
-            f"{len(fold.validation):,} on {fold.chosen_on or 'no others'} choose the epoch, "
-            f"{len(fold.test):,} test"
-        )
+    tasks = {f"fold {fold.name}": (fold.groups, prefix.absolute(), identity) for fold in waiting}
+    with open_workers(settings.JOBS, settings.SCHEDULER, len(tasks)) as workers:
+        if workers.here:
+            trainer, device = start_training(data, settings, progress)
+            train = partial(train_one, trainer, data, settings)
+        else:
+            progress.line(f"folds side by side: {workers.where}")
+            train, hashes = train_one_in_worker, {name: file["sha256"] for name, file in run["inputs"].items()}
+            tasks = {name: (with_absolute_paths(settings), hashes, *task) for name, task in tasks.items()}
+        for name, computed_on in workers.run(train, tasks, progress):
+            device = computed_on or device
+            progress.line(show_fold(write_tables(prefix, known, data, settings), name.removeprefix("fold ")))
+    return device
+
+
+def open_checkpoints(fold: Fold, prefix: Path, identity: str) -> Checkpoints:
+    """Return the epochs of a fold on disk; `identity` is a hash of the run."""
+    from lcre.results import LOG_COLUMNS
+
+    return Checkpoints(records.fold_folder(prefix, fold.name), f"{identity} {fold.name}", LOG_COLUMNS)
+
+
+def start_training(data: Dataset, settings: SimpleNamespace, progress: Progress) -> tuple[Trainer, str]:
+    """Start TensorFlow and build the network; return its trainer and what it is computed on, in words."""
+    from core.device import start_tensorflow
+
+    model = choose_model(settings)
+    device = start_tensorflow(model.branches)
+    progress.line(f"{progress.worker}computing on {device}")
+    return Trainer(model, data.training_windows, data.layout), device
+
+
+def train_one(
+    trainer: Trainer,
+    data: Dataset,
+    settings: SimpleNamespace,
+    groups: list[str],
+    prefix: Path,
+    identity: str,
+    progress: Progress,
+) -> None:
+    """Train the fold that holds out `groups`, and predict them.
+
+    The process that was started for the fold holds the claim on it. The lock taken here is that of who trains it: a
+    worker that its scheduler has given up, because it did not answer, may still be at it.
+
+    Args:
+        trainer: of the run.
+        data: windows, labels and ranks.
+        settings: of the run.
+        groups: chromosomes, folds of families, or species.
+        prefix: saved_models/O.
+        identity: hash of the run.
+        progress: of the run.
+    """
+    fold = make_folds(data, settings, [groups])[0]
+    progress.line(
+        f"fold {fold.name}: {len(fold.training):,} genes train, {len(fold.validation):,} on "
+        f"{fold.chosen_on or 'no others'} choose the epoch, {len(fold.test):,} test"
+    )
+    checkpoints = open_checkpoints(fold, prefix, identity)
+    with records.lock_fold(prefix, fold.name):
         train_fold(fold, data, trainer, settings, checkpoints, progress)
         finish_fold(fold, data, settings, checkpoints, progress)
-        progress.line(show_fold(write_tables(prefix, known, data, settings), fold.name))
+
+
+LOADED: dict[str, tuple[Dataset, Trainer, str]] = {}  # by a worker process, for the run whose fold it trained last
+
+
+def train_one_in_worker(settings: SimpleNamespace, inputs: dict[str, str], *task, progress: Progress) -> str:
+    """Train a fold in a process that reads the files by itself, once for all its folds.
+
+    Args:
+        settings: of the run, with absolute paths.
+        inputs: SHA-256 of each file.
+        task: groups, prefix and identity, as of `train_one`.
+        progress: of the task.
+
+    Returns:
+        What it was computed on, in words.
+
+    Raises:
+        InputError: a file has changed since the run was started.
+    """
+    key = repr((settings, inputs))
+    if key not in LOADED:
+        LOADED.clear()
+        records.require_same_inputs(vars(settings), inputs)
+        data = load_data(settings)
+        LOADED[key] = data, *start_training(data, settings, progress)
+    data, trainer, device = LOADED[key]
+    train_one(trainer, data, settings, *task, progress=progress)
     return device
 
 

@@ -16,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,14 @@ COLOURS = {"low": "#a03c79", "high": "#00765a"}  # those of the report
 TOP_KMERS = 100  # of each region
 LOGO_WIDTH = 60  # bp that are readable in one row
 MOST_ID = 10_000  # characters of a gene id: in contributions.npz every id takes four bytes for each of the longest
+TOGETHER = 32  # genes that a process is given at a time
 OFF_BY = 0.02  # probabilities that differ by more are not those of this run's files
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Return the command line; raises InputError where a number is out of range."""
+    from core.executor import check_scheduler
+    from lcre.settings import RULES
     from lcre_classifier import __version__
 
     parser = OneLineParser(
@@ -68,6 +72,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--references", type=int, default=10, metavar="N", help="shuffles of a gene's window it is compared with [10]"
     )
     how.add_argument("--seed", type=int, default=1, metavar="N", help="of the shuffles and of the choice of genes [1]")
+    side = parser.add_argument_group("side by side")
+    side.add_argument("--jobs", type=int, metavar="N", help="processes on this machine [1]; of Dask, tasks at a time")
+    side.add_argument("--scheduler", metavar="ADDRESS", help="tcp://host:8786 of a Dask cluster that computes")
     out = parser.add_argument_group("what is written")
     out.add_argument(
         "--out",
@@ -86,6 +93,10 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     ):
         if not least <= getattr(arguments, name) <= most:
             raise InputError(f"--{name} {getattr(arguments, name)} is out of range; give {least} to {most}")
+    RULES["JOBS"].check("--jobs", arguments.jobs)
+    check_scheduler(arguments.scheduler, "--scheduler")
+    if arguments.scheduler is None and arguments.jobs is None:
+        arguments.jobs = 1
     arguments.motifs = arguments.motifs or arguments.meme is not None
     arguments.out = arguments.out or Path(f"{arguments.models}_explain{'_named' if read_ids(arguments.genes) else ''}")
     return arguments
@@ -260,31 +271,89 @@ def open_results(folder: Path, genes: int, columns: int) -> Iterator[Results]:
 def explain_genes(run, genes, windows: np.ndarray, results: Results, arguments: argparse.Namespace) -> None:
     """Explain every gene by its fold, into `results`; adds logit, reference_logit and completeness_gap to `genes`."""
     from core.device import start_tensorflow
+    from core.executor import open_workers
+
+    progress, values, tasks, places = Progress(len(genes)), np.zeros((len(genes), 3)), {}, {}
+    how = {name: getattr(arguments, name) for name in ("method", "steps", "references", "seed")}
+    for fold, rows in genes.groupby("fold", sort=False).indices.items():
+        for begin in range(0, len(rows), TOGETHER):
+            some = rows[begin : begin + TOGETHER]
+            name = f"fold {fold}, genes {begin + 1:,} to {begin + len(some):,}"
+            tasks[name] = fold, genes["gene_id"].iloc[some].tolist(), windows[some], how
+            places[name] = some
+    left = genes["fold"].value_counts()
+    with open_workers(arguments.jobs, arguments.scheduler, len(tasks)) as workers:
+        if workers.here:
+            print(f"computing on {start_tensorflow()}")
+            explain = partial(explain_some, run)
+        else:
+            progress.line(f"genes side by side: {workers.where}")
+            explain = explain_some_in_worker
+            tasks = {name: (run.prefix.absolute(), *task) for name, task in tasks.items()}
+        for name, explained in workers.run(explain, tasks, progress):
+            rows = places[name]
+            for row, codes, explanation in zip(rows, windows[rows], explained, strict=True):
+                results.hypothetical[row] = explanation.hypothetical
+                results.contributions[row] = explanation.contributions
+                results.one_hot[row] = one_hot(codes)
+                values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
+            fold = tasks[name][-4]
+            left[fold] -= len(rows)
+            if not left[fold]:
+                progress.line(f"fold {show_value(fold)}: {(genes['fold'] == fold).sum():,} genes", with_time_left=True)
+    progress.line(f"{len(genes):,} genes explained")
+    genes[["logit", "reference_logit", "completeness_gap"]] = values
+
+
+def explain_some(run, fold: str, gene_ids: Sequence[str], windows: np.ndarray, how: dict, progress: Progress) -> list:
+    """Explain genes by a fold.
+
+    Args:
+        run: the `lcre.trained.Run`.
+        fold: whose network it is.
+        gene_ids: of the genes.
+        windows: their base codes, uint8, (genes, columns).
+        how: method, steps, references and seed.
+        progress: of all genes.
+
+    Returns:
+        The `lcre.attribution.Explanation` of each gene.
+    """
     from lcre.attribution import Network, in_silico_mutagenesis, integrated_gradients
     from lcre.shuffle import shuffle_dinucleotides
 
-    print(f"computing on {start_tensorflow()}")
-    progress = Progress(len(genes))
-    values = np.zeros((len(genes), 3))
-    for fold, rows in genes.groupby("fold", sort=False).indices.items():
-        network = Network(run.models[fold])
-        progress.line(f"fold {show_value(fold)}: {len(rows):,} genes  {progress.time_left()}".rstrip())
-        for row in rows:
-            gene_id, codes = genes["gene_id"].iloc[row], windows[row]
-            # a gene's references depend on the gene and the seed only, not on which others are explained
-            random = np.random.default_rng([arguments.seed, zlib.crc32(gene_id.encode())])
-            references = shuffle_dinucleotides(codes, arguments.references, random, find_pieces(codes, run.layout))
-            if arguments.method == "mutagenesis":
-                explanation = in_silico_mutagenesis(network, codes, references)
-            else:
-                explanation = integrated_gradients(network, codes, references, arguments.steps)
-            results.hypothetical[row] = explanation.hypothetical
-            results.contributions[row] = explanation.contributions
-            results.one_hot[row] = one_hot(codes)
-            values[row] = explanation.logit, explanation.reference_logit, explanation.completeness_gap
-            progress.step(f"gene {show_value(gene_id)}  fold {show_value(fold)}")
-    progress.line(f"{len(genes):,} genes explained")
-    genes[["logit", "reference_logit", "completeness_gap"]] = values
+    key = run.prefix, fold
+    if key not in NETWORKS:
+        NETWORKS.clear()
+        NETWORKS[key] = Network(run.models[fold])
+    network, explained = NETWORKS[key], []
+    for gene_id, codes in zip(gene_ids, windows, strict=True):
+        # a gene's references depend on the gene and the seed only, not on which others are explained
+        random = np.random.default_rng([how["seed"], zlib.crc32(gene_id.encode())])
+        references = shuffle_dinucleotides(codes, how["references"], random, find_pieces(codes, run.layout))
+        if how["method"] == "mutagenesis":
+            explained.append(in_silico_mutagenesis(network, codes, references))
+        else:
+            explained.append(integrated_gradients(network, codes, references, how["steps"]))
+        progress.step(f"gene {show_value(gene_id)}  fold {show_value(fold)}")
+    return explained
+
+
+NETWORKS: dict = {}  # prefix and fold -> the network that this process used last
+RUNS: dict = {}  # of a worker process: prefix -> the run that it explained last
+
+
+def explain_some_in_worker(prefix: Path, *task, progress: Progress) -> list:
+    """Explain genes in a process that loads the run by itself, once; see `explain_some`."""
+    from core.device import start_tensorflow
+    from lcre import trained
+    from lcre_classifier import WindowLayout
+
+    if prefix not in RUNS:
+        RUNS.clear()
+        progress.line(f"{progress.worker}computing on {start_tensorflow()}")
+        RUNS[prefix] = trained.load_run(prefix, WindowLayout.of)
+    return explain_some(RUNS[prefix], *task, progress=progress)
 
 
 def find_pieces(codes: np.ndarray, layout) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Starts TensorFlow the way runs rely on, and says in words what it computes on."""
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -43,6 +44,20 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
 
 
+def list_gpus(root: Path = Path("/")) -> list[str]:
+    """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; no library is asked.
+
+    Args:
+        root: where dev/ is looked for.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        names = [name.strip() for name in visible.split(",")]
+        return list(itertools.takewhile(lambda name: name not in ("", "-1", "NoDevFiles"), names))
+    numbers = sorted(int(path.name[6:]) for path in root.glob("dev/nvidia[0-9]*") if path.name[6:].isdigit())
+    return [str(place) for place in range(len(numbers))]
+
+
 def share_cores(branches: int) -> None:
     """Let a network's branches be computed side by side, each by its share of the cores, if TensorFlow has not started.
 
@@ -71,7 +86,7 @@ def start_tensorflow(branches: int = 1, mixed: bool = True) -> str:
 
     tf.config.experimental.enable_op_determinism()
     if not gpus:
-        return f"CPU, {usable_cores()} cores{why_no_gpu(tf)}"
+        return f"CPU, {usable_cores()} {'core' if usable_cores() == 1 else 'cores'}{why_no_gpu(tf)}"
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])

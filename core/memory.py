@@ -78,11 +78,16 @@ def require_memory(needed: int, what: str, advice: str) -> None:
         raise InputError(f"{what} about {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; {advice}")
 
 
-def peak_memory_bytes() -> int | None:
-    """Return the largest resident memory of this process so far, in bytes; None where the system cannot say."""
+def peak_memory_bytes(children: bool = False) -> int | None:
+    """Return the largest resident memory of this process so far, in bytes; None where the system cannot say.
+
+    Args:
+        children: look at the processes that it started, and that have ended, as well; it is that of the largest one.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    processes = [resource.RUSAGE_SELF, *([resource.RUSAGE_CHILDREN] if children else [])]
+    peak = max(resource.getrusage(one).ru_maxrss for one in processes)
     return peak if sys.platform == "darwin" else peak * 1024

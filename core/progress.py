@@ -33,6 +33,8 @@ class Progress:
         total: steps of the whole run.
     """
 
+    worker = ""  # name of the worker whose progress it is, and a colon; "" where there is one process
+
     def __init__(self, total: int):
         self.total, self.done, self.started, self.shown = total, 0, None, 0.0
         self.terminal = sys.stdout.isatty()
@@ -87,6 +89,8 @@ class Progress:
         if self.is_stopping():
             raise KeyboardInterrupt
 
-    def line(self, text: str) -> None:
-        """Print a line that stays."""
+    def line(self, text: str, with_time_left: bool = False) -> None:
+        """Print a line that stays, with the time left behind it if that is wanted."""
+        if with_time_left:
+            text = f"{text}  {self.time_left()}".rstrip()
         print(("\r\033[K" if self.terminal else "") + text, flush=True)

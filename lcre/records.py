@@ -9,7 +9,6 @@ import platform
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,7 +22,7 @@ from lcre.settings import FORMER_MODELS, input_files
 
 # Settings in which starts of one run may differ: files count by content, and a run may grow by other folds.
 FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
-FREE_TO_DIFFER |= {"CHROMOSOMES"}
+FREE_TO_DIFFER |= {"CHROMOSOMES", "JOBS", "SCHEDULER"}
 ADDED_SETTINGS = {"HOLD_OUT": "chromosome"}  # that older records lack -> the value that they were trained with
 TABLES = (  # of a run, besides its folds
     *("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"),
@@ -70,6 +69,19 @@ def now() -> str:
 def lock_tables(prefix: Path) -> contextlib.AbstractContextManager:
     """Hold the lock under which a run's record and tables are written, so that no process undoes another's."""
     return locks.wait_for(prefix.parent / f".{prefix.name}.lock")
+
+
+def lock_fold(prefix: Path, name: str) -> contextlib.AbstractContextManager:
+    """Hold the lock of who trains a fold; the claim on it is held by the process that was started for it."""
+    folder = fold_folder(prefix, name)
+    return locks.wait_for(folder.with_name(f".{folder.name}.worker.lock"))
+
+
+def require_same_inputs(settings: dict, hashes: dict[str, str]) -> None:
+    """Raise InputError unless the files of a run have these SHA-256."""
+    for name, path in input_files(settings).items():
+        if hash_file(path) != hashes.get(name):
+            raise InputError(f"{name}: {path} has changed since this run was started; start it again")
 
 
 def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack, order: Sequence[str] = ()) -> dict:
@@ -425,8 +437,8 @@ def close_run(prefix: Path, seconds: float, device: str) -> bool:
         finished = all((folder / "predictions.csv").exists() for folder in folders.values())
         run["seconds"] = round(run["seconds"] + seconds, 1)
         if "cpu_seconds" in run:  # not in runs that were begun before it was kept: a part of it would mislead
-            run["cpu_seconds"] = round(run["cpu_seconds"] + time.process_time(), 1)
-        run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes() or 0) or None
+            run["cpu_seconds"] = round(run["cpu_seconds"] + sum(os.times()[:4]), 1)  # of its processes too
+        run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, peak_memory_bytes(children=True) or 0) or None
         run["device"] = device or run["device"]
         run["finished"] = (run["finished"] or now()) if finished else None
         if finished and (device or "models" not in run):  # trained just now: whoever loads them can tell them

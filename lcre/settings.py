@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from core import InputError, examples
 from core.cli import Rule, show_setting
+from core.executor import check_scheduler
 from core.files import check_file
 from lcre.controls import CONTROLS
 from lcre.hold_out import WAYS, way_of
@@ -42,6 +43,8 @@ RULES = {  # of the constants of lcre_classifier.py
     "LEARNING_RATE": Rule(float, optional=True),
     "SEED": Rule(int, least=0, most=2**63 - 1),
     "SAVED_MODELS": Rule(Path),
+    "JOBS": Rule(int, optional=True, least=1, most=1000),
+    "SCHEDULER": Rule(str, optional=True),
 }
 
 
@@ -187,6 +190,17 @@ def check_organism(name: str, what: str) -> None:
         )
 
 
+def with_absolute_paths(settings: SimpleNamespace) -> SimpleNamespace:
+    """Return the settings with absolute paths, for a process in another folder."""
+    paths = {name: os.path.abspath(value) for name, value in vars(settings).items() if value and is_path(name)}
+    return SimpleNamespace(**vars(settings) | paths)
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a constant names a file or a folder."""
+    return name in RULES and RULES[name].kind is Path
+
+
 def resolve_settings(
     values: Mapping, datasets: Mapping, fallbacks: Mapping, models: Sequence[str], roots: Sequence[Path] = (Path(),)
 ) -> SimpleNamespace:
@@ -235,4 +249,5 @@ def resolve_settings(
             f"LOW_PERCENTILE {low:g}, HIGH_PERCENTILE {high:g}: need 0 < low < high < 100, as in 25 and 75"
         )
     check_organism(values["ORGANISM"], "ORGANISM")
+    check_scheduler(values["SCHEDULER"], "SCHEDULER")
     return SimpleNamespace(**values)

@@ -54,3 +54,11 @@ def one_line(error) -> str:
     assert "\r" not in text
     assert len(text) < 600
     return text
+
+
+def is_running(process: int) -> bool:
+    """Tell whether a process runs; one that has ended may still be listed."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -90,6 +90,7 @@ def test_help_names_every_constant():
         *("UPSTREAM", "DOWNSTREAM", "PADDING", "LOW_PERCENTILE", "HIGH_PERCENTILE"),
         *("HOLD_OUT", "FAMILIES", "FOLDS", "SPECIES", "CHROMOSOMES", "SELECT_ON"),
         *("CONTROL", "SHIFT", "MODEL", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE", "SEED", "SAVED_MODELS"),
+        *("JOBS", "SCHEDULER"),
     ]
     assert all(len(help_text) > 15 for help_text in constants.values())
     done = subprocess.run(

@@ -269,6 +269,8 @@ NEW_VALUES = {  # what users write in place of the values that the script has
     "LEARNING_RATE": ["1e-3", "10**-3", "1", "None"],
     "SEED": ["7", "sum([1, 2])"],
     "SAVED_MODELS": ["'out'", "Path('a') / 'b'", "'~/models'"],
+    "JOBS": ["4", "2 * 2", "None"],
+    "SCHEDULER": ["'tcp://host:8786'", "None"],
 }
 STYLES = (
     "{name} = {value}",
@@ -372,6 +374,8 @@ WRONG = {
     "SAVED_MODELS": ["None", "''", "'a\\0b'", "'a\\ud800b'"],
     "LEARNING_RATE": ["'fast'", "1j"],
     "DATASET": ["['tomato']", "'potato'"],
+    "JOBS": ["0", "-1", "1001", "2.0", "'2'"],
+    "SCHEDULER": ["1", "''", "'host:8786'", "'tcp://host'", "'tcp://a b:1'"],
 }
 
 
@@ -473,6 +477,8 @@ SETTINGS = {
     "BATCH_SIZE": None,
     "LEARNING_RATE": None,
     "SEED": 1,
+    "JOBS": None,
+    "SCHEDULER": None,
 }
 OWN = {"FASTA": "g.fa", "GTF": "Zea_mays.B73.gtf.gz", "TPM": "t.csv"}
 
