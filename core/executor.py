@@ -27,9 +27,11 @@ from pathlib import Path
 
 from core import InputError, one_line, show_value
 from core.device import list_gpus, usable_cores
+from core.memory import free_memory
 from core.progress import Progress
 
 MOST_RETAKEN = 3  # times that a task whose worker died is taken up by another
+MEMORY_OF_TASK = 3 * 10**9  # bytes that are free for each task before another one is run at once by default
 GRACE = 10  # seconds in which a worker that is asked to stop ends its step; then it is killed, which loses no file
 ANSWER = 10  # seconds in which a Dask scheduler has to answer
 STEPS_EVERY = 0.5  # seconds between two reports of a worker on its steps
@@ -227,8 +229,14 @@ def check_scheduler(address: str | None, what: str) -> None:
 
 
 def choose_jobs(jobs: int | None, tasks: int) -> int:
-    """Return how many tasks to run at once: `jobs`, else so many that each has two cores; at most as many as tasks."""
-    return max(1, min(jobs or usable_cores() // 2, tasks))
+    """Return how many tasks to run at once, at least 1, at most as many as there are.
+
+    Args:
+        jobs: how many are asked for; None: so many that each has two cores and `MEMORY_OF_TASK`.
+        tasks: how many there are.
+    """
+    fitting = min(usable_cores() // 2, free_memory() // MEMORY_OF_TASK)
+    return max(1, min(jobs or fitting, tasks))
 
 
 @contextlib.contextmanager

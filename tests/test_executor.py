@@ -141,7 +141,16 @@ def test_cores_are_shared_out_evenly(monkeypatch, usable, count, shares):
 )
 def test_jobs_are_half_the_cores_and_at_most_the_tasks(monkeypatch, cores, jobs, tasks, chosen):
     monkeypatch.setattr(executor, "usable_cores", lambda: cores)
+    monkeypatch.setattr(executor, "free_memory", lambda: 10**12)
     assert executor.choose_jobs(jobs, tasks) == chosen
+
+
+@pytest.mark.parametrize(("jobs", "free", "chosen"), [(None, 13e9, 4), (None, 1e9, 1), (6, 1e9, 6)])
+def test_jobs_are_fewer_where_memory_is_short(monkeypatch, jobs, free, chosen):
+    """By default each has 3 GB; a number that is asked for is taken."""
+    monkeypatch.setattr(executor, "usable_cores", lambda: 64)
+    monkeypatch.setattr(executor, "free_memory", lambda: int(free))
+    assert executor.choose_jobs(jobs, 9) == chosen
 
 
 def test_gpus_are_those_that_cuda_may_see(monkeypatch, tmp_path):
