@@ -53,10 +53,11 @@ def parse_controls(text: str) -> list[str]:
     Raises:
         InputError: a name that is none.
     """
-    names = list(CONTROLS) if text.strip() == "all" else [name.strip() for name in text.split(",")]
-    wrong = [name for name in names if name not in CONTROLS]
+    names = [name.strip() for name in text.split(",")]
+    wrong = [name for name in names if name not in ("all", *CONTROLS)]
     if wrong:
-        raise InputError(f"--controls: {wrong[0][:60]!r} is none of all, {', '.join(CONTROLS)}")
+        raise InputError(f"--controls: {wrong[0][:60]!r} is neither 'all' nor one of {', '.join(CONTROLS)}")
+    names = list(CONTROLS) if "all" in names else names
     return list(dict.fromkeys(names))
 
 

@@ -69,7 +69,8 @@ def group_by_families(
         f"genes; the largest has {sizes.max():,}"
     )
     if unlisted := int(fits[alone].sum()):
-        notes.append(f"{unlisted:,} of these genes are not in FAMILIES: each is a family of its own")
+        said = warnings if unlisted > len(fold) // 10 else notes
+        said.append(f"{unlisted:,} of {len(fold):,} genes are not in FAMILIES: each is taken as a family of its own")
     if sharing := count_sharing(genes[fits], layout):
         warnings.append(
             f"{sharing:,} of {len(fold):,} genes ({sharing / len(fold):.0%}) have windows that share bases of the "

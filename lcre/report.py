@@ -891,7 +891,8 @@ def make_facts(run: Run) -> page.Section:
     settings = {name: show_setting(value) for name, value in info["settings"].items()}
     differing = []
     for name, default in {**DEFAULTS, **info["defaults"]}.items():
-        if name in settings and name not in INPUT_SETTINGS and settings[name] != show_setting(default):
+        unused = name == "FOLDS" and info["settings"].get(name) is None  # of no other way than families
+        if name in settings and name not in INPUT_SETTINGS and not unused and settings[name] != show_setting(default):
             told = "that of the model" if default is None else default
             differing.append(f"{name} {settings[name]} (default {told})")
     facts["Not the default"] = "; ".join(differing) or "nothing, apart from the data"

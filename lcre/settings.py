@@ -224,8 +224,9 @@ def resolve_settings(
     choices["CONTROL"] = (None, *CONTROLS)
     for name, known in choices.items():
         if values[name] not in known:
-            known = ", ".join(choice or "none" for choice in known)
-            raise InputError(f"{name}: {show_setting(values[name])} is none of {known}")
+            several = "; --controls trains several" if name == "CONTROL" else ""
+            known = ", ".join(choice for choice in known if choice)
+            raise InputError(f"{name}: {show_setting(values[name])} is none of {known}{several}")
     check_hold_out(values)
     if values["HOLD_OUT"] != "family":
         values["FOLDS"] = None  # no other way has a number of folds

@@ -118,7 +118,7 @@ def test_genes_of_organelles_are_predicted_and_not_scored():
     organelle = set(range(24, 48))
     assert organelle <= set(np.concatenate([fold.held_out for fold in folds]).tolist())
     assert not organelle & {row for fold in folds for row in [*fold.test, *fold.training, *fold.validation]}
-    assert "47 of these genes are not in FAMILIES: each is a family of its own" in data.notes
+    assert "47 of 48 genes are not in FAMILIES: each is taken as a family of its own" in data.warnings
 
 
 def test_bases_that_two_folds_share_are_counted_gene_by_gene():

@@ -569,7 +569,10 @@ def test_a_species_of_one_s_own_takes_nothing_from_the_data_set(resolve):
         ({"LEARNING_RATE": -1e-3}, "LEARNING_RATE"),
         ({"LEARNING_RATE": float("nan")}, "LEARNING_RATE"),
         ({"SELECT_ON": "train"}, "SELECT_ON: 'train' is none of validation, test"),
-        ({"CONTROL": "in"}, "CONTROL: 'in' is none of none, shuffled, dinucleotides, permuted, promoter, terminator"),
+        (
+            {"CONTROL": "in"},
+            "CONTROL: 'in' is none of shuffled, dinucleotides, permuted, promoter, terminator, outside",
+        ),
         ({"SHIFT": 0}, "SHIFT: 0 is too small"),
         ({"MODEL": "big"}, "MODEL: 'big' is none of small, published"),
         ({"ORGANISM": "a/b"}, "ORGANISM: 'a/b'"),
