@@ -637,7 +637,9 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
             f"CHROMOSOMES: {name} has no low or no high genes that may be scored ({low} low, {high} high); "
             f"{way.too_few}"
         )
-    train = genes.used & ~genes.identical_to(held_out)  # a held-out window that stands elsewhere too is given away
+    identical = genes.used & genes.identical_to(held_out) & ~held_out
+    train = genes.used & ~held_out & ~identical  # a held-out window that stands elsewhere too is given away
+    told = f" ({identical.sum():,} other genes have windows identical to held-out ones)" if identical.any() else ""
     validation, chosen, tolerance = np.zeros(len(train), bool), None, 0.0
     if settings.SELECT_ON == "validation":
         places = [order.index(block) for block in set(genes.block[held_out].tolist()) if block in order]
@@ -645,7 +647,7 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         chosen = choose_block(genes, train, order[last + 1 :] + order[: last + 1])
         if chosen is None:
             ways = "hold out fewer, or try SELECT_ON test"
-            raise InputError(f"fold {name}: nothing else is left to choose the epoch on; {ways}")
+            raise InputError(f"fold {name}: nothing else is left to choose the epoch on{told}; {ways}")
         if genes.family is None:
             validation, aside = split_chromosome(genes, train, chosen)
         else:
@@ -654,7 +656,7 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         train &= ~aside & ~genes.identical_to(validation)
         tolerance = auroc_error(*genes.count_classes(validation)) if model.prefers_last_epoch else 0.0
     if not genes.have_both_classes(train):
-        raise InputError(f"fold {name}: no low or no high genes are left to train on; hold out fewer {way.what}")
+        raise InputError(f"fold {name}: no low or no high genes are left to train on{told}; hold out fewer {way.what}")
     middle = train & (genes.target == 2) & model.trains_on_middle_genes
     low_and_high = np.flatnonzero(train & np.isin(genes.target, [0, 1]))
     parts = (np.flatnonzero(rows) for rows in (middle, validation, test, held_out))
