@@ -179,13 +179,13 @@ def describe(table: pd.DataFrame) -> str:
         return f"{text}; the others are of one class, so there is no auROC without them."
     value, low, high = every[DIFFERENCE]
     told = f"without these the auROC is {alone['auROC']:.3f} instead of {every['auROC']:.3f}"
-    interval = f"difference {value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+    interval = f"they change it by {value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
     if low > 0:
         verdict = "close relatives flatter the score"
     elif high < 0:
         verdict = "close relatives do not flatter the score, they are harder to tell apart"
     else:
-        verdict = "that close relatives flatter the score cannot be told from chance"
+        verdict = "whether close relatives change the score cannot be told from chance"
     return f"{text}; {told} ({interval}): {verdict}."
 
 
