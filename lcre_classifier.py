@@ -1510,11 +1510,16 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {prefix}_*\n")
     print(show_results(result, settings.SELECT_ON, settings.HOLD_OUT), flush=True)
     if not left:
-        compare_controls(Path(settings.SAVED_MODELS) / settings.ORGANISM)
+        compare_controls(Path(settings.SAVED_MODELS) / settings.ORGANISM, settings.CONTROL)
 
 
-def compare_controls(prefix: Path) -> None:
-    """Write and print the table of controls of a run, saved_models/O, and its page with them, where it has some."""
+def compare_controls(prefix: Path, control: str | None = None) -> None:
+    """Write and print the table of controls of a run, saved_models/O, and its page with them, where it has some.
+
+    Args:
+        prefix: saved_models/O, of the run itself.
+        control: that was trained just now, which is then compared with it.
+    """
     from lcre.control_table import show_controls, write_controls
     from lcre.report import write_report
 
@@ -1523,6 +1528,10 @@ def compare_controls(prefix: Path) -> None:
         if table is not None:
             write_report(prefix)
             print(f"\n{show_controls(table)}", flush=True)
+        elif control:
+            print(
+                f"\nnote: {prefix} itself is not trained with these settings; controls are compared with it", flush=True
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

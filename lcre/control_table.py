@@ -77,7 +77,7 @@ def show_controls(table: pd.DataFrame) -> str:
     """Return the table of controls as people read it."""
     shown = pd.DataFrame(
         {
-            "control": table["control"],
+            "control": table["control"].replace("none", "the run"),
             "genes": table["genes"],
             "auROC": table["auROC"],
             "95 % interval": [f"{row.auROC_low:.3f}-{row.auROC_high:.3f}" for row in table.itertuples()],
@@ -86,7 +86,5 @@ def show_controls(table: pd.DataFrame) -> str:
             "p": table["p"],
         }
     )
-    return (
-        "What the network reads: the run (control none) and the same training with something denied, pooled over "
-        f"folds\n{show_table(shown)}"
-    )
+    what = "What the network reads: the run and the same training with something denied, pooled over folds"
+    return f"{what}\n{show_table(shown)}"
