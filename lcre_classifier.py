@@ -48,6 +48,7 @@ from core.progress import Progress, interrupt_on_sigterm, show_duration
 from core.scores import auroc_error
 from lcre import controls, records
 from lcre.hold_out import WAYS
+from lcre.kmers import PENALTY
 
 __version__ = "0.1.0"
 if __name__ == "__main__":
@@ -370,14 +371,9 @@ class WindowLayout:
         masked = min(MASKED, self.downstream)
         visible[tss : tss + masked] = False  # from the TSS inwards
         visible[tes - masked : tes] = False  # the last bases before the TES
-        before_tss, behind_tss, before_tes, behind_tes = self.parts
-        parts = {
-            "promoter": [promoter],
-            "terminator": [terminator],
-            "outside": [before_tss, behind_tes],
-            "inside": [behind_tss, before_tes],
-        }
         if self.shown:
+            parts = {"promoter": [promoter], "terminator": [terminator]}
+            parts |= {"outside": self.outside, "inside": self.inside}
             shown = np.zeros(self.columns, bool)
             for part in parts[self.shown]:
                 shown[part] = True
@@ -859,7 +855,7 @@ def rank_log_odds(ranks: np.ndarray) -> np.ndarray:
 
 
 def fit_kmer_regression(
-    network: Network, codes: np.ndarray, labels: np.ndarray, ranks: np.ndarray, penalty: float = 2.0
+    network: Network, codes: np.ndarray, labels: np.ndarray, ranks: np.ndarray, penalty: float = PENALTY
 ) -> str:
     """Fit the regression on k-mer counts to the log-odds by rank; penalty as in `fit_ridge`. See `Model.fit_first`."""
     from lcre.kmers import fit_ridge
@@ -1137,7 +1133,7 @@ def finish_fold(
     Args:
         fold: its rows of the windows.
         data: windows, labels and ranks.
-        settings: SEED.
+        settings: CONTROL, MODEL and SEED.
         checkpoints: of the fold, all epochs trained.
         progress: of the run.
     """
@@ -1210,7 +1206,7 @@ def leave_one_chromosome_out(
     records.forget_models(prefix)
     steps = [model.count_steps(len(fold.training)) for fold in waiting]
     progress = Progress(sum(count * model.count_epochs(count) for count in steps))
-    tasks = {f"fold {fold.name}": (fold.groups, prefix.absolute(), identity) for fold in waiting}
+    tasks = {f"fold {fold.name}": (fold, prefix.absolute(), identity) for fold in waiting}
     with open_workers(settings.JOBS, settings.SCHEDULER, len(tasks)) as workers:
         if workers.here:
             trainer, device = start_training(data, settings, progress)
@@ -1218,7 +1214,8 @@ def leave_one_chromosome_out(
         else:
             progress.line(f"folds side by side: {workers.where}")
             train, hashes = train_one_in_worker, {name: file["sha256"] for name, file in run["inputs"].items()}
-            tasks = {name: (with_absolute_paths(settings), hashes, *task) for name, task in tasks.items()}
+            shared = with_absolute_paths(settings), hashes
+            tasks = {name: (*shared, fold.groups, *task) for name, (fold, *task) in tasks.items()}
         for name, computed_on in workers.run(train, tasks, progress):
             device = computed_on or device
             progress.line(show_fold(write_tables(prefix, known, data, settings), name.removeprefix("fold ")))
@@ -1246,12 +1243,12 @@ def train_one(
     trainer: Trainer,
     data: Dataset,
     settings: SimpleNamespace,
-    groups: list[str],
+    fold: Fold,
     prefix: Path,
     identity: str,
     progress: Progress,
 ) -> None:
-    """Train the fold that holds out `groups`, and predict them.
+    """Train a fold, and predict what it holds out.
 
     The process that was started for the fold holds the claim on it. The lock taken here is that of who trains it: a
     worker that its scheduler has given up, because it did not answer, may still be at it.
@@ -1260,12 +1257,11 @@ def train_one(
         trainer: of the run.
         data: windows, labels and ranks.
         settings: of the run.
-        groups: chromosomes, folds of families, or species.
+        fold: its rows of the windows.
         prefix: saved_models/O.
         identity: hash of the run.
         progress: of the run.
     """
-    fold = make_folds(data, settings, [groups])[0]
     progress.line(
         f"fold {fold.name}: {len(fold.training):,} genes train, {len(fold.validation):,} on "
         f"{fold.chosen_on or 'no others'} choose the epoch, {len(fold.test):,} test"
@@ -1279,13 +1275,16 @@ def train_one(
 LOADED: dict[str, tuple[Dataset, Trainer, str]] = {}  # by a worker process, for the run whose fold it trained last
 
 
-def train_one_in_worker(settings: SimpleNamespace, inputs: dict[str, str], *task, progress: Progress) -> str:
+def train_one_in_worker(
+    settings: SimpleNamespace, inputs: dict[str, str], groups: list[str], *task, progress: Progress
+) -> str:
     """Train a fold in a process that reads the files by itself, once for all its folds.
 
     Args:
         settings: of the run, with absolute paths.
         inputs: SHA-256 of each file.
-        task: groups, prefix and identity, as of `train_one`.
+        groups: that the fold holds out: chromosomes, folds of families, or species.
+        task: prefix and identity, as of `train_one`.
         progress: of the task.
 
     Returns:
@@ -1301,7 +1300,7 @@ def train_one_in_worker(settings: SimpleNamespace, inputs: dict[str, str], *task
         data = load_data(settings)
         LOADED[key] = data, *start_training(data, settings, progress)
     data, trainer, device = LOADED[key]
-    train_one(trainer, data, settings, *task, progress=progress)
+    train_one(trainer, data, settings, make_folds(data, settings, [groups])[0], *task, progress=progress)
     return device
 
 

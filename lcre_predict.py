@@ -9,8 +9,8 @@
       high with it less those without
 
 Probabilities and effects are means over folds, with their standard deviation. On the run's own genome a gene is
-scored by the folds that held it out (its chromosome, family or species), which have not seen it; --all-folds takes all
-of them.
+scored by the folds that held it out (its chromosome, family or species) and were not trained on it; --all-folds takes
+all of them.
 """
 
 import argparse

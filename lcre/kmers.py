@@ -327,7 +327,7 @@ def find_kmers(windows, part: slice, k: int, stride: int = 1):
 
 
 def count_long_kmers(windows, part: slice, k: int):
-    """Return layers that count every k-mer of even length in a part of windows, as one bin.
+    """Return layers that count every k-mer in a part of windows, as one bin.
 
     A k-mer is its first half, and behind it the other: the product of two matrices counts all pairs of halves without
     4**k numbers for each place.
@@ -341,8 +341,8 @@ def count_long_kmers(windows, part: slice, k: int):
     from keras import layers
 
     half = k // 2
-    found = find_kmers(windows, part, half)
-    first, second = layers.Cropping1D((0, half))(found), layers.Cropping1D((half, 0))(found)
+    first = find_kmers(windows, slice(part.start, part.stop - (k - half)), half)
+    second = find_kmers(windows, slice(part.start + half, part.stop), k - half)
     return layers.Flatten()(layers.Dot(axes=1)([first, second]))
 
 

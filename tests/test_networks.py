@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import lcre_classifier as lcre
 from core.genome import one_hot
 from lcre.kmers import PENALTY, count_kmers, kmer_kernel, kmers_in_bins, plan_bins, plan_fine_bins
+from lcre.kmers import count_in_bins as layer_of_counts
 from lcre.speed import fuse_lstms, kernel_gradient, multiply_kernel_gradients, speed_up
 from lcre.trained import make_predictor
 
@@ -89,6 +90,8 @@ def test_fine_bins_count_next_to_the_sites_outside_of_the_gene():
     The 145 places of 6-mers make one bin; the 147 of 4-mers eight, what lacks to 160 taken from the first and the last;
     the 99 of 2-mers 20.
     """
+    import keras
+
     layout, codes = lcre.WindowLayout(150, 60, 30), some_codes()
     bins = plan_fine_bins(layout.outside, list(layout.sites.values()))
     counted = np.concatenate([kmers_in_bins(codes, *one) for one in bins], axis=1)
@@ -104,6 +107,9 @@ def test_fine_bins_count_next_to_the_sites_outside_of_the_gene():
     everything = output_of(network.kmer_counts, codes)
     assert everything.shape == (6, KMERS + counted.shape[1])
     assert everything[:, KMERS:] == pytest.approx(counted, abs=1e-3)
+    windows = keras.layers.Input((450, 4))
+    seven = keras.Model(windows, layer_of_counts(windows, slice(0, 40), 7, 1, 40))  # halves of 3 and 4 bp
+    assert output_of(seven, codes) == pytest.approx(kmers_in_bins(codes, slice(0, 40), 7, 1, 40), abs=1e-3)
     assert plan_fine_bins([slice(0, 0), slice(20, 20)], [0, 20]) == []  # no flanks, nothing to count
 
 
