@@ -30,9 +30,10 @@ def run(argv: Sequence[str]) -> None:
     if arguments.other is None:
         if arguments.out is not None:
             parser.error("--out is for a comparison; give the prefixes of two runs")
+        from lcre.multiqc import write_multiqc
         from lcre.report import write_report
 
-        paths = [write_report(arguments.run)]
+        paths = [write_report(arguments.run), write_multiqc(arguments.run)]
     else:
         from lcre.comparison import show_comparison, write_comparison
 

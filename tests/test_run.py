@@ -81,7 +81,7 @@ def test_writes_every_file_of_the_contract(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         *("demo_run.json", "demo_genes.csv", "demo_result.csv", "demo_predictions.csv", "demo_report.html"),
-        *("demo_model_2", "demo_model_4"),
+        *("demo_model_2", "demo_model_4", "demo_result_mqc.tsv"),
     }
     for fold in ("2", "4"):
         inside = {
