@@ -186,6 +186,10 @@ def load_families(settings: SimpleNamespace) -> Dataset:
 
     families = read_families(settings.FAMILIES)  # what is wrong with it is said before the genome is read
     data = load_genome(settings)
+    if settings.VALIDATION_GENES:
+        data.warnings.append(
+            "only genes of VALIDATION_GENES are scored; for genes without homologs, folds of families change nothing"
+        )
     data.groups = group_by_families(data.genes, families, settings.FOLDS, data.layout, data.notes, data.warnings)
     return data
 
