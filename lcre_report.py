@@ -18,7 +18,7 @@ def run(argv: Sequence[str]) -> None:
 
     parser = OneLineParser(
         prog="lcre_report.py",
-        description="Write the page of a finished run and its table for MultiQC, or compare two runs on the same genes.",
+        description="Write the page of a finished run and its table for MultiQC, or compare two runs on their genes.",
         epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         allow_abbrev=False,
     )
