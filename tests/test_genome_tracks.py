@@ -173,6 +173,16 @@ def test_bed_holds_the_motif_on_its_strand(tmp_path, monkeypatch):
     assert [line.split("\t")[13] for line in done.stdout.splitlines()] == ["m", "p"]
 
 
+def test_a_p_value_is_never_below_that_of_one_sequence(monkeypatch):
+    """FIMO rounds scores, and gives 0 to some that lie above its table; one of 4^8 sequences is the least there is."""
+
+    def rounded(*arguments, **named):
+        return [hits.assign(**{"p-value": 0.0}) for hits in exact_fimo(*arguments, **named)]
+
+    monkeypatch.setitem(sys.modules, "memelite", SimpleNamespace(fimo=rounded))
+    assert list(find_hits(WORDS).itertuples(index=False, name=None)) == HITS
+
+
 def test_no_hit_is_a_bed_of_its_first_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "memelite", SimpleNamespace(fimo=exact_fimo))
     for number, words in enumerate(({"none": "ACGT" * 5}, {})):
