@@ -149,7 +149,7 @@ def find_hits(
             row, start, end = (hits[column].to_numpy(np.int64) for column in ("sequence_name", "start", "end"))
             shown = hidden[row, start] == hidden[row, end]
             frame = pd.DataFrame({"row": row + first, "start": start, "end": end, "name": clean_name(name)})
-            p_value = np.maximum(hits["p-value"].to_numpy(float), 0.25 ** (end - start))  # rounding makes some of them 0
+            p_value = np.maximum(hits["p-value"].to_numpy(float), 0.25 ** (end - start))  # rounding gives some 0
             frame["p_value"], frame["reverse"] = p_value, hits["strand"].to_numpy(str) == "-"
             found.append(frame[shown])
     return to_bed(pd.concat(found, ignore_index=True), places, contributions)
