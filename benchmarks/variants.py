@@ -29,10 +29,13 @@ sys.path.insert(0, str(ROOT))
 
 from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
+from lcre.kmers import count_kmers  # noqa: E402
 
 DRAWS = 1000  # of the bootstrap
-REACH = 400  # bp before the TSS that regressions and rules see
+REACH = 1000  # bp before the TSS that regressions see
 PARTS = ((0, 150), (150, 400))  # bp before the TSS, of the regressions
+PROMOTER = 400  # bp before the TSS in which k-mers are counted that are common in promoters
+AVERAGE = "all of these regressions, averaged"
 TABLE = ("chrom", "pos", "ref", "alt", "gene")
 
 
@@ -125,8 +128,6 @@ def count_promoters(codes: np.ndarray, k: int, both_strands: bool, parts: Sequen
         both_strands: a k-mer and its reverse complement are one.
         parts: bp before the TSS.
     """
-    from lcre.kmers import count_kmers
-
     counts = [count_kmers(codes[:, REACH - far : REACH - near], k) for near, far in parts]
     if both_strands:
         turned = reverse_numbers(k)
@@ -175,7 +176,7 @@ class Promoters:
 
         before, after = count(self.promoters), count(self.changed)
         if composition:
-            bins = [(near, near + 50) for near in range(0, REACH, 50)]
+            bins = [(near, near + 50) for near in range(0, 400, 50)]
             bases = [np.insert(count_promoters(c, 1, False, bins), 0, 1, 1) for c in (self.promoters, self.changed)]
             known = ~np.isnan(target)
             by_base, *_ = np.linalg.lstsq(bases[0][known], before[known], rcond=None)
@@ -194,12 +195,12 @@ class Promoters:
         """Return by how much the k-mers that a variant makes are commoner in promoters than those it breaks.
 
         The measure is the sum of the logarithms of k-mer counts, on both strands, over those expected from the single
-        bases, counted in promoters of the other groups. No expression is used.
+        bases, counted in promoters of the other groups. No expression is used. The variant itself may lie further up.
         """
         effects = np.zeros(len(self.row))
         for group in np.unique(self.own):
-            train = self.promoters[(self.groups != group) & (self.groups >= 0)]
-            counts = count_promoters(train, k, False, [(0, REACH)]).sum(axis=0, dtype=np.float64)
+            train = self.promoters[(self.groups != group) & (self.groups >= 0)][:, -PROMOTER:]
+            counts = count_kmers(train, k).sum(axis=0, dtype=np.float64)
             counts += counts[reverse_numbers(k)] + 1
             single = np.bincount(train[train < 4], minlength=4)
             single = np.log((single + single[::-1]) / single.sum() / 2)
@@ -207,13 +208,9 @@ class Promoters:
             log_ratio = np.log(counts / counts.sum()) - expected
             here = np.flatnonzero(self.own == group)
             for some in np.array_split(here, -(-len(here) // 500)):
-                before, after = (count_promoters(codes, k, False, [(0, REACH)]) for codes in self.pair(some))
+                before, after = count_kmers(self.promoters[self.row[some]], k), count_kmers(self.changed[some], k)
                 effects[some] = (after - before) @ log_ratio
         return effects
-
-    def pair(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return promoters without and with some of the variants."""
-        return self.promoters[self.row[some]], self.changed[some]
 
 
 def read_targets(path: Path, ids: pd.Series) -> dict[str, np.ndarray]:
@@ -235,17 +232,19 @@ def try_all(promoters: Promoters, targets: dict[str, np.ndarray], gained: np.nda
         targets: of `read_targets`.
         gained: G or C gained by each variant, -1 to 1, (variants,).
     """
-    both, whole = [(6, True, PARTS)], [(6, True, [(0, REACH)])]
+    both, three = [(6, True, PARTS)], [(6, True, [*PARTS, (400, REACH)])]
     tries: dict[str, Callable] = {
         "6-mers in two parts, both strands alike": lambda target: promoters.regress(target, both),
         "the same, one strand": lambda target: promoters.regress(target, [(6, False, PARTS)]),
-        "the same, one part": lambda target: promoters.regress(target, whole),
+        "the same, one part": lambda target: promoters.regress(target, [(6, True, [(0, 400)])]),
+        "the same, three parts": lambda target: promoters.regress(target, three),
         "5-mers in two parts": lambda target: promoters.regress(target, [(5, True, PARTS)]),
         "7-mers in two parts": lambda target: promoters.regress(target, [(7, True, PARTS)]),
         "6-mers in parts of 100 bp": lambda target: promoters.regress(
-            target, [(6, True, [(near, near + 100) for near in range(0, REACH, 100)])]
+            target, [(6, True, [(near, near + 100) for near in range(0, 400, 100)])]
         ),
         "6-mers in two parts beyond composition": lambda target: promoters.regress(target, both, True),
+        "6-mers in three parts beyond composition": lambda target: promoters.regress(target, three, True),
         "5-mers in two parts beyond composition": lambda target: promoters.regress(target, [(5, True, PARTS)], True),
     }
     effects = {}
@@ -254,7 +253,7 @@ def try_all(promoters: Promoters, targets: dict[str, np.ndarray], gained: np.nda
             effects[f"{name}; {what}"] = regress(target)
             print(f"{name}; {what}: done", file=sys.stderr, flush=True)
     averaged = [effect / effect.std() for effect in effects.values()]
-    effects["all of these regressions, averaged"] = np.mean(averaged, axis=0)
+    effects[AVERAGE] = np.mean(averaged, axis=0)
     effects |= {f"{k}-mers common in promoters, beyond composition": promoters.enrich(k) for k in (5, 6)}
     effects["G or C gained"] = gained
     return effects
@@ -363,6 +362,8 @@ def run(argv: Sequence[str]) -> None:
     )
     effects |= tries
     effects["distance to the TSS (nearer is larger)"] = -np.abs(column - tss).astype(float) + codes.shape[1]
+    scaled = [effect / effect.std() for name, effect in effects.items() if name.startswith(("network", AVERAGE))]
+    effects["networks and regressions, averaged"] = np.mean(scaled, axis=0)
     effects["chosen on other chromosomes"], chosen = choose(table, tries, groups[row])
     print_table("All variants", table, effects)
     if table["part"].any():

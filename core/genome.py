@@ -72,10 +72,15 @@ class Genome:
             return np.zeros(0, np.uint8)
         if self.of_codes:
             return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
+        codes = np.empty(place.rlen, np.uint8)
+        together = max(READ // place.lenb, 1)  # lines
         with open(self.fasta.filename, "rb") as file:
             file.seek(place.offset)
-            letters = file.read(place.rlen // place.lenc * place.lenb + place.rlen % place.lenc)
-        return np.frombuffer(letters.translate(BASE_CODES, LINE_ENDS), np.uint8)
+            for begin in range(0, place.rlen, together * place.lenc):
+                some = codes[begin : begin + together * place.lenc]
+                letters = file.read(len(some) // place.lenc * place.lenb + len(some) % place.lenc)
+                some[:] = np.frombuffer(letters.translate(BASE_CODES, LINE_ENDS), np.uint8)
+        return codes
 
     def piece(self, name: str, begin: int, end: int) -> np.ndarray:
         """Return the codes of [begin, end), 0-based half-open; fewer where the chromosome ends before."""
