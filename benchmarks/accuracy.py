@@ -6,7 +6,9 @@
 `--validation-genes` ...) can be given as well and hold for every model. Ctrl-C stops it, and the same command goes on.
 Of a finished fold the probabilities of its test genes and its log are kept, and folds that are there are not trained
 again: a day's folds are added to those of the day before. With `--kept benchmarks/folds` the tables of RESULTS.md are
-printed within minutes. A fold does not depend on which others are trained beside it; delete its file to train it anew.
+printed within minutes. With `--jobs N` or `--scheduler ADDRESS` the folds of a model and seed are trained side by side
+in one run, in FOLDER/together, and no times are kept. A fold does not depend on which others are trained beside it;
+delete its file to train it anew.
 
 Two k-mer regressions are fitted on the low and high genes that train; k and strength are chosen on the validation
 chromosome. Two regions: promoter and terminator apart, as in the trainer's result table. Four parts: before and behind
@@ -61,32 +63,78 @@ def train(arguments: argparse.Namespace, model: str, seed: int, fold: str, contr
     Raises:
         InputError: the trainer refused, or it failed.
     """
-    if kept_file(arguments, model, seed, fold).exists():
+    path = kept_file(arguments, model, seed, fold)
+    if not path.exists():
+        run = start_trainer(arguments, model, seed, fold, arguments.runs / fold, [])
+        keep(prefix_of(run, control), fold, path, arguments.flags, not arguments.untimed)
+
+
+def train_together(arguments: argparse.Namespace, model: str, seed: int, folds: Sequence[str]) -> None:
+    """Train those folds that are not kept, side by side, in one command of the trainer, and keep them without times.
+
+    Args:
+        arguments: of the command line; jobs and scheduler are the trainer's.
+        model, seed, folds: which ones.
+
+    Raises:
+        InputError: the trainer refused, or it failed.
+    """
+    missing = [fold for fold in folds if not kept_file(arguments, model, seed, fold).exists()]
+    if not missing:
         return
-    name, runs = f"{arguments.name}_{model}_{seed}", arguments.runs / fold
+    flags = ["--jobs", str(arguments.jobs)] if arguments.jobs else []
+    flags += ["--scheduler", arguments.scheduler] if arguments.scheduler else []
+    run = start_trainer(arguments, model, seed, ",".join(missing), arguments.runs / "together", flags)
+    for fold in missing:
+        keep(run, fold, kept_file(arguments, model, seed, fold), arguments.flags, False, alone=False)
+
+
+def start_trainer(
+    arguments: argparse.Namespace, model: str, seed: int, chromosomes: str, runs: Path, more: list[str]
+) -> Path:
+    """Train in a process of its own, or go on with it.
+
+    Args:
+        arguments: of the command line.
+        model, seed, chromosomes: which one.
+        runs: folder of the run.
+        more: flags for the trainer, besides those of the command line.
+
+    Returns:
+        The prefix of the run's files.
+
+    Raises:
+        InputError: the trainer refused, or it failed.
+    """
+    name = f"{arguments.name}_{model}_{seed}"
     command = [sys.executable, str(ROOT / "lcre_classifier.py"), "--organism", name, "--saved-models", str(runs)]
-    command += ["--fasta", arguments.fasta, "--gtf", arguments.gtf, "--tpm", arguments.tpm, "--chromosomes", fold]
-    command += ["--model", model, "--seed", str(seed), *arguments.flags]
+    command += [
+        "--fasta",
+        arguments.fasta,
+        "--gtf",
+        arguments.gtf,
+        "--tpm",
+        arguments.tpm,
+        "--chromosomes",
+        chromosomes,
+    ]
+    command += ["--model", model, "--seed", str(seed), *arguments.flags, *more]
     runs.mkdir(parents=True, exist_ok=True)
     log = runs / f"{name}.log"
-    print(f"{name} {fold}: training; tail -f {log} shows how far", file=sys.stderr, flush=True)
+    print(f"{name} {chromosomes}: training; tail -f {log} shows how far", file=sys.stderr, flush=True)
     with open(log, "a", encoding="utf-8") as file:
         status = subprocess.run(command, stdout=file, stderr=file).returncode
     if status == 130:
         raise KeyboardInterrupt
     if status:
         last = log.read_text(encoding="utf-8").strip().split("\n")[-1]
-        raise InputError(f"{name} {fold} was not trained (exit status {status}): {last}; all it said is in {log}")
-    keep(
-        prefix_of(runs / name, control),
-        fold,
-        kept_file(arguments, model, seed, fold),
-        arguments.flags,
-        not arguments.untimed,
-    )
+        raise InputError(
+            f"{name} {chromosomes} was not trained (exit status {status}): {last}; all it said is in {log}"
+        )
+    return runs / name
 
 
-def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> None:
+def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool, alone: bool = True) -> None:
     """Write what is kept of a finished fold.
 
     Args:
@@ -97,6 +145,7 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
             baselines (the same, column by column, of what else predictions.csv has of the test genes).
         flags: that were given to the trainer besides.
         timed: False leaves wall-clock seconds out.
+        alone: False leaves seconds of CPU time out, which are of a run of several folds.
     """
     import gzip
 
@@ -114,7 +163,7 @@ def keep(prefix: Path, fold: str, path: Path, flags: list[str], timed: bool) -> 
         "inputs": {name: record["inputs"][name]["sha256"] for name in INPUTS},
         "flags": flags,
         "seconds": record["seconds"] if timed else None,
-        "cpu_seconds": record.get("cpu_seconds"),
+        "cpu_seconds": record.get("cpu_seconds") if alone else None,
         "epochs": {"test_auROC": log["test_auROC"].tolist(), "seconds": log["seconds"].tolist() if timed else None},
         "probability": dict(zip(tested["gene_id"], tested["probability"].round(6), strict=True)),
         "baselines": {name: tested[name].round(6).tolist() for name in found.columns[2:] if tested[name].notna().all()},
@@ -322,6 +371,8 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--runs", type=Path, default=Path("accuracy_runs"), help="folder of the runs: accuracy_runs")
     parser.add_argument("--kept", type=Path, help="folder of finished folds: folds in that of the runs")
     parser.add_argument("--untimed", action="store_true", help="keep no wall-clock times: the machine is shared")
+    parser.add_argument("--jobs", type=int, metavar="N", help="train folds side by side, as lcre_classifier.py does")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that trains, tcp://host:8786")
     arguments, arguments.flags = parser.parse_known_args(argv)
     if own := [flag for flag in arguments.flags if flag.split("=")[0] in OWN_FLAGS]:
         raise InputError(
@@ -331,8 +382,13 @@ def run(argv: Sequence[str]) -> None:
     data, settings = load(arguments, arguments.models[0], arguments.flags)
     lcre.make_folds(data, settings)  # what is wrong is said before hours of training
     read_all_kept(arguments)
-    for seed, fold, model in itertools.product(arguments.seeds, arguments.chromosomes.split(","), arguments.models):
-        train(arguments, model, seed, fold)
+    folds = arguments.chromosomes.split(",")
+    if arguments.jobs or arguments.scheduler:
+        for seed, model in itertools.product(arguments.seeds, arguments.models):
+            train_together(arguments, model, seed, folds)
+    else:
+        for seed, fold, model in itertools.product(arguments.seeds, folds, arguments.models):
+            train(arguments, model, seed, fold)
     print_tables(arguments, data, settings)
 
 

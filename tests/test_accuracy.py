@@ -1,5 +1,6 @@
 """Benchmarks: differences, shared k-mers, shifts and other ways of predicting, on cases known by hand; short runs."""
 
+import gzip
 import importlib.util
 import json
 import subprocess
@@ -129,6 +130,17 @@ def test_one_command_trains_compares_and_refuses(tmp_path):
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert "banana" in wrong.stderr
+
+    together = [*command, "2,4", "--jobs", "2", "--kept", str(tmp_path / "together_folds")]
+    done = subprocess.run(together, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    alone, beside = (
+        json.loads(gzip.decompress((tmp_path / folder / "small_published_1_2.json.gz").read_bytes()))
+        for folder in ("folds", "together_folds")
+    )
+    assert beside["seconds"] is beside["cpu_seconds"] is None
+    assert beside["probability"] == pytest.approx(alone["probability"], abs=2e-6)
+    assert (tmp_path / "together_folds/small_published_1_4.json.gz").exists()
 
 
 def test_a_shift_moves_each_region_and_leaves_the_padding():
