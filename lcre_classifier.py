@@ -1153,7 +1153,7 @@ def finish_fold(
     predict = make_predictor(without_sigmoid(network))
     others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
     scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
-    checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))
+    calibrated = fold_into(network, scale, offset)
     progress.line(
         f"fold {fold.name}  probabilities calibrated on {len(choosing):,} genes: log-odds x {scale:.3f} {offset:+.3f}"
     )
@@ -1169,7 +1169,21 @@ def finish_fold(
     for name, probability in baselines.items():
         frame.loc[fold.test, name] = probability
     frame["uncalibrated"] = expit(log_odds)
-    write_csv(checkpoints.log_file.parent / "predictions.csv", frame.round(8))
+    with replacing(checkpoints.log_file.parent / "predictions.csv") as temporary:
+        frame.round(8).to_csv(temporary, index=False)
+        beside = show_tables(checkpoints, temporary, list(checkpoints.log.values()))
+        checkpoints.write_model(checkpoints.best_file, checkpoints.best, calibrated, beside)
+
+
+def show_tables(checkpoints: Checkpoints, predictions: Path, log: list[dict[str, str]]) -> bytes:
+    """Return the tables of a finished fold as the hash in best_model.keras takes them, which tells when one is changed.
+
+    Args:
+        checkpoints: of the fold.
+        predictions: the file of its predictions.
+        log: rows of its log.
+    """
+    return b"\n".join([*map(checkpoints.show_row, log), predictions.read_bytes()])
 
 
 # ============================================================================================== leave one out
@@ -1325,10 +1339,10 @@ def is_finished(
     found = read_finished(folder, fold, gene_ids)
     if found is not None and len(found[1]) == epochs:
         chosen = best_epoch(found[1], settings.SELECT_ON, fold.tolerance)
-        if checkpoints.is_whole(checkpoints.best_file, chosen):
+        if checkpoints.is_whole(checkpoints.best_file, chosen, show_tables(checkpoints, predictions, found[1])):
             return True
-    names = [predictions.name, checkpoints.log_file.name] if found is None else [checkpoints.best_file.name]
-    print(f"fold {fold.name}: {' or '.join(names)} is damaged or missing, and is made again", flush=True)
+    names = [predictions.name, checkpoints.log_file.name, *([] if found is None else [checkpoints.best_file.name])]
+    print(f"fold {fold.name}: {', '.join(names)}: one is damaged or missing, and is made again", flush=True)
     predictions.unlink()
     return False
 
