@@ -1310,8 +1310,9 @@ def train_one_in_worker(
     key = repr((settings, inputs))
     if key not in LOADED:
         LOADED.clear()
-        records.require_same_inputs(vars(settings), inputs)
-        data = load_data(settings)
+        with records.unchanged_inputs(vars(settings)):
+            records.require_same_inputs(vars(settings), inputs)
+            data = load_data(settings)
         LOADED[key] = data, *start_training(data, settings, progress)
     data, trainer, device = LOADED[key]
     train_one(trainer, data, settings, make_folds(data, settings, [groups])[0], *task, progress=progress)
@@ -1494,13 +1495,14 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
     from lcre.results import show_results
 
     began = time.perf_counter()
-    data = load_data(settings)
-    print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
-    check.print_remarks(data.notes, data.warnings)
-    folds = make_folds(data, settings)
-    prefix = run_prefix(settings)
-    more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
-    record = records.describe_run(vars(settings), __version__, argv, more)
+    with records.unchanged_inputs(vars(settings)):
+        data = load_data(settings)
+        print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
+        check.print_remarks(data.notes, data.warnings)
+        folds = make_folds(data, settings)
+        prefix = run_prefix(settings)
+        more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
+        record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:
         record = records.open_run(prefix, record, overwrite, held, data.order)
         device = ""

@@ -1,8 +1,8 @@
 """The epochs of one training on disk: a model and a row of the log each, and what of them is whole.
 
 The zip comment at the end of a model file is a hash of its content, of the training, of the epoch and of what is
-written beside it, as its row of the log: a checkpoint that is damaged, or lies where another belongs, is found before it
-is loaded, a number in the log that was changed as well, and the epoch is trained again.
+written beside it, as its row of the log. A checkpoint that is damaged, or lies where another belongs, is found before
+it is loaded, and so is a number of the log that was changed; the epoch is trained again.
 """
 
 import hashlib

@@ -198,10 +198,11 @@ class Trial:
     def end(self, bench: Bench, models: Path, *flags: str, may_refuse: bool = False, **more) -> None:
         """Start the run again, and compare what it ends with."""
         ended = finish(bench.start(models, *flags, **more))
-        self.remarks += [f"half a file: {name}" for name in half_files(models)]
         if ended.refused and may_refuse:
             self.ended = "refused"
-        elif ended.status:
+            return
+        self.remarks += [f"half a file: {name}" for name in half_files(models)]
+        if ended.status:
             self.ended = "lost"
             self.remarks.append(f"exit status {ended.status}: {ended.errors[-300:]!r}")
         elif differing := compare(read_numbers(models), bench.numbers):
@@ -407,8 +408,9 @@ def damage_between(bench: Bench, models: Path, draw: random.Random, trial: Trial
     is_record = chosen.name == "o_run.json"
     before = len(trial.remarks)
     trial.end(bench, models, may_refuse=is_record)
-    if trial.ended == "refused":  # as the line says
+    if trial.ended == "refused":  # it is done as the line says
         trial.refused += 1
+        chosen.unlink(missing_ok=True)
         trial.end(bench, models, "--overwrite")
     if len(trial.remarks) > before:
         trial.remarks.append(f"{chosen.relative_to(models)}: {how}")

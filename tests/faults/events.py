@@ -35,24 +35,30 @@ def find_change(event: str, arguments: tuple, folder: str) -> str:
     return path if path.startswith(folder + os.sep) else ""
 
 
-def count_changes(folder: str, see: Callable[[int, str, str], None]) -> list[str]:
-    """Tell `see` the number, event and path of each change in a folder from now on; return the list that it grows."""
-    seen, busy = [], []
+class Changes:
+    """Tells `see` the number, event and path of each change in a folder, before it happens; an audit hook for ever.
 
-    def hook(event: str, arguments: tuple) -> None:
-        if busy:  # what `see` does itself
+    Attributes:
+        seen: the changes so far, in words.
+        is_on: whether it still looks.
+    """
+
+    def __init__(self, folder: str, see: Callable[[int, str, str], None]):
+        self.folder, self.see, self.seen, self.is_on = os.path.abspath(folder), see, [], True
+        sys.addaudithook(self.take)
+
+    def take(self, event: str, arguments: tuple) -> None:
+        """Take an event of Python; what `see` does itself is not looked at."""
+        if not self.is_on:
             return
-        path = find_change(event, arguments, folder)
+        path = find_change(event, arguments, self.folder)
         if path:
-            seen.append(f"{event} {path}")
-            busy.append(True)
+            self.seen.append(f"{event} {os.path.relpath(path, self.folder)}")
+            self.is_on = False
             try:
-                see(len(seen), event, path)
+                self.see(len(self.seen), event, path)
             finally:
-                busy.pop()
-
-    sys.addaudithook(hook)
-    return seen
+                self.is_on = True
 
 
 def main() -> None:
@@ -66,7 +72,7 @@ def main() -> None:
         if count == number:
             threading.Timer(delay, kill).start() if delay else kill()
 
-    seen = count_changes(os.path.abspath(folder), see)
+    changes = Changes(folder, see)
     sys.argv = sys.argv[4:]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
     try:
@@ -74,7 +80,7 @@ def main() -> None:
     finally:
         if not number:
             with open(f"{folder}.events", "w") as file:
-                file.write("\n".join(seen) + "\n")
+                file.write("\n".join(changes.seen) + "\n")
 
 
 if __name__ == "__main__":
