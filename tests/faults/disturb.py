@@ -142,8 +142,9 @@ def read_numbers(models: Path) -> dict[str, list[dict]]:
 def is_whole(path: Path) -> bool:
     """Tell whether a file is one that its writer has finished, by its kind."""
     content = path.read_bytes()
-    if path.suffix == ".csv":
-        rows = list(csv.reader(io.StringIO(content.decode())))
+    if path.suffix in (".csv", ".tsv"):
+        lines = [line for line in content.decode().splitlines() if not line.startswith("#")]
+        rows = list(csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ","))
         return content.endswith(b"\n") and len(rows) > 1 and len({len(row) for row in rows}) == 1
     if path.suffix == ".json":
         with suppress(ValueError):
@@ -412,6 +413,9 @@ def damage_between(bench: Bench, models: Path, draw: random.Random, trial: Trial
         trial.refused += 1
         chosen.unlink(missing_ok=True)
         trial.end(bench, models, "--overwrite")
+    spared = f"half a file: {chosen.relative_to(models)}"
+    if chosen.parent.name == "epoch_models" and spared in trial.remarks:
+        trial.remarks.remove(spared)  # a fold that is finished needs it no more: it is not looked at
     if len(trial.remarks) > before:
         trial.remarks.append(f"{chosen.relative_to(models)}: {how}")
 

@@ -62,7 +62,7 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
         "species",
         "a.tsv",
         corpus.species().replace(b"genome.fa", b"a" * 300),
-        "File name too",
+        "no file",
     ),
     "a file of 300 letters in samples": (
         *("samples.tsv", "a.tsv", corpus.sample_sheet().replace(b"genome.fa", b"a" * 300), "File name too long"),
