@@ -1157,7 +1157,7 @@ def finish_fold(
     predict = make_predictor(without_sigmoid(network))
     others = np.setdiff1d(np.flatnonzero(np.isin(labels, [0, 1])), fold.held_out)
     scale, offset = fit_calibration(predict(windows[choosing]), labels[choosing], labels[others].mean())
-    checkpoints.write_model(checkpoints.best_file, checkpoints.best, fold_into(network, scale, offset))
+    calibrated = fold_into(network, scale, offset)
     progress.line(
         f"fold {fold.name}  probabilities calibrated on {len(choosing):,} genes: log-odds x {scale:.3f} {offset:+.3f}"
     )
@@ -1173,7 +1173,21 @@ def finish_fold(
     for name, probability in baselines.items():
         frame.loc[fold.test, name] = probability
     frame["uncalibrated"] = expit(log_odds)
-    write_csv(checkpoints.log_file.parent / "predictions.csv", frame.round(8))
+    with replacing(checkpoints.log_file.parent / "predictions.csv") as temporary:
+        frame.round(8).to_csv(temporary, index=False)
+        beside = show_tables(checkpoints, temporary, list(checkpoints.log.values()))
+        checkpoints.write_model(checkpoints.best_file, checkpoints.best, calibrated, beside)
+
+
+def show_tables(checkpoints: Checkpoints, predictions: Path, log: list[dict[str, str]]) -> bytes:
+    """Return the tables of a finished fold as the hash in best_model.keras takes them, which tells when one is changed.
+
+    Args:
+        checkpoints: of the fold.
+        predictions: the file of its predictions.
+        log: rows of its log.
+    """
+    return b"\n".join([*map(checkpoints.show_row, log), predictions.read_bytes()])
 
 
 # ============================================================================================== leave one out
@@ -1300,8 +1314,9 @@ def train_one_in_worker(
     key = repr((settings, inputs))
     if key not in LOADED:
         LOADED.clear()
-        records.require_same_inputs(vars(settings), inputs)
-        data = load_data(settings)
+        with records.unchanged_inputs(vars(settings)):
+            records.require_same_inputs(vars(settings), inputs)
+            data = load_data(settings)
         LOADED[key] = data, *start_training(data, settings, progress)
     data, trainer, device = LOADED[key]
     train_one(trainer, data, settings, make_folds(data, settings, [groups])[0], *task, progress=progress)
@@ -1329,10 +1344,10 @@ def is_finished(
     found = read_finished(folder, fold, gene_ids)
     if found is not None and len(found[1]) == epochs:
         chosen = best_epoch(found[1], settings.SELECT_ON, fold.tolerance)
-        if checkpoints.is_whole(checkpoints.best_file, chosen):
+        if checkpoints.is_whole(checkpoints.best_file, chosen, show_tables(checkpoints, predictions, found[1])):
             return True
-    names = [predictions.name, checkpoints.log_file.name] if found is None else [checkpoints.best_file.name]
-    print(f"fold {fold.name}: {' or '.join(names)} is damaged or missing, and is made again", flush=True)
+    names = [predictions.name, checkpoints.log_file.name, *([] if found is None else [checkpoints.best_file.name])]
+    print(f"fold {fold.name}: {', '.join(names)}: one is damaged or missing, and is made again", flush=True)
     predictions.unlink()
     return False
 
@@ -1486,13 +1501,14 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
     from lcre.results import show_results
 
     began = time.perf_counter()
-    data = load_data(settings)
-    print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
-    check.print_remarks(data.notes, data.warnings)
-    folds = make_folds(data, settings)
-    prefix = run_prefix(settings)
-    more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
-    record = records.describe_run(vars(settings), __version__, argv, more)
+    with records.unchanged_inputs(vars(settings)):
+        data = load_data(settings)
+        print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
+        check.print_remarks(data.notes, data.warnings)
+        folds = make_folds(data, settings)
+        prefix = run_prefix(settings)
+        more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
+        record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:
         record = records.open_run(prefix, record, overwrite, held, data.order)
         device = ""

@@ -1,7 +1,8 @@
 """The epochs of one training on disk: a model and a row of the log each, and what of them is whole.
 
-The zip comment at the end of a model file is a hash of its content, of the training and of the epoch: a checkpoint that
-is damaged, or lies where another belongs, is found before it is loaded, and its epoch is trained again.
+The zip comment at the end of a model file is a hash of its content, of the training, of the epoch and of what is
+written beside it, as its row of the log. A checkpoint that is damaged, or lies where another belongs, is found before
+it is loaded, and so is a number of the log that was changed; the epoch is trained again.
 """
 
 import hashlib
@@ -49,17 +50,27 @@ class Checkpoints:
         """Return where the model of an epoch is."""
         return self.folder / f"model_epoch_{epoch}.keras"
 
-    def hash_content(self, content: bytes, epoch: int) -> bytes:
-        """Return the hash of a model file's content up to its comment, for this training and epoch."""
-        return hashlib.sha256(f"{self.label}\n{epoch}\n".encode() + content).hexdigest().encode()
+    def hash_content(self, content: bytes, epoch: int, beside: bytes = b"") -> bytes:
+        """Return the hash of a model file's content up to its comment, for this training and epoch.
 
-    def is_whole(self, path: Path, epoch: int) -> bool:
-        """Tell whether `path` is this epoch's model, undamaged; models of older versions have no hash."""
+        Args:
+            content: of the file.
+            epoch: of the model.
+            beside: what is written beside it and belongs to it.
+        """
+        more = hashlib.sha256(beside).hexdigest() + "\n" if beside else ""
+        return hashlib.sha256(f"{self.label}\n{epoch}\n{more}".encode() + content).hexdigest().encode()
+
+    def is_whole(self, path: Path, epoch: int, beside: bytes = b"") -> bool:
+        """Tell whether `path` is this epoch's model, undamaged, and what is beside it as it was written.
+
+        Models of older versions have no hash, or one of themselves alone.
+        """
         if not path.is_file():  # a pipe would be waited for
             return False
         try:
             content = path.read_bytes()
-            if content[-HASH:] == self.hash_content(content[:-HASH], epoch):
+            if content[-HASH:] in (self.hash_content(content[:-HASH], epoch, part) for part in (beside, b"")):
                 return True
             if content[-22:-18] != END or content[-2:] != b"\0\0":
                 return False
@@ -68,14 +79,18 @@ class Checkpoints:
         except DAMAGE:
             return False
 
-    def write_model(self, path: Path, epoch: int, model) -> None:
-        """Write a Keras model with its hash as zip comment, in one step."""
+    def show_row(self, row: Mapping[str, str]) -> bytes:
+        """Return a row of the log as the hash of its model takes it."""
+        return ",".join(row[name] for name in self.columns).encode()
+
+    def write_model(self, path: Path, epoch: int, model, beside: bytes = b"") -> None:
+        """Write a Keras model with its hash, which takes in `beside`, as zip comment, in one step."""
         with replacing(path) as temporary:
             model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.comment = bytes(HASH)
             content = temporary.read_bytes()[:-HASH]
-            temporary.write_bytes(content + self.hash_content(content, epoch))
+            temporary.write_bytes(content + self.hash_content(content, epoch, beside))
 
     def read(self, epochs: int) -> list[str]:
         """Find the whole ones of so many epochs, and write a log of only these.
@@ -85,7 +100,9 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         found = {epoch: row for epoch, row in read_log(self.log_file, self.columns).items() if epoch < epochs}
-        damaged = [epoch for epoch in found if not self.is_whole(self.file(epoch), epoch)]
+        damaged = [
+            epoch for epoch, row in found.items() if not self.is_whole(self.file(epoch), epoch, self.show_row(row))
+        ]
         said = [f"{self.file(epoch).name} is damaged or missing: its epoch is trained again" for epoch in damaged]
         lost = [epoch for epoch in range(max(found, default=-1)) if epoch not in found]
         said += [f"{self.log_file.name} lacks epoch {epoch}: it is trained again" for epoch in lost]
@@ -106,7 +123,7 @@ class Checkpoints:
         Returns:
             The best epoch so far.
         """
-        self.write_model(self.file(epoch), epoch, model)
+        self.write_model(self.file(epoch), epoch, model, self.show_row(row))
         log = dict(sorted((self.log | {epoch: row}).items()))
         self.keep_best(log, choose)
         self.write_log(log)

@@ -23,14 +23,17 @@ MOST_NAME = 100  # characters of a file's name; file systems take 255 bytes, of 
 def check_file(path: Path, what: str) -> Path:
     """Return `path` if it is a file with something in it; raise InputError that names `what` otherwise."""
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{what}: {path} is a folder; give the file itself")
-    if not path.exists():
-        raise InputError(f"{what}: no file {path}; check the name and the folder you start from")
-    if not path.is_file():  # inputs are opened more than once, and a pipe can be read only once
-        raise InputError(f"{what}: {path} is not a regular file but a pipe or a device; write it to a file first")
-    if not path.stat().st_size:
-        raise InputError(f"{what}: {path} is empty; copy or download it again")
+    try:
+        if path.is_dir():
+            raise InputError(f"{what}: {path} is a folder; give the file itself")
+        if not path.exists():
+            raise InputError(f"{what}: no file {path}; check the name and the folder you start from")
+        if not path.is_file():  # inputs are opened more than once, and a pipe can be read only once
+            raise InputError(f"{what}: {path} is not a regular file but a pipe or a device; write it to a file first")
+        if not path.stat().st_size:
+            raise InputError(f"{what}: {path} is empty; copy or download it again")
+    except OSError as error:
+        raise InputError(f"{what}: {error.strerror}: {show_value(path, 300)}; give another name") from None
     return path
 
 

@@ -153,6 +153,7 @@ def write_bigwig(path: Path, lengths: Mapping[str, int], records: Iterable[tuple
 
 
 CHROMOSOME_TREE, INDEX = 0x78CA8C91, 0x2468ACE0  # first numbers of the two trees of a bigWig
+MOST_PACKED = 1032  # bytes that zlib makes one of, at most
 BRANCH = [("place", "4u4"), ("offset", "u8")]  # an entry of a node of the index: which bases, where in the file
 LEAF = [*BRANCH, ("size", "u8")]
 
@@ -171,8 +172,10 @@ def find_damage(path: Path) -> str:
             file.seek(min(offset, size))
             return struct.unpack(order + form, file.read(struct.calcsize(order + form)))
 
+        largest = 0  # bytes of a block
         try:
             chromosomes, _, index = read(8, "QQQ")
+            (unpacked,) = read(52, "I")
             magic, _, key_size, value_size, count = read(chromosomes, "IIIIQ")
             if magic != CHROMOSOME_TREE or count * (key_size + value_size) > size:
                 return "its list of chromosomes"
@@ -185,12 +188,15 @@ def find_damage(path: Path) -> str:
                 kind = np.dtype(LEAF if is_leaf else BRANCH).newbyteorder(order)
                 entries = np.frombuffer(file.read(count * kind.itemsize), kind, count)
                 seen.add(offset)
+                largest = max(largest, int(entries["size"].max(initial=0))) if is_leaf else largest
                 if is_leaf and (entries["offset"].astype(float) + entries["size"].astype(float) > size).any():
                     return f"it ends after {size:,} bytes, before its data do"
                 if not is_leaf:
                     nodes += [int(child) for child in entries["offset"] if int(child) not in seen]
         except (struct.error, ValueError):
             return f"it ends after {size:,} bytes, before its index does"
+    if unpacked > MOST_PACKED * max(largest, 1):
+        return f"its blocks unpack to {unpacked:,} bytes, which no {largest:,} bytes do"
     return ""
 
 

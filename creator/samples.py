@@ -79,7 +79,10 @@ def read_samples(path: Path, tracks: Sequence[str]) -> tuple[Sample, ...]:
     with open_text(path, "samples") as file:
         lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file, 1)]
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
-    rows = list(csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        rows = list(csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except csv.Error as error:  # a cell beyond the csv module's 131,072 characters
+        raise InputError(f"samples: {show_value(path, PATH_LENGTH)} is not a table ({error})") from None
     header = [name.strip().lower() for name in rows[0]] if rows else []
     missing = [name for name in COLUMNS if name not in header]
     if missing:

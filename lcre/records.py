@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -82,6 +82,32 @@ def require_same_inputs(settings: dict, hashes: dict[str, str]) -> None:
     for name, path in input_files(settings).items():
         if hash_file(path) != hashes.get(name):
             raise InputError(f"{name}: {path} has changed since this run was started; start it again")
+
+
+@contextlib.contextmanager
+def unchanged_inputs(settings: dict) -> Iterator[None]:
+    """Raise InputError at the end of the block if a file of a run has been changed in it, by its size and time.
+
+    What is read and what is hashed are then of the same content.
+    """
+    before = look_at_inputs(settings)
+    yield
+    for name, seen in look_at_inputs(settings).items():
+        if seen != before.get(name):
+            raise InputError(f"{name}: the file was changed while it was read; start again when it is whole")
+
+
+def look_at_inputs(settings: dict) -> dict[str, tuple | None]:
+    """Return inode, size and time of each file of a run; None where there is none."""
+    seen = {}
+    for name, path in input_files(settings).items():
+        try:
+            status = path.stat()
+        except OSError:
+            seen[name] = None  # who reads it says so
+        else:
+            seen[name] = status.st_ino, status.st_size, status.st_mtime_ns
+    return seen
 
 
 def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack, order: Sequence[str] = ()) -> dict:

@@ -202,7 +202,8 @@ def read_result(path: Path) -> pd.DataFrame:
     for column in RESULT_COLUMNS:
         if column.name in result and column.name not in NEEDED and column.format != "text":
             result[column.name] = parse_numbers(path, result[column.name], TRAIN_AGAIN)
-    at = result["chromosome"].eq("pooled").argmax()
+    rows = result.index[result["chromosome"] == "pooled"]
+    at = rows[0] if len(rows) else 0
     if at == 0:
         raise InputError(f"{path} has no row `pooled` below its folds: the run is unfinished, {TRAIN_AGAIN}")
     return pd.concat([result[at : at + 1], result[:at]])

@@ -133,7 +133,7 @@ def read_species(path: str | Path) -> list[dict]:
             if one[name] is not None:
                 file = Path(path).parent / Path(one[name]).expanduser()
                 what = f"SPECIES: {name.lower()} of {one['ORGANISM']}"
-                if not file.exists():
+                if not os.path.exists(file):  # a name that is too long is no file either
                     raise InputError(f"{what}: no file {file}; paths in {path} begin in the folder of that table")
                 one[name] = check_file(file, what)
         if one["TARGET_COLUMN"] is None:

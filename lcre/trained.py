@@ -328,6 +328,8 @@ def inspect_model(path: Path) -> tuple[list[str], list]:
         shape = layers[0]["config"].get("batch_shape") or []
     except UNREADABLE:
         raise InputError(f"models: {path} is not a Keras model as lcre_classifier.py saves it (.keras)") from None
+    except OSError as error:  # of a damaged archive too: an offset before its beginning
+        raise InputError(f"models: {path} cannot be read as a .keras file ({error.strerror}); copy it again") from None
     while waiting:
         node = waiting.pop()
         if isinstance(node, list):

@@ -13,6 +13,9 @@ COLUMNS = {"epoch": (0, 1e9), "loss": (0, 1e300), "val_auROC": (0, 1)}
 CONTENT = {"config.json": b'{"a": 1}', "model.weights.h5": bytes(range(200))}
 
 
+ROW = b"1,0.15,"  # of the second epoch
+
+
 class ToyModel:
     """Saves as Keras does: a zip file."""
 
@@ -70,6 +73,18 @@ def test_an_epoch_whose_row_is_lost_is_trained_again(training):
     assert again(training) == ([0, 2], ["performance_log.csv lacks epoch 1: it is trained again"])
 
 
+def test_an_epoch_whose_row_was_changed_is_trained_again(training):
+    """A digit of a number is another, which still looks like one."""
+    training.log_file.write_text(training.log_file.read_text().replace("1,0.15", "1,0.25"))
+    assert again(training)[0] == [0, 2]
+
+
+def test_models_from_before_rows_were_hashed_are_kept(training):
+    for epoch in range(3):
+        training.write_model(training.file(epoch), epoch, ToyModel())
+    assert again(training) == ([0, 1, 2], [])
+
+
 @pytest.mark.parametrize("other", [0, 2])
 def test_a_model_in_the_place_of_another_is_found(training, other):
     shutil.copy(training.file(other), training.file(1))
@@ -97,7 +112,7 @@ def test_every_cut_is_found(training):
     content = training.file(1).read_bytes()
     for size in range(len(content)):
         training.file(1).write_bytes(content[:size])
-        assert not training.is_whole(training.file(1), 1), size
+        assert not training.is_whole(training.file(1), 1, ROW), size
 
 
 def test_flipped_bits_are_found(training):
@@ -106,15 +121,15 @@ def test_flipped_bits_are_found(training):
         changed = bytearray(content)
         changed[at // 8] ^= 1 << at % 8
         training.file(1).write_bytes(changed)
-        assert not training.is_whole(training.file(1), 1), at
+        assert not training.is_whole(training.file(1), 1, ROW), at
 
 
 def test_the_best_model_is_a_copy(training):
     assert training.best_file.read_bytes() == training.file(2).read_bytes()
     training.keep_best(training.log, lambda rows: 1)
     assert training.best_file.read_bytes() == training.file(1).read_bytes()
-    assert training.is_whole(training.best_file, 1)
-    assert not training.is_whole(training.best_file, 2)
+    assert training.is_whole(training.best_file, 1, ROW)
+    assert not training.is_whole(training.best_file, 2, ROW)
     training.best_file.write_bytes(b"changed")
     training.keep_best(training.log, lambda rows: 1)  # it is there
     assert training.best_file.read_bytes() == b"changed"

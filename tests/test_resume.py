@@ -106,6 +106,15 @@ def write_bytes(content: bytes) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(content)
 
 
+def change_digit(path: Path) -> None:
+    """Write another digit into the second cell of the third row, which still looks like a number."""
+    lines = path.read_text().splitlines(keepends=True)
+    cells = lines[3].split(",")
+    cells[1] = f"{cells[1][:-1]}{(int(cells[1][-1]) + 1) % 10}"
+    lines[3] = ",".join(cells)
+    path.write_text("".join(lines))
+
+
 LAST, FIRST = "epoch_models/model_epoch_3.keras", "epoch_models/model_epoch_0.keras"
 CHECKPOINT_DAMAGE = {
     "last cut to nothing": (LAST, cut(0)),
@@ -153,6 +162,8 @@ OTHER_DAMAGE = {
         "predictions.csv",
         lambda path: path.write_text(re.sub(r"(?m)^(0g3,)[\d.]+", r"\1", path.read_text())),
     ),
+    "a probability changed": ("predictions.csv", change_digit),
+    "a loss changed": ("performance_log.csv", change_digit),
     "log a pipe": ("performance_log.csv", lambda path: (path.unlink(), os.mkfifo(path))),
     "predictions a link to nowhere": ("predictions.csv", lambda path: (path.unlink(), path.symlink_to("nowhere"))),
     "best model a pipe": ("best_model.keras", lambda path: (path.unlink(), os.mkfifo(path))),
@@ -162,7 +173,7 @@ OTHER_DAMAGE = {
 QUICK = {  # in every run of the tests; the others with LCRE_LONG=1
     *("last cut in the middle", "last is another epoch's", "last is another fold's", "bit flipped at 0.6"),
     *("best model of another fold", "log lacks a row", "log doubled", "predictions cut in a number"),
-    *("a probability emptied", "roles removed"),
+    *("a probability emptied", "a probability changed", "roles removed"),
 }
 
 
