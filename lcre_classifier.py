@@ -41,7 +41,7 @@ import numpy as np
 from core import InputError, examples, one_line
 from core.checkpoints import Checkpoints
 from core.cli import explain_constants, parse_settings, run_script
-from core.files import replacing, write_csv
+from core.files import escape_cell, replacing, write_csv
 from core.genome import one_hot
 from core.memory import require_memory
 from core.progress import Progress, interrupt_on_sigterm, show_duration
@@ -1163,7 +1163,7 @@ def finish_fold(
     )
     log_odds = predict(windows[fold.held_out])
     frame = pd.DataFrame(index=fold.held_out)
-    frame["gene_id"] = genes["gene_id"].to_numpy()[fold.held_out]
+    frame["gene_id"] = genes["gene_id"].map(escape_cell).to_numpy()[fold.held_out]
     frame["probability"] = expit(scale * log_odds + offset)
     if data.training_windows is not windows:  # the baselines train on what the network trains on
         windows = windows.copy()

@@ -28,7 +28,7 @@ import numpy as np
 
 from core import InputError, show_value
 from core.cli import OneLineParser, run_script
-from core.files import check_file, replacing
+from core.files import check_file, escape_cell, replacing
 from core.progress import Progress
 from lcre.records import TABLES
 
@@ -185,7 +185,7 @@ def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndar
                 progress.step(f"{done:,} of {len(ids):,}", len(codes))
             means = zip(*mean_and_sd(probability), probability, strict=True)
             for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
-                write([gene, chromosome, *map(show_number, (mean, sd, *folds))])
+                write([escape_cell(gene), escape_cell(chromosome), *map(show_number, (mean, sd, *folds))])
     progress.line(f"{show_value(out, 1000)}: {len(ids):,} rows")
 
 
@@ -316,7 +316,7 @@ def open_effects(arguments: argparse.Namespace, survey) -> Iterator[Callable]:
         return
     with replacing(arguments.out) as temporary, open_csv(temporary) as write:
         write(EFFECT_COLUMNS)
-        yield lambda allele, gene_id, *cells: write([gene_id, allele.name, *cells])
+        yield lambda allele, gene_id, *cells: write([escape_cell(gene_id), escape_cell(allele.name), *cells])
 
 
 def rejected_file(out: Path) -> Path:
@@ -408,7 +408,7 @@ def place_variants(
     found = iter(windows.find([name for name, _ in edits], [edit for _, edit in edits]))
 
     def refuse(allele, reason: str) -> None:
-        reject([allele.line, allele.name, reason])
+        reject([allele.line, escape_cell(allele.name), reason])
         counts.update(["rejected", reason.split(":")[0]])
 
     for _, allele, edit in alleles:

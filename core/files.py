@@ -144,10 +144,36 @@ def read_json(path: Path) -> dict | None:
     return content if isinstance(content, dict) else None
 
 
+FORMULA = r"'*[=+\-@\t\r]."  # how a cell begins that a spreadsheet computes, or one that has been escaped
+
+
+def escape_cell(cell: str) -> str:
+    """Return a name as a cell that stays text in a spreadsheet: with an apostrophe before what begins a formula.
+
+    Numbers such as -0.5, and a sign alone, stay as they are. `unescape_cells` takes the apostrophe away.
+    """
+    if not re.match(FORMULA, cell, re.DOTALL):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def unescape_cells(cells):
+    """Return a pandas series of str without the apostrophes of `escape_cell`."""
+    return cells.str.replace(f"^'(?={FORMULA})", "", regex=True, flags=re.DOTALL)
+
+
 def write_csv(path: Path, frame) -> None:
-    """Write a pandas frame to `path` in one step, without its index."""
+    """Write a pandas frame to `path` in one step, without its index; its names are escaped by `escape_cell`."""
+    names = frame.select_dtypes(exclude=["number", "bool"]).columns
+    escaped = {
+        name: frame[name].map(lambda cell: escape_cell(cell) if isinstance(cell, str) else cell) for name in names
+    }
     with replacing(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        frame.assign(**escaped).to_csv(temporary, index=False)
 
 
 def read_rows(path: Path) -> list[dict]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core import InputError, examples, shorten
-from core.files import check_file, open_text
+from core.files import check_file, open_text, unescape_cells
 from core.textlists import read_pickle
 
 
@@ -358,7 +358,7 @@ def read_columns(
             raise InputError(f"{what}: {path} is not a table ({' '.join(str(error).split())})") from None
     if not rows:
         raise InputError(f"{what}: {path} has a header and no rows")
-    return pd.concat(pieces)
+    return pd.concat(pieces).apply(unescape_cells)
 
 
 def require_row_names(values: pd.Series, partner: dict[str, str], genes: int, path: Path) -> None:
@@ -401,6 +401,7 @@ def read_gene_list(path: Path, key: str | None) -> list[str]:
         header = [name.lower() for name in rows[0]] if rows else []
         column = header.index("gene_id") if "gene_id" in header else 0
         ids = [row[column] for row in rows["gene_id" in header :] if len(row) > column and row[column]]
+        ids = unescape_cells(pd.Series(ids, dtype=str)).tolist()
     else:
         raise InputError(f"VALIDATION_GENES: {path} is not .pickle, .csv, .tsv or .txt")
     if not ids:

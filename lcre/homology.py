@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core import InputError, examples, shorten, show_value
-from core.files import check_file, open_text, replacing, write_csv
+from core.files import check_file, escape_cell, open_text, replacing, write_csv
 from core.names import differ_in_number, strip_gene_prefix, strip_version
 from core.progress import Progress, show_duration
 
@@ -448,7 +448,7 @@ def write_gene_list(path: Path, gene_ids: Iterable[str], key: str | None) -> Non
     ids = list(gene_ids)
     with replacing(path) as temporary:
         if path.suffix == ".csv":
-            temporary.write_text("gene_id\n" + "".join(f"{gene}\n" for gene in ids), encoding="utf-8")
+            temporary.write_text("gene_id\n" + "".join(f"{escape_cell(gene)}\n" for gene in ids), encoding="utf-8")
         elif path.suffix == ".txt":
             temporary.write_text("".join(f"{gene}\n" for gene in ids), encoding="utf-8")
         else:

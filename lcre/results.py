@@ -12,7 +12,7 @@ import pandas as pd
 
 from core import scores
 from core.checkpoints import read_log
-from core.files import remove_leftovers, write_csv
+from core.files import remove_leftovers, unescape_cells, write_csv
 from lcre import check
 from lcre.hold_out import WAYS
 
@@ -288,7 +288,7 @@ def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFram
     missing = dict.fromkeys(numbers, [""])  # a gene may be called NA
     try:
         found = pd.read_csv(path, dtype={"gene_id": str}, keep_default_na=False, na_values=missing)
-        same = found["gene_id"].tolist() == gene_ids[fold.held_out].tolist()
+        same = unescape_cells(found["gene_id"]).tolist() == gene_ids[fold.held_out].tolist()
         same = same and set(needed) <= set(found)
         found = found.set_index(fold.held_out).reindex(columns=numbers).astype(float) if same else None
     except (KeyError, OSError, OverflowError, ValueError):

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from core import InputError, examples, show_value
-from core.files import hash_file
+from core.files import hash_file, unescape_cells
 from lcre import records
 from lcre.hold_out import way_of
 from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
@@ -189,7 +189,7 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
     if missing:
         has = ", ".join(map(show_value, frame.columns[:15]))
         raise InputError(f"{path} has no column {', '.join(missing)} (it has {has}): {again}")
-    frame = frame.fillna("")  # cells that a row cut short lacks
+    frame = frame.fillna("").apply(unescape_cells)  # cells that a row cut short lacks are nan
     for name in numbers:
         frame[name] = parse_numbers(path, frame[name], again)
     return frame

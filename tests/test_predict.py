@@ -201,8 +201,8 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
     assert {row["region"] for row in found} == {"promoter", "terminator", "both"}
 
 
-def test_ids_stay_as_the_inputs_have_them(tmp_path):
-    """Whoever joins the tables needs the very ids, also those that a spreadsheet takes for formulas."""
+def test_names_that_a_spreadsheet_would_compute_stay_text(tmp_path):
+    """An apostrophe stands before them, and before no number."""
     odd, chromosome = ["=cmd()|calc", "@SUM(1+1)", "+1", "-1"], "=HYPERLINK(http://x)"
     genes = [Gene(name, chromosome, 100 + 150 * place, 200 + 150 * place) for place, name in enumerate(odd)]
     sequence = random_sequence(np.random.default_rng(3), 1000)
@@ -210,13 +210,14 @@ def test_ids_stay_as_the_inputs_have_them(tmp_path):
     run = write_run(tmp_path / "models/odd", [chromosome], genes, {"FASTA": fasta, "GTF": gtf})
     toy = SimpleNamespace(fasta=fasta, gtf=gtf, run=run)
     found = predict(toy, tmp_path / "genes.csv")
-    assert [(row["gene_id"], row["chromosome"]) for row in found] == [(name, chromosome) for name in odd]
+    shown = ["'=cmd()|calc", "'@SUM(1+1)", "+1", "-1"]
+    assert [(row["gene_id"], row["chromosome"]) for row in found] == [(name, f"'{chromosome}") for name in shown]
     assert list(found[0])[-1] == f"fold_{chromosome}"
     at = genes[0].start - 10
     vcf = vcf_of(tmp_path / "v.vcf", [(chromosome, at, sequence[at], "ACGT"["ACGT".index(sequence[at]) - 1])])
     effects = predict(toy, tmp_path / "v.csv", "--vcf", vcf)
-    assert effects[0]["gene_id"] == odd[0]
-    assert effects[0]["variant"].startswith(f"{chromosome}:{at + 1}:")
+    assert effects[0]["gene_id"] == shown[0]
+    assert effects[0]["variant"].startswith(f"'{chromosome}:{at + 1}:")
 
 
 def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypatch):

@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 from runs import DAMAGE, of_older_version
 
 from core import InputError, show_value
-from core.files import current_umask, hash_file, read_rows, replacing, write_csv, write_json, write_rows, write_text
+from core.files import (
+    current_umask,
+    escape_cell,
+    hash_file,
+    read_rows,
+    replacing,
+    unescape_cells,
+    write_csv,
+    write_json,
+    write_rows,
+    write_text,
+)
 from core.memory import peak_memory_bytes
 from lcre import records
 
@@ -470,3 +481,18 @@ def test_logs_are_read_by_others_as_csv(tmp_path):
     write_rows(path, [{"name": 'a "b", c', "value": ""}])
     with open(path, newline="") as file:
         assert list(csv.DictReader(file)) == [{"name": 'a "b", c', "value": ""}]
+
+
+@given(st.lists(st.text(alphabet="=+-@'1.a\t", max_size=5), max_size=5))
+def test_escaped_names_are_read_back(names):
+    escaped = pd.Series([escape_cell(name) for name in names], dtype=str)
+    assert unescape_cells(escaped).tolist() == names
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("=A1+1", "'=A1+1"), ("@x", "'@x"), ("-a", "'-a"), ("-0.5", "-0.5"), ("+1e3", "+1e3"), ("-", "-"), ("g=1", "g=1")],
+)
+def test_names_that_begin_a_formula_are_escaped_in_tables(tmp_path, name, cell):
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"gene_id": [name], "value": [-0.5]}))
+    assert (tmp_path / "t.csv").read_text() == f"gene_id,value\n{cell},-0.5\n"
