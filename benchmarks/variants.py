@@ -11,9 +11,9 @@ correlation and sign agreement of predicted and measured effect of the significa
 agrees with no sign), auROC and AUPRC of the absolute effect, significant against measured and not significant; each
 with its 95 % interval from a bootstrap over genes.
 
-Row `chosen on other chromosomes`: for the variants of each group of chromosomes, the regression or rule that has the
-highest Pearson correlation on the significant variants of the other groups: what is left of the best row once it must
-be chosen without the variants it is judged by.
+Rows `chosen on other chromosomes`: for the variants of each group of chromosomes, the regression or rule that has the
+highest Pearson correlation (or auROC of the size) on the table's variants of the other groups: what is left of the best
+row once it must be chosen without the variants it is judged by.
 """
 
 import argparse
@@ -244,7 +244,13 @@ def try_all(promoters: Promoters, targets: dict[str, np.ndarray], gained: np.nda
             target, [(6, True, [(near, near + 100) for near in range(0, 400, 100)])]
         ),
         "6-mers in two parts beyond composition": lambda target: promoters.regress(target, both, True),
+        "5-mers in three parts beyond composition": lambda target: promoters.regress(
+            target, [(5, *three[0][1:])], True
+        ),
         "6-mers in three parts beyond composition": lambda target: promoters.regress(target, three, True),
+        "7-mers in three parts beyond composition": lambda target: promoters.regress(
+            target, [(7, *three[0][1:])], True
+        ),
         "5-mers in two parts beyond composition": lambda target: promoters.regress(target, [(5, True, PARTS)], True),
     }
     effects = {}
@@ -252,8 +258,10 @@ def try_all(promoters: Promoters, targets: dict[str, np.ndarray], gained: np.nda
         for what, target in targets.items():
             effects[f"{name}; {what}"] = regress(target)
             print(f"{name}; {what}: done", file=sys.stderr, flush=True)
-    averaged = [effect / effect.std() for effect in effects.values()]
-    effects[AVERAGE] = np.mean(averaged, axis=0)
+    scaled = {name: effect / effect.std() for name, effect in effects.items()}
+    effects[AVERAGE] = np.mean(list(scaled.values()), axis=0)
+    beyond = [effect for name, effect in scaled.items() if "three parts beyond" in name]
+    effects["those in three parts beyond composition, averaged"] = np.mean(beyond, axis=0)
     effects |= {f"{k}-mers common in promoters, beyond composition": promoters.enrich(k) for k in (5, 6)}
     effects["G or C gained"] = gained
     return effects
@@ -279,18 +287,35 @@ def measure(table: pd.DataFrame, effect: np.ndarray, times: np.ndarray | None = 
     return [pearson(found[significant], measured[significant]), float(sign), *areas]
 
 
-def choose(table: pd.DataFrame, effects: dict[str, np.ndarray], group: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return effects of which each group's come from the try that is best on the others, and the names of the tries."""
-    from core.scores import pearson
+def choose(
+    table: pd.DataFrame, effects: dict[str, np.ndarray], group: np.ndarray, by: int
+) -> tuple[np.ndarray, list[str]]:
+    """Return effects of which each group's come from the try that is best on the others, and the names of the tries.
 
-    significant, measured = table["significant"].to_numpy(), table["measured"].to_numpy()
+    Args:
+        table: of the variants.
+        effects: of each try.
+        group: of chromosomes, (variants,).
+        by: which figure of `measure` counts.
+    """
     chosen, names = np.zeros(len(table)), []
     for one in np.unique(group):
-        others = significant & (group != one)
-        names.append(max(effects, key=lambda name: pearson(effects[name][others], measured[others])))
+        here, others = group == one, np.flatnonzero(group != one)
+        names.append(max(effects, key=lambda name: measure(table, effects[name], others)[by]))
         effect = effects[names[-1]]
-        chosen[group == one] = effect[group == one] / effect[others].std()
+        chosen[here] = effect[here] / effect[others].std()
     return chosen, names
+
+
+def print_tables(title: str, table: pd.DataFrame, effects: dict[str, np.ndarray], tries: Sequence[str], group) -> None:
+    """Print the table of some variants, with the tries that are chosen on the variants of other groups, and which."""
+    chosen = {}
+    for by, what in ((0, "Pearson"), (2, "auROC of size")):
+        name = f"chosen on other chromosomes by {what}"
+        effects[name], chosen[name] = choose(table, {one: effects[one] for one in tries}, group, by)
+    print_table(title, table, effects)
+    for name, names in chosen.items():
+        print(f"\n{name}, by group: {'; '.join(names)}")
 
 
 def print_table(title: str, table: pd.DataFrame, effects: dict[str, np.ndarray]) -> None:
@@ -364,14 +389,13 @@ def run(argv: Sequence[str]) -> None:
     effects["distance to the TSS (nearer is larger)"] = -np.abs(column - tss).astype(float) + codes.shape[1]
     scaled = [effect / effect.std() for name, effect in effects.items() if name.startswith(("network", AVERAGE))]
     effects["networks and regressions, averaged"] = np.mean(scaled, axis=0)
-    effects["chosen on other chromosomes"], chosen = choose(table, tries, groups[row])
-    print_table("All variants", table, effects)
+    print_tables("All variants", table, dict(effects), list(tries), groups[row])
     if table["part"].any():
         part = table["part"].to_numpy()
-        print_table(
-            f"Those of {arguments.part}", table[part].reset_index(drop=True), {n: e[part] for n, e in effects.items()}
+        some = {name: effect[part] for name, effect in effects.items()}
+        print_tables(
+            f"Those of {arguments.part}", table[part].reset_index(drop=True), some, list(tries), groups[row][part]
         )
-    print("\nchosen, by group: " + "; ".join(chosen))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
