@@ -22,7 +22,7 @@ import lcre_predict
 from core import InputError
 from core.files import hash_file
 from core.genome import open_genome
-from lcre import records, trained
+from lcre import records, trained, variant_scoring
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDS = ["1", "2+3"]
@@ -233,10 +233,12 @@ def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypa
 
 def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
     windows_scored = []
-    score = lcre_predict.Scorer.score
-    monkeypatch.setattr(
-        lcre_predict.Scorer, "score", lambda *arguments: windows_scored.append(len(arguments[1])) or score(*arguments)
-    )
+
+    def make_counter(model):
+        predict = trained.make_predictor(model)
+        return lambda codes: windows_scored.append(len(codes)) or predict(codes)
+
+    monkeypatch.setattr(variant_scoring, "make_predictor", make_counter)
     monkeypatch.setattr(lcre_predict, "BATCH", 3)
     sequence = toy.chromosomes["1"]
     snps = [("1", at, sequence[at], "A" if sequence[at] != "A" else "C") for at in range(50, 80)]
@@ -643,7 +645,8 @@ def test_stop_leaves_nothing(toy, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lcre_predict.Scorer, "score", stop)
+    for name in ("score", "score_variants"):
+        monkeypatch.setattr(lcre_predict.Scorer, name, stop)
     for more in ([], ["--vcf", vcf_of(tmp_path / "v.vcf", make_variants(toy))]):
         argv = ["--models", toy.run.prefix, "--fasta", toy.fasta, "--gtf", toy.gtf, "--out", tmp_path / "o.csv", *more]
         assert lcre_predict.main([str(part) for part in argv]) == 130
