@@ -29,6 +29,7 @@ POINTWISE = {  # layers that compute each column by itself
 }
 MERGING = {"Add", "Concatenate"}
 SLIDING = {"AveragePooling1D", "Conv1D", "Cropping1D", "MaxPooling1D"}
+PADDED = {"Conv1D", "MaxPooling1D"}  # what they read over the ends counts as nothing
 OTHERS = {  # layers that take whole windows
     *("Average", "Bidirectional", "Dense", "Dot", "Flatten", "GRU", "LSTM", "Maximum", "Multiply", "Reshape"),
     *("GlobalAveragePooling1D", "GlobalMaxPooling1D"),
@@ -252,7 +253,12 @@ class Slices:
         """Return the rows of a table by place, (places, ...), for each variant, or for both windows."""
         import tensorflow as tf
 
-        return tf.gather(tf.constant(table), self.places[both])
+        key = table.shape, table.dtype.str, table.tobytes(), both
+        if key not in self.found:
+            with tf.init_scope():  # outside of the graph, whose constants are copied many times while it is built
+                constant = tf.constant(table)
+            self.found[key] = tf.gather(constant, self.places[both])
+        return self.found[key]
 
     def compute(self, number: int, columns: Columns, both: bool = False):
         """Return columns of a step's output, (variants, width, channels); what lies over the ends means nothing.
@@ -285,7 +291,7 @@ class Slices:
         inputs = []
         for other in step.inputs:
             length, values = plan.steps[other].shape[1], self.compute(other, reads, both)
-            if name in SLIDING and not reads.is_inside(length):
+            if name in PADDED and not reads.is_inside(length):
                 there = (reads.at >= 0) & (reads.at < length)
                 values = tf.where(self.look_up(there[:, :, None], both), values, outside)
             inputs.append(values)
@@ -341,7 +347,7 @@ class VariantScorer:
         self.predict = make_predictor(model)
         steps = read_steps(model)
         plan = Plan(steps) if steps else None
-        self.score_slices = compile_plan(plan) if plan and plan.spliced else None
+        self.network = SlicedNetwork(plan) if plan and plan.spliced else None
 
     def load(self, weights: list[np.ndarray]) -> "VariantScorer":
         """Take other weights and return itself."""
@@ -349,6 +355,13 @@ class VariantScorer:
             self.model.set_weights(weights)
             self.weights = weights
         return self
+
+    def score_whole(self, codes: np.ndarray) -> np.ndarray:
+        """Return what `predict` does, by the graph that slices need anyway."""
+        if self.network is None:
+            return self.predict(codes)
+        parts = [self.network.run_own(codes[at : at + GENES])[0] for at in range(0, len(codes), GENES)]
+        return np.concatenate([np.zeros(0), *parts])
 
     def score_variants(
         self, windows: np.ndarray, known: np.ndarray, rows: np.ndarray, gene: np.ndarray
@@ -363,7 +376,7 @@ class VariantScorer:
         """
         own, changed = known.copy(), np.full(len(rows), np.nan)
         first, last = find_change(windows, rows, gene)
-        short = (first < last) & (last - first <= WIDTH) & (self.score_slices is not None)
+        short = (first < last) & (last - first <= WIDTH) & (self.network is not None)
         count = np.bincount(gene[short], minlength=len(windows))
         worth = (count > 1) | ((count > 0) & np.isnan(known))  # slices need a pass over the gene's own window
         pairs = np.flatnonzero(short & worth[gene])
@@ -373,14 +386,14 @@ class VariantScorer:
             some = genes[begin : begin + GENES]
             mine = pairs[slice(*np.searchsorted(gene[pairs], [some[0], some[-1] + 1]))]
             place = np.clip(first[mine], 0, max(windows.shape[1] - WIDTH, 0))
-            own[some], changed[mine] = self.score_slices(
+            own[some], changed[mine] = self.network.score(
                 windows[some], rows[mine], np.searchsorted(some, gene[mine]), place
             )
         left = np.flatnonzero(np.isnan(own))
-        own[left] = self.predict(windows[left])
+        own[left] = self.score_whole(windows[left])
         changed[first == last] = own[gene[first == last]]
         left = np.flatnonzero(np.isnan(changed))
-        changed[left] = self.predict(rows[left])
+        changed[left] = self.score_whole(rows[left])
         return np.where(np.isnan(known), own, known), changed
 
 
@@ -471,40 +484,54 @@ def run_changed(lstms: list, sequences, first, behind, own, cells, gene):
     return tf.ensure_shape(tf.transpose(tf.concat(found, 2), (1, 0, 2)), (None, length, sum(sizes)))
 
 
-def compile_plan(plan: Plan) -> Callable:
-    """Return a function that scores windows and short changes of them.
+class SlicedNetwork:
+    """Scores windows whole, and short changes of them by slices.
 
-    It takes windows, base codes, uint8, (genes, columns); the windows with variants, uint8, (variants, columns); which
-    window each is a change of, and where it begins, both (variants,); and returns the log-odds of both, (genes,) and
-    (variants,).
+    Attributes:
+        run_own: from windows, base codes, uint8, (genes, columns), to their log-odds, (genes,), the outputs of
+            `plan.kept`, and of `plan.recurrent` what `run_whole` returns.
+        run_changed: from windows; the windows with variants, uint8, (variants, columns); which window each is a change
+            of and where it begins, both int32, (variants,); and the outputs and states of `run_own`; to the log-odds of
+            the windows with variants, (variants,).
     """
-    import tensorflow as tf
 
-    codes, numbers = tf.TensorSpec((None, plan.steps[0].shape[1]), tf.uint8), tf.TensorSpec((None,), tf.int32)
-    steps, last = plan.steps, len(plan.steps) - 1
+    def __init__(self, plan: Plan):
+        import tensorflow as tf
 
-    @tf.function(input_signature=[codes])
-    def score_own(windows):
-        values, states = {0: tf.one_hot(windows, steps[0].shape[2])}, []
-        for number, step in enumerate(steps[1:], 1):
+        steps = plan.steps
+        codes, numbers = tf.TensorSpec((None, steps[0].shape[1]), tf.uint8), tf.TensorSpec((None,), tf.int32)
+        outputs = [tf.TensorSpec(steps[number].shape) for number in plan.kept]
+        states = [(tf.TensorSpec(steps[number].shape), tf.TensorSpec(steps[number].shape)) for number in plan.recurrent]
+        self.plan = plan
+        self.run_own = tf.function(self.compute_own, [codes])
+        self.run_changed = tf.function(self.compute_changed, [codes, codes, numbers, numbers, outputs, states])
+
+    def compute_own(self, windows):
+        """Compute what `run_own` returns."""
+        import tensorflow as tf
+
+        plan, states = self.plan, []
+        values = {0: tf.one_hot(windows, plan.steps[0].shape[2])}
+        for number, step in enumerate(plan.steps[1:], 1):
             inputs = [values[other] for other in step.inputs]
             if number in plan.recurrent:
                 values[number], cells = run_whole(plan.recurrent[number], inputs[0])
                 states.append((values[number], cells))
             else:
                 values[number] = step.run(inputs)
-        return values[last][:, 0], [values[number] for number in plan.kept], states
+        return values[len(values) - 1][:, 0], [values[number] for number in plan.kept], states
 
-    outputs = [tf.TensorSpec(steps[number].shape) for number in plan.kept]
-    states = [(tf.TensorSpec(steps[number].shape), tf.TensorSpec(steps[number].shape)) for number in plan.recurrent]
+    def compute_changed(self, windows, rows, gene, place, outputs, states):
+        """Compute what `run_changed` returns."""
+        import tensorflow as tf
 
-    @tf.function(input_signature=[codes, codes, numbers, numbers, outputs, states])
-    def score_changed(windows, rows, gene, place, outputs, states):
+        plan = self.plan
         kept = {number: tf.gather(output, gene) for number, output in zip(plan.kept, outputs, strict=True)}
         slices = Slices(plan, rows, tf.gather(windows, gene), place, kept)
-        values = {0: tf.one_hot(rows, steps[0].shape[2])} | {number: slices.splice(number) for number in plan.spliced}
+        values = {number: slices.splice(number) for number in plan.spliced}
+        values[0] = tf.one_hot(rows, plan.steps[0].shape[2])
         states = dict(zip(plan.recurrent, states, strict=True))
-        for number, step in enumerate(steps):
+        for number, step in enumerate(plan.steps):
             if number in values or number in plan.fields:
                 continue
             inputs = [values[other] for other in step.inputs]
@@ -515,15 +542,16 @@ def compile_plan(plan: Plan) -> Callable:
                 values[number] = run_changed(plan.recurrent[number], inputs[0], *reach, *states[number], gene)
             else:
                 values[number] = step.run(inputs)
-        return values[last][:, 0]
+        return values[len(plan.steps) - 1][:, 0]
 
-    def score(windows, rows, gene, place):
-        own, outputs, states = score_own(windows)
+    def score(
+        self, windows: np.ndarray, rows: np.ndarray, gene: np.ndarray, place: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-odds of windows and of short changes of them, see `run_changed`, (genes,) and (variants,)."""
+        own, outputs, states = self.run_own(windows)
         changed, order = np.empty(len(rows)), np.argsort(place, kind="stable")  # LSTMs begin where the first differs
         for begin in range(0, len(rows), VARIANTS):
             some = order[begin : begin + VARIANTS]
             numbers = gene[some].astype(np.int32), place[some].astype(np.int32)
-            changed[some] = score_changed(windows, rows[some], *numbers, outputs, states).numpy()
+            changed[some] = self.run_changed(windows, rows[some], *numbers, outputs, states).numpy()
         return own.numpy(), changed
-
-    return score

@@ -71,8 +71,8 @@ def change(window: np.ndarray, at: int, width: int, by: int = 1) -> np.ndarray:
 
 def count_whole(scorer: VariantScorer) -> list[int]:
     """Return a list to which the numbers of windows are added that a scorer scores whole from now on."""
-    counts, predict = [], scorer.predict
-    scorer.predict = lambda codes: counts.append(len(codes)) or predict(codes)
+    counts, score = [], scorer.score_whole
+    scorer.score_whole = lambda codes: counts.extend([len(codes)] if len(codes) else []) or score(codes)
     return counts
 
 
@@ -157,7 +157,7 @@ def test_a_network_of_unknown_layers_is_scored_whole():
     for convolved in (Doubled(4, 3)(windows), layers.UpSampling1D(2)(shared(windows)), shared(shared(windows))):
         model = keras.Model(windows, layers.Dense(1)(layers.Flatten()(convolved)))
         scorer = VariantScorer(model)
-        assert scorer.score_slices is None
+        assert scorer.network is None
         rows = draw_windows(2)
         counts = count_whole(scorer)
         own, changed = scorer.score_variants(rows[:1], np.full(1, np.nan), rows[1:], np.zeros(1, int))
