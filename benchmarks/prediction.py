@@ -241,17 +241,17 @@ SCORE = """
 import json, sys, time
 import lcre_predict
 from core.memory import peak_memory_bytes
-flush, spent = lcre_predict.VariantTable.flush, [0.0]
+flush, batches = lcre_predict.VariantTable.flush, []
 def timed(table):
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time(), table.written
     flush(table)
-    spent[0] += time.perf_counter() - began
+    batches.append([time.perf_counter() - began[0], time.process_time() - began[1], table.written - began[2]])
 lcre_predict.VariantTable.flush = timed
 if sys.argv.pop(1) == "whole":
     from lcre import variant_scoring
     variant_scoring.WIDTH = 0
 status = lcre_predict.main(sys.argv[1:])
-print(json.dumps([status, spent[0], peak_memory_bytes()]))
+print(json.dumps([status, peak_memory_bytes(), batches]))
 """
 
 
@@ -268,32 +268,36 @@ def compare_vcf(arguments: argparse.Namespace) -> None:
         places = {"models": arguments.models, "fasta": arguments.fasta, "gtf": arguments.gtf, "vcf": vcf}
         command = [part for name, path in places.items() for part in (f"--{name}", str(path.resolve()))]
         ways = {"whole windows": (arguments.before or ROOT, "" if arguments.before else "whole"), "slices": (ROOT, "")}
-        spent, peaks, whole = ({way: [] for way in ways} for _ in range(3))
+        measured = {way: [] for way in ways}  # seconds of all, of scoring, after its first batch; CPU; peak memory
         for _ in range(arguments.repeats):
             for way, (root, how) in ways.items():
                 out, began = folder / f"{way}.csv", time.perf_counter()
                 argv = [sys.executable, "-c", SCORE, how, *command, "--out", str(out)]
                 done = subprocess.run(argv, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
-                whole[way].append(time.perf_counter() - began)
-                status, seconds, peak = json.loads(done.stdout.strip().split("\n")[-1])
+                total = time.perf_counter() - began
+                status, peak, batches = json.loads(done.stdout.strip().split("\n")[-1])
                 if status:
                     raise SystemExit(status)
-                spent[way].append(seconds)
-                peaks[way].append(peak)
+                seconds, cpu, rows = np.array(batches).T
+                measured[way].append([total, seconds.sum(), seconds[1:].sum(), cpu.sum(), cpu[1:].sum(), peak])
         tables = [pd.read_csv(folder / f"{way}.csv") for way in ways]
         same = ["gene_id", "variant", "region"]
         assert tables[0][same].equals(tables[1][same])
         apart = np.abs(tables[0]["effect"] - tables[1]["effect"]).max()
     variants, genes = (tables[0][name].nunique() for name in ("variant", "gene_id"))
     print(f"{len(tables[0]):,} rows of {variants:,} variants in {genes:,} genes")
-    print("| way | rows a second | seconds of the whole script | peak memory |")
-    print("|---|---|---|---|")
-    for way in ways:
-        rate, total = len(tables[0]) / statistics.median(spent[way]), statistics.median(whole[way])
-        print(f"| {way} | {rate:,.0f} | {total:.0f} | {max(peaks[way]) / 2**20:,.0f} MiB |")
-    for what, seconds in (("rows a second", spent), ("the whole script", whole)):
-        ratios = sorted(one / other for one, other in zip(*seconds.values(), strict=True))
-        print(f"{what}: {statistics.median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    numbers = {way: np.array(found) for way, found in measured.items()}
+    names = ["whole script", "scoring", "scoring after the first batch", "CPU of scoring", "CPU after the first batch"]
+    print(f"| way | {' | '.join(f'{name}, s' for name in names)} | rows a second | peak memory |")
+    print(f"|{'---|' * 8}")
+    for way, found in numbers.items():
+        middle = np.median(found, axis=0)
+        cells = [*(f"{one:.1f}" for one in middle[:5]), f"{len(tables[0]) / middle[1]:,.0f}"]
+        print(f"| {way} | {' | '.join(cells)} | {found[:, 5].max() / 2**20:,.0f} MiB |")
+    ratios = numbers["whole windows"] / numbers["slices"]
+    for name, found in zip(names, ratios.T, strict=False):
+        if np.isfinite(found).all():
+            print(f"{name}: {np.median(found):.2f} times as fast ({found.min():.2f} to {found.max():.2f})")
     print(f"largest difference between effects: {apart:.1e}")
 
 

@@ -19,8 +19,9 @@ from lcre.speed import has_defaults, run_block, speed_up
 from lcre.trained import make_predictor
 
 WIDTH = 6  # bp: variants that change no more are scored by slices; in the default network 6 cost no more than 1
-GENES = 32  # whose own windows are scored at once: less memory than more, as fast
-VARIANTS = 128  # scored at once
+WINDOWS = 16  # scored whole at once: as fast as more, in less memory
+GENES = 64  # whose variants are scored together
+VARIANTS = 128  # scored by slices at once
 LARGEST = 0.5  # of a window: where a slice would need more of it, the whole window is taken
 
 POINTWISE = {  # layers that compute each column by itself
@@ -360,7 +361,7 @@ class VariantScorer:
         """Return what `predict` does, by the graph that slices need anyway."""
         if self.network is None:
             return self.predict(codes)
-        parts = [self.network.run_own(codes[at : at + GENES])[0] for at in range(0, len(codes), GENES)]
+        parts = [self.network.run_own(codes[at : at + WINDOWS])[0] for at in range(0, len(codes), WINDOWS)]
         return np.concatenate([np.zeros(0), *parts])
 
     def score_variants(
@@ -548,7 +549,10 @@ class SlicedNetwork:
         self, windows: np.ndarray, rows: np.ndarray, gene: np.ndarray, place: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-odds of windows and of short changes of them, see `run_changed`, (genes,) and (variants,)."""
-        own, outputs, states = self.run_own(windows)
+        import tensorflow as tf
+
+        parts = [self.run_own(windows[at : at + WINDOWS]) for at in range(0, len(windows), WINDOWS)]
+        own, outputs, states = tf.nest.map_structure(lambda *some: tf.concat(some, 0), *parts)
         changed, order = np.empty(len(rows)), np.argsort(place, kind="stable")  # LSTMs begin where the first differs
         for begin in range(0, len(rows), VARIANTS):
             some = order[begin : begin + VARIANTS]
