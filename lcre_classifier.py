@@ -186,6 +186,10 @@ def load_families(settings: SimpleNamespace) -> Dataset:
 
     families = read_families(settings.FAMILIES)  # what is wrong with it is said before the genome is read
     data = load_genome(settings)
+    if settings.VALIDATION_GENES:
+        data.warnings.append(
+            "only genes of VALIDATION_GENES are scored; for genes without homologs, folds of families change nothing"
+        )
     data.groups = group_by_families(data.genes, families, settings.FOLDS, data.layout, data.notes, data.warnings)
     return data
 
@@ -1334,7 +1338,7 @@ def is_finished(
 
 
 def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: SimpleNamespace):
-    """Write O_result.csv and O_predictions.csv of all folds of the run that are finished, whoever trained them.
+    """Write O_result.csv, O_result_mqc.tsv and O_predictions.csv of the run's finished folds, whoever trained them.
 
     Args:
         prefix: saved_models/O.
@@ -1345,6 +1349,7 @@ def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: 
     Returns:
         The result table, a pandas frame.
     """
+    from lcre.multiqc import write_multiqc
     from lcre.results import collect_results
 
     with records.lock_tables(prefix):
@@ -1355,6 +1360,7 @@ def write_tables(prefix: Path, known: dict[str, Fold], data: Dataset, settings: 
         folds = [known[name] for name in run["folds"]]
         folders = [records.fold_folder(prefix, fold.name) for fold in folds]
         result, _ = collect_results(prefix, folders, folds, data.with_windows, settings.SELECT_ON, settings.SEED)
+        write_multiqc(prefix)
     return result
 
 

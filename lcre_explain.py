@@ -85,7 +85,18 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     out.add_argument("--logos", type=int, default=6, metavar="N", help="single genes to draw [6]")
     out.add_argument("--word", type=int, default=6, metavar="K", help="bases of the k-mers in words.csv, 3 to 7 [6]")
     out.add_argument("--motifs", action="store_true", help="run TF-MoDISco as well (requirements-motifs.txt)")
-    out.add_argument("--meme", type=Path, metavar="FILE", help="match its motifs to those of a MEME file (Tomtom)")
+    out.add_argument(
+        "--meme",
+        type=Path,
+        metavar="FILE",
+        help="known motifs: --motifs matches its own to them (Tomtom); with --bed they are looked for instead",
+    )
+    out.add_argument("--bigwig", action="store_true", help="contributions along the genome, contributions.bw")
+    out.add_argument(
+        "--bed",
+        action="store_true",
+        help="places of the motifs of --meme, or without it those of --motifs, in the windows (FIMO), motif_hits.bed",
+    )
     parser.add_argument("--version", action="version", version=f"lcre_explain {__version__}")
     arguments = parser.parse_args(argv)
     for name, least, most in (
@@ -97,7 +108,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     check_scheduler(arguments.scheduler, "--scheduler")
     if arguments.scheduler is None and arguments.jobs is None:
         arguments.jobs = 1
-    arguments.motifs = arguments.motifs or arguments.meme is not None
+    if arguments.bed and not (arguments.motifs or arguments.meme):
+        raise InputError("--bed needs motifs: give known ones with --meme FILE, or find some with --motifs")
+    if arguments.out and arguments.out.suffix.lower() in (".bw", ".bigwig", ".bed"):
+        raise InputError(
+            f"--out {arguments.out} is the name of a folder; --bigwig and --bed write files of fixed names into it"
+        )
+    arguments.motifs = arguments.motifs or (arguments.meme is not None and not arguments.bed)
     arguments.out = arguments.out or Path(f"{arguments.models}_explain{'_named' if read_ids(arguments.genes) else ''}")
     return arguments
 
@@ -217,11 +234,16 @@ def find_species(run, fasta: Path, gtf: Path) -> str:
     return species
 
 
-def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
-    """Cut the windows of `genes` (a frame with gene_id); uint8, (genes, columns), in its order."""
+def read_windows(run, genes, fasta: Path, gtf: Path):
+    """Cut the windows of `genes`, a frame with gene_id.
+
+    Returns:
+        Their base codes in its order, uint8, (genes, columns), and their `lcre.genome_tracks.Places`.
+    """
     from core.annotation import read_annotation
     from core.genome import open_genome
     from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, join_names
+    from lcre.genome_tracks import Places
     from lcre_classifier import cut_genome
 
     notes: list[str] = []
@@ -234,8 +256,10 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
             annotation["chromosome"], genome.lengths, CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome", notes
         )
         windows, _ = cut_genome(genome, annotation, names, run.layout)
+        lengths = genome.lengths
     print("".join(f"note: {note}\n" for note in notes), end="")
-    row_of = {back[name]: row for row, name in enumerate(annotation.loc[annotation["window_fits"], "gene_id"])}
+    annotation = annotation[annotation["window_fits"]]
+    row_of = {back[name]: row for row, name in enumerate(annotation["gene_id"])}
     missing = [name for name in genes["gene_id"] if name not in row_of]
     if missing:
         shown = examples(map(show_value, missing))
@@ -243,7 +267,11 @@ def read_windows(run, genes, fasta: Path, gtf: Path) -> np.ndarray:
             f"{len(missing)} of {len(genes)} genes have no window in {fasta.name} and {gtf.name} ({shown}); give "
             "the genome and annotation that the run was trained on"
         )
-    return windows[[row_of[name] for name in genes["gene_id"]]]
+    rows = [row_of[name] for name in genes["gene_id"]]
+    there = annotation.iloc[rows]
+    chromosome, minus = there["chromosome"].map(names).to_numpy(str), (there["strand"] == "-").to_numpy()
+    start, end = there["start"].to_numpy(), there["end"].to_numpy()
+    return windows[rows], Places(genes["gene_id"].to_numpy(str), chromosome, start, end, minus, lengths, run.layout)
 
 
 # ============================================================================================== contributions
@@ -454,8 +482,8 @@ def clear(out: Path) -> None:
     if not (out / "contributions.npz").exists():
         return
     written = ("contributions", "modisco_sequences", "modisco_attributions", "genes", "profile", "words", "motifs")
-    for stem in written:
-        for suffix in (".npz", ".csv", ".png", ".svg", ".h5"):
+    for stem in (*written, "motif_hits"):
+        for suffix in (".npz", ".csv", ".png", ".svg", ".h5", ".bw", ".bed"):
             (out / f"{stem}{suffix}").unlink(missing_ok=True)
     for picture in (out / "logos").glob("*.[ps][nv]g"):
         picture.unlink()
@@ -614,16 +642,43 @@ def choose_logos(genes, wanted: str, count: int) -> list[int]:
     return rows
 
 
+def write_motifs(out: Path, layout, known: dict) -> list:
+    """Find motifs by TF-MoDISco and write motifs.h5, motifs.csv and their figure.
+
+    Args:
+        out: folder of the explanation.
+        layout: of the windows.
+        known: motifs to match with, as `lcre.motifs.read_known` gives them.
+
+    Returns:
+        The `lcre.motifs.Motif`s.
+    """
+    from lcre import motifs
+
+    found = motifs.find_motifs(out, layout, known)
+    write_csv(out / "motifs.csv", motifs.tabulate(found))
+    for suffix in (".png", ".svg"):  # of an earlier run
+        (out / f"motifs{suffix}").unlink(missing_ok=True)
+    if found:
+        with drawing() as plt:
+            save_figure(motifs.draw_motifs(plt, found), out / "motifs")
+    hint = "" if found else "; TF-MoDISco needs a hundred pieces of high contribution and more: give more genes"
+    print(f"{show_value(out, 1000)}/motifs.csv: {len(found)} motifs{hint}")
+    return found
+
+
 # ============================================================================================== main
 def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     began = time.perf_counter()
     arguments = parse_arguments(argv)
-    from lcre import motifs, trained
+    from lcre import genome_tracks, motifs, trained
     from lcre_classifier import WindowLayout
 
     if arguments.motifs:
-        motifs.need_extra()
+        motifs.need_extra("modiscolite", "memelite")
+    elif arguments.bed:
+        motifs.need_extra("memelite")
     known_motifs = motifs.read_known(arguments.meme) if arguments.meme else {}
     trained_run = trained.load_run(arguments.models, WindowLayout.of)
     fasta, gtf = (find_input(trained_run, name, getattr(arguments, name.lower())) for name in ("FASTA", "GTF"))
@@ -633,7 +688,7 @@ def run(argv: Sequence[str]) -> None:
     others = f", {len(genes) - sum(counts.values()):,} of neither class" if len(genes) > sum(counts.values()) else ""
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     print(f"held-out genes to explain: {len(genes):,} ({said}{others}); {arguments.method}")
-    windows = read_windows(trained_run, genes, fasta, gtf)
+    windows, places = read_windows(trained_run, genes, fasta, gtf)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=arguments.out).close()
@@ -660,21 +715,24 @@ def run(argv: Sequence[str]) -> None:
         drawn = choose_logos(genes, arguments.genes, arguments.logos)
         for row, name in zip(drawn, file_names(genes["gene_id"].iloc[drawn]), strict=True):
             draw_gene(arguments.out / "logos" / name, genes.iloc[row], results.contributions[row], layout)
-    if arguments.motifs:
-        found = motifs.find_motifs(arguments.out, layout, known_motifs)
-        write_csv(arguments.out / "motifs.csv", motifs.tabulate(found))
-        for suffix in (".png", ".svg"):  # of an earlier run
-            (arguments.out / f"motifs{suffix}").unlink(missing_ok=True)
-        if found:
-            with drawing() as plt:
-                save_figure(motifs.draw_motifs(plt, found), arguments.out / "motifs")
-        hint = "" if found else "; TF-MoDISco needs a hundred pieces of high contribution and more: give more genes"
-        print(f"{shown_out}/motifs.csv: {len(found)} motifs{hint}")
-    else:
-        print(
-            f"for motifs: --motifs, or modisco motifs -s {shown_out}/modisco_sequences.npz -a "
-            f"{shown_out}/modisco_attributions.npz -n 5000 -w {windows.shape[1]}"
-        )
+        if arguments.bigwig:
+            bases = genome_tracks.write_contributions(
+                arguments.out / "contributions.bw", places, windows, results.contributions
+            )
+            print(f"{shown_out}/contributions.bw: {bases:,} bases")
+        if arguments.motifs:
+            found_motifs = write_motifs(arguments.out, layout, known_motifs)
+        else:
+            print(
+                f"for motifs: --motifs, or modisco motifs -s {shown_out}/modisco_sequences.npz -a "
+                f"{shown_out}/modisco_attributions.npz -n 5000 -w {windows.shape[1]}"
+            )
+        if arguments.bed:
+            sought = known_motifs or {motif.name: motif.frequencies.T for motif in found_motifs}
+            hits = genome_tracks.find_hits(sought, places, windows, results.contributions)
+            genome_tracks.write_bed(arguments.out / "motif_hits.bed", hits)
+            of = f"{hits['name'].nunique():,} of {len(sought):,} motifs"
+            print(f"{shown_out}/motif_hits.bed: {len(hits):,} hits of {of}")
     print(f"done in {show_duration(time.perf_counter() - began)}; everything is in {shown_out}", flush=True)
 
 

@@ -106,9 +106,15 @@ def write_lists(arguments: argparse.Namespace) -> None:
 def audit_run(arguments: argparse.Namespace) -> None:
     """Write the nearest training gene of each scored gene of a run and the auROC by similarity, and the page again."""
     from lcre import audit
+    from lcre.hold_out import way_of
     from lcre.report import read_run, write_report
 
     trained = read_run(arguments.audit)
+    if way_of(trained.info["settings"]) == "species" and arguments.gtf:
+        raise InputError(
+            f"audit: {arguments.audit} holds out species, and the annotation is of one; search the proteins of all "
+            "species together, name genes as in O_predictions.csv (yeast:YAL001C), and give the table as --hits only"
+        )
     print_notes([f"{len(trained.scored):,} scored genes of {show_value(arguments.audit, 1000)}"])
     compare = compare_windows if arguments.fasta else compare_proteins
     pairs, place, measure = compare(arguments, trained)
@@ -224,11 +230,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     sources = [name for name in ("proteins", "fasta", "hits") if getattr(arguments, name)]
     if bool(arguments.out) == bool(arguments.audit):
-        parser.error("give --out, to write genes without homologs, or --audit, to measure a finished run")
+        both = "; these are two commands" if arguments.out else ""
+        parser.error(f"give --out, to write genes without homologs, or --audit, to measure a finished run{both}")
     if len(sources) != 1:
-        parser.error("give one of --proteins, --fasta and --hits")
+        given = f", not {' and '.join(f'--{name}' for name in sources)}" if sources else ""
+        parser.error(f"give one of --proteins, --fasta and --hits{given}")
     if not arguments.gtf and (arguments.out or sources != ["hits"]):
         parser.error(f"--{'out' if arguments.out else sources[0]} takes --gtf, the annotation, as well")
+    if arguments.key and (arguments.audit or arguments.out.suffix in (".csv", ".txt")):
+        parser.error("--key is the name of the species in a .pickle; give --out a name such as validation_genes.pickle")
     if arguments.threads < 1:
         parser.error("--threads is 1 or more")
     return arguments

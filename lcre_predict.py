@@ -7,6 +7,8 @@
   python lcre_predict.py --models saved_models/O --fasta F --gtf G --vcf V.vcf.gz --out variants.csv
       what each variant does to each gene whose promoter or terminator holds it: the effect is the log-odds of being
       high with it less those without
+  python lcre_predict.py --models saved_models/O --fasta F --gtf G --vcf V.vcf.gz --out annotated.vcf.gz
+      the same as the VCF itself with the effects in INFO, bgzip, and its index
 
 Probabilities and effects are means over folds, with their standard deviation. On the run's own genome a gene is
 scored by the folds that held it out (its chromosome, family or species) and were not trained on it; --all-folds takes
@@ -32,6 +34,9 @@ from lcre.records import TABLES
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
 LINES = 1000  # of a VCF that are joined with the windows at once
+EFFECT_COLUMNS = [
+    *("gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd", "percentile")
+]
 
 
 # ============================================================================================== scoring
@@ -264,14 +269,14 @@ class VariantTable:
 
     def __init__(self, scorer: Scorer, windows, ids: list[str], wanted: np.ndarray, write: Callable):
         self.scorer, self.windows, self.ids, self.wanted, self.write = scorer, windows, ids, wanted, write
+        self.rank = None  # gives the percentiles of effects, `lcre.variant_effects.Background.rank`
         self.reference = np.full(wanted.shape, np.nan)  # log-odds, of the genes that were scored
         self.pairs, self.rows, self.written = [], np.empty((BATCH, windows.codes.shape[1]), np.uint8), 0
-        write(["gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd"])
 
-    def add(self, gene: int, name: str, region: str, row: np.ndarray) -> None:
-        """Take a pair: a gene's window with the variant `name` in it, uint8, (columns,)."""
+    def add(self, gene: int, allele, region: str, row: np.ndarray) -> None:
+        """Take a pair: a gene's window with a `lcre.variants.Allele` in it, uint8, (columns,)."""
         self.rows[len(self.pairs)] = row
-        self.pairs.append((gene, name, region))
+        self.pairs.append((gene, allele, region))
         if len(self.pairs) == BATCH:
             self.flush()
 
@@ -279,26 +284,72 @@ class VariantTable:
         """Score and write the pairs that wait."""
         if not self.pairs:
             return
-        genes, gene = np.unique([gene for gene, *_ in self.pairs], return_inverse=True)
-        self.reference[genes], alternative = self.scorer.score_variants(
-            self.windows.codes[genes], self.reference[genes], self.rows[: len(gene)], gene, self.wanted[genes]
-        )
-        reference = self.reference[genes[gene]]
+        genes, regions = np.array([gene for gene, *_ in self.pairs]), [region for *_, region in self.pairs]
+        reference, alternative = self.score(genes, self.rows[: len(genes)])
         effect, sd = mean_and_sd(alternative - reference)
         means = (mean_and_sd(sigmoid(log_odds))[0] for log_odds in (reference, alternative))
-        cells = zip(*means, effect, sd, strict=True)
-        for (gene, name, region), numbers in zip(self.pairs, cells, strict=True):
-            self.write([self.ids[gene], name, region, *map(show_number, numbers)])
+        cells = zip(*means, effect, sd, self.rank(regions, effect), strict=True)
+        for (gene, allele, region), numbers in zip(self.pairs, cells, strict=True):
+            self.write(allele, self.ids[gene], region, *map(show_number, numbers))
         self.written += len(self.pairs)
         self.pairs.clear()
+
+    def score(self, genes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-odds of genes' windows without and with changes in them, each (pairs, folds).
+
+        Args:
+            genes: the gene of each pair, (pairs,).
+            rows: its window with the change, uint8, (pairs, columns).
+        """
+        here, gene = np.unique(genes, return_inverse=True)
+        self.reference[here], alternative = self.scorer.score_variants(
+            self.windows.codes[here], self.reference[here], rows, gene, self.wanted[here]
+        )
+        return self.reference[genes], alternative
+
+    def score_effects(self, genes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the effects of changes in genes' windows, mean over folds, (pairs,)."""
+        reference, alternative = self.score(genes, rows)
+        return mean_and_sd(alternative - reference)[0]
+
+
+@contextmanager
+def open_effects(arguments: argparse.Namespace, survey) -> Iterator[Callable]:
+    """Open the CSV or VCF of effects and give the function that writes an effect: an allele, then the cells.
+
+    Args:
+        arguments: of the command line.
+        survey: of the input where a VCF is written, a `lcre.annotated_vcf.Survey`; otherwise None.
+    """
+    from lcre.annotated_vcf import open_annotated
+    from lcre_classifier import __version__
+
+    if survey:
+        with open_annotated(arguments.vcf, arguments.out, survey, __version__) as annotator:
+
+            def write_effect(allele, gene_id, region, reference, alternative, effect, sd, percentile) -> None:
+                annotator.add(allele, gene_id, region, effect, percentile)
+
+            yield write_effect
+        return
+    with replacing(arguments.out) as temporary, open_csv(temporary) as write:
+        write(EFFECT_COLUMNS)
+        yield lambda allele, gene_id, *cells: write([gene_id, allele.name, *cells])
+
+
+def rejected_file(out: Path) -> Path:
+    """Return the name of the table of variants that cannot be scored, beside the output."""
+    return out.with_name(out.name.removesuffix(".gz")).with_suffix(".rejected.csv")
 
 
 def score_variants(run, arguments: argparse.Namespace) -> None:
     """Score the variants of a VCF in every gene whose windows hold them, in the order of the file."""
     from core.genome import open_genome
-    from lcre import variants
+    from lcre import annotated_vcf, variants
+    from lcre.variant_effects import EFFECTS_CHECKED, Background
 
-    rejected_file = arguments.out.with_suffix(".rejected.csv")
+    survey = annotated_vcf.survey_input(arguments.vcf, arguments.out) if annotated_vcf.is_vcf(arguments.out) else None
+    rejected_path = rejected_file(arguments.out)
     with ExitStack() as stack:
         genome = stack.enter_context(open_genome(arguments.fasta))
         genes, codes, partner, notes = read_genes(genome, arguments.gtf, run)
@@ -313,9 +364,10 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
             run.layout,
         )
         scorer, progress = start(run, notes), Progress(lines)
-        out, rejected = (stack.enter_context(replacing(path)) for path in (arguments.out, rejected_file))
-        table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, stack.enter_context(open_csv(out)))
-        reject = stack.enter_context(open_csv(rejected))
+        reject = stack.enter_context(open_csv(stack.enter_context(replacing(rejected_path))))
+        write = stack.enter_context(open_effects(arguments, survey))
+        table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, write)
+        table.rank = Background(windows, genome, table.score_effects, progress).rank
         reject(["line", "variant", "reason"])
         counts, shown, tenth, written = Counter(), 0, 0, 0
         number, file = 0, variants.read_vcf(arguments.vcf)
@@ -334,16 +386,18 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
         with progress.whole_steps():
             table.flush()
     if not counts["rejected"]:
-        rejected_file.unlink()
-    progress.line(f"{show_value(arguments.out, 1000)}: {table.written:,} rows, one a gene and variant")
+        rejected_path.unlink()
+    index = f" and {survey.index}" if survey and survey.index else ""
+    progress.line(f"{show_value(arguments.out, 1000)}{index}: {table.written:,} effects, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
     print(f"{scored:,} variants lie in windows and are scored")
     for reason, count in (+counts).most_common():
         print(f"{count:,} are not scored: {reason}")
     if listed:
-        where = show_value(rejected_file, 1000)
+        where = show_value(rejected_path, 1000)
         print(f"{where}: the {listed:,} that cannot be scored, each with its reason")
+    print(f"note: {EFFECTS_CHECKED}")
 
 
 def place_variants(
@@ -361,30 +415,31 @@ def place_variants(
     """
     from lcre import variants
 
-    alleles = []  # line, variant, and the reason why it cannot be scored, or what it changes
+    alleles = []  # line, allele, and the reason why it cannot be scored, or what it changes
     for line in lines:
         reason = variants.explain_reference(line, partner, genome)
         for alternative in line.alternatives:
             wrong = reason or variants.explain_alternative(line.reference, alternative)
-            alleles.append((line, line.name(alternative), wrong or variants.make_edit(line, alternative)))
+            allele = variants.Allele(line.number, alternative, line.name(alternative))
+            alleles.append((line, allele, wrong or variants.make_edit(line, alternative)))
     edits = [(partner[line.chromosome], edit) for line, _, edit in alleles if not isinstance(edit, str)]
     found = iter(windows.find([name for name, _ in edits], [edit for _, edit in edits]))
 
-    def refuse(line, variant: str, reason: str) -> None:
-        reject([line.number, variant, reason])
+    def refuse(allele, reason: str) -> None:
+        reject([allele.line, allele.name, reason])
         counts.update(["rejected", reason.split(":")[0]])
 
-    for line, variant, edit in alleles:
+    for _, allele, edit in alleles:
         if isinstance(edit, str):
-            refuse(line, variant, edit)
+            refuse(allele, edit)
             continue
         genes, scored = next(found), False
         for gene, region in genes:
             row = windows.edit(gene, genome, edit)
             if row is None:
-                refuse(line, variant, f"deletes a whole gene: {table.ids[gene]}")
+                refuse(allele, f"deletes a whole gene: {table.ids[gene]}")
             else:
-                table.add(gene, variant, region, row)
+                table.add(gene, allele, region, row)
                 scored = True
         counts["scored"] += scored
         counts["outside of all windows"] += not genes
@@ -421,7 +476,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, required=True, metavar="RUN", help="a finished run, as saved_models/demo"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="to write: .csv; with --vcf also .vcf.gz, .vcf"
+    )
     parser.add_argument("--fasta", type=Path, metavar="FILE", help="genome, plain, gzip or bgzip")
     parser.add_argument("--gtf", type=Path, metavar="FILE", help="annotation, GTF or GFF3, plain or gzip")
     parser.add_argument("--vcf", type=Path, metavar="FILE", help="variants on that genome, plain, gzip or bgzip")
@@ -440,10 +497,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def check_kind(out: Path, of_variants: bool) -> None:
+    """Raise InputError where the name of an output is not that of a kind that can be written."""
+    from lcre.annotated_vcf import is_vcf
+
+    if of_variants and not (out.suffix == ".csv" or is_vcf(out)):
+        raise InputError(f"out: --vcf writes .csv, .vcf.gz and .vcf, not {show_value(out.name)}; give such a name")
+    if not of_variants and is_vcf(out):
+        raise InputError(f"out: {show_value(out.name)} is the name of a VCF, which takes --vcf; give a name in .csv")
+
+
 def check_out(arguments: argparse.Namespace) -> None:
     """Raise InputError where the output cannot be written or would take the place of an input."""
+    from lcre.annotated_vcf import index_file
+
     if arguments.out.is_dir() or not arguments.out.absolute().parent.is_dir():
         raise InputError(f"out: {arguments.out} is not a file in a folder that exists")
+    check_kind(arguments.out, bool(arguments.vcf))
     beside = arguments.out.resolve().parent == arguments.models.resolve().parent
     of_run = [f"{arguments.models.name}_{name}" for name in TABLES]
     inside = any(
@@ -453,13 +523,10 @@ def check_out(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"out: {show_value(arguments.out, 1000)} would take the place of a file of the run; give another name"
         )
+    written = arguments.out, rejected_file(arguments.out), *(index_file(arguments.out, end) for end in (".tbi", ".csi"))
     for name in ("fasta", "gtf", "vcf", "windows"):
         path = getattr(arguments, name)
-        if (
-            path
-            and path.exists()
-            and path.resolve() in (arguments.out.resolve(), arguments.out.with_suffix(".rejected.csv").resolve())
-        ):
+        if path and path.exists() and path.resolve() in [file.resolve() for file in written]:
             raise InputError(f"out: {arguments.out} would take the place of --{name}; give another name")
 
 

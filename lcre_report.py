@@ -1,6 +1,7 @@
 """Writes the HTML page of a finished run again, python lcre_report.py saved_models/yeast, or compares two runs.
 
-The page of a run is `lcre/report.py`; a training ends with it, too. The comparison is `lcre/comparison.py`.
+The page of a run is `lcre/report.py`; a training ends with it, too. Beside it, the result table is written for MultiQC
+(`lcre/multiqc.py`). The comparison is `lcre/comparison.py`.
 """
 
 import sys
@@ -17,7 +18,7 @@ def run(argv: Sequence[str]) -> None:
 
     parser = OneLineParser(
         prog="lcre_report.py",
-        description="Write the HTML page of a finished run, or compare two runs on the same genes.",
+        description="Write the page of a finished run and its table for MultiQC, or compare two runs on their genes.",
         epilog="Exit status: 0 done, 2 the input is wrong (one line says what), 130 interrupted.",
         allow_abbrev=False,
     )
@@ -30,9 +31,10 @@ def run(argv: Sequence[str]) -> None:
     if arguments.other is None:
         if arguments.out is not None:
             parser.error("--out is for a comparison; give the prefixes of two runs")
+        from lcre.multiqc import write_multiqc
         from lcre.report import write_report
 
-        paths = [write_report(arguments.run)]
+        paths = [write_report(arguments.run), write_multiqc(arguments.run)]
     else:
         from lcre.comparison import show_comparison, write_comparison
 

@@ -41,14 +41,20 @@ def is_gzip(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_text(path: Path, what: str) -> Iterator[TextIO]:
-    """Open a plain or gzip text file; damage shows as InputError."""
+def open_text(path: Path, what: str, errors: str = "replace") -> Iterator[TextIO]:
+    """Open a plain or gzip text file; damage shows as InputError.
+
+    Args:
+        path: the file.
+        what: it is, for messages.
+        errors: what becomes of bytes that are not UTF-8, as Python's `open` takes it.
+    """
     opener = gzip.open if is_gzip(path) else open
     with open(path, "rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):  # what a spreadsheet calls Unicode text
             raise InputError(f"{what}: {path} is text in UTF-16; save it as UTF-8, or as CSV")
     try:
-        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+        with opener(path, "rt", encoding="utf-8-sig", errors=errors) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{what}: {path} is a damaged gzip file ({error}); download it again") from None

@@ -6,11 +6,15 @@ pyfaidx.
 
 import contextlib
 import gzip
+import os
 import re
+import shutil
+import struct
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -43,29 +47,45 @@ def one_hot(codes: np.ndarray, dtype: type = np.uint8) -> np.ndarray:
 
 
 class Genome:
-    """Chromosomes of an open FASTA: names, lengths in bp, descriptions, and base codes on demand."""
+    """Chromosomes of an open FASTA: names, lengths in bp, descriptions, and base codes on demand.
 
-    def __init__(self, fasta):
-        self.fasta = fasta
+    Args:
+        fasta: an open pyfaidx.Fasta, of letters, or of base codes with each sequence on one line.
+        of_codes: which of the two.
+    """
+
+    def __init__(self, fasta, of_codes: bool):
+        self.fasta, self.of_codes = fasta, of_codes
         self.lengths = {str(name): len(fasta[name]) for name in fasta.keys()}  # noqa: SIM118 (not a dict)
 
     def describe(self, name: str) -> str:
         """Return the whole header line of a chromosome."""
-        return self.fasta[name].long_name
+        return self.fasta[name].long_name.strip()
 
     def codes(self, name: str) -> np.ndarray:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else.
 
-        It is mapped from where pyfaidx' index says that it lies: fetched, it would be copied four times.
+        It is read from where pyfaidx' index says that it lies: fetched, it would be copied four times.
         """
         place = self.fasta.faidx.index[name]
         if not place.rlen:
             return np.zeros(0, np.uint8)
-        return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
+        if self.of_codes:
+            return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
+        codes = np.empty(place.rlen, np.uint8)
+        together = max(READ // place.lenb, 1)  # lines
+        with open(self.fasta.filename, "rb") as file:
+            file.seek(place.offset)
+            for begin in range(0, place.rlen, together * place.lenc):
+                some = codes[begin : begin + together * place.lenc]
+                letters = file.read(len(some) // place.lenc * place.lenb + len(some) % place.lenc)
+                some[:] = np.frombuffer(letters.translate(BASE_CODES, LINE_ENDS), np.uint8)
+        return codes
 
     def piece(self, name: str, begin: int, end: int) -> np.ndarray:
         """Return the codes of [begin, end), 0-based half-open; fewer where the chromosome ends before."""
-        return np.frombuffer(str(self.fasta[name][begin:end]).encode("latin-1"), np.uint8)
+        found = str(self.fasta[name][begin:end]).encode("latin-1")
+        return np.frombuffer(found if self.of_codes else found.translate(BASE_CODES), np.uint8)
 
 
 def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], set[str], set[str]]:
@@ -99,9 +119,10 @@ def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], 
 def open_genome(path: Path) -> Iterator[Genome]:
     """Open a FASTA (plain, gzip or bgzip) through pyfaidx and give its `Genome`.
 
-    pyfaidx reads no plain gzip, trusts an old .fai, writes its index beside the FASTA, and cuts wrong sequences
-    from lines of unequal length or with blanks at their end. So the genome is laid out in a scratch folder, one
-    sequence a line, as base codes already, and indexed there.
+    A plain FASTA whose lines are of equal length is read in place, by an index in a scratch folder: pyfaidx itself
+    trusts an old .fai, and writes beside the FASTA. Any other is copied to the scratch folder, one sequence a line, as
+    base codes already: pyfaidx reads no plain gzip, and cuts wrong sequences from lines of unequal length or with
+    blanks at their end.
 
     Raises:
         InputError: not a FASTA, a FASTA of proteins, damaged gzip, a name twice or none, no room for the scratch copy.
@@ -111,9 +132,17 @@ def open_genome(path: Path) -> Iterator[Genome]:
     path = check_file(path, "FASTA")
     with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
         try:
-            plain = Path(scratch) / "genome.fa"
-            lay_out(path, plain)
-            fasta = pyfaidx.Fasta(str(plain), as_raw=True)
+            file, index = path, find_sequences(path)
+            if index is None:
+                file = Path(scratch) / "genome.fa"
+                require_room(path, Path(scratch))
+                index = lay_out(path, file)
+            fai = Path(scratch) / "genome.fai"
+            lines = ("\t".join(map(str, (name, *sequence))) for name, sequence in index.items())
+            fai.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            changed = file.stat().st_mtime_ns
+            os.utime(fai, ns=(changed, changed))  # an older index would be made again
+            fasta = pyfaidx.Fasta(str(file), indexname=str(fai), as_raw=True)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"FASTA: {path} is a damaged gzip file ({error}); download it again") from None
         except (pyfaidx.FastaIndexingError, ValueError, RuntimeError) as error:
@@ -124,14 +153,107 @@ def open_genome(path: Path) -> Iterator[Genome]:
                 "another folder for the copy"
             ) from None
         with fasta:
-            yield Genome(fasta)
+            yield Genome(fasta, of_codes=file != path)
 
 
 BLANKS = bytes(range(33))
+LINE_ENDS = b"\r\n"
+READ = 1 << 24  # bytes of a sequence that are looked at together
+LONGEST_LINE = 1 << 20  # bytes of a line of a FASTA that is read in place
 
 
-def lay_out(path: Path, target: Path) -> None:
-    """Write the FASTA `path` to `target` with each sequence as one line of base codes, and its index beside it."""
+class Sequence(NamedTuple):
+    """Where a sequence lies in a FASTA, as a line of a .fai has it."""
+
+    length: int  # bp
+    offset: int  # bytes
+    bases: int  # of a line; of the last one there may be fewer
+    size: int  # bytes of a line, with its end
+
+
+def find_sequences(path: Path) -> dict[str, Sequence] | None:
+    """Return the sequences of a FASTA by name where it can be read in place, None where it cannot.
+
+    It can where it is plain, all lines of a sequence but the last have one length, and there is no blank or empty line.
+    Anything else that is unusual gives None as well, and is explained by `lay_out`.
+    """
+    if is_gzip(path) or path.suffix.lower() in (".gz", ".bgz"):  # pyfaidx goes by the name
+        return None
+    found: dict[str, Sequence] = {}
+    with open(path, "rb") as file:
+        while header := file.readline(LONGEST_LINE):
+            title = header[1:].decode("utf-8", "replace").strip()
+            if not header.startswith(b">") or not title or b"\r" in header.rstrip(LINE_ENDS):
+                return None
+            sequence = measure_sequence(file)
+            if sequence is None or found.setdefault(title.split()[0], sequence) is not sequence:
+                return None
+    return found or None
+
+
+def measure_sequence(file: BinaryIO) -> Sequence | None:
+    """Return where the sequence that begins here lies, and go to the next header; None where it has irregular lines."""
+    offset, first = file.tell(), file.readline(LONGEST_LINE)
+    file.seek(offset)
+    if first[:1] in (b"", b">"):
+        return Sequence(0, offset, 0, 1)
+    bases, size = len(first.rstrip(LINE_ENDS)), len(first)
+    length, end = 0, first[bases:]
+    if not bases or size == LONGEST_LINE:
+        return None
+    while block := file.read(READ // size * size):
+        letters, header, _ = block.partition(b">")
+        whole = len(letters) // size * size
+        lines = np.frombuffer(letters[:whole], np.uint8).reshape(-1, size)
+        rest = letters[whole:]
+        last = rest.rstrip(LINE_ENDS)
+        regular = (lines[:, :bases] > BLANKS[-1]).all() and (lines[:, bases:] == list(end)).all()
+        regular &= len(last.translate(None, BLANKS)) == len(last) and rest[len(last) :] in (b"", end)
+        some = letters[:LOOKED_AT]
+        of_proteins = len(some) - len(some.translate(None, PROTEIN_LETTERS))
+        if not regular or of_proteins > MOST_PROTEIN_LETTERS * len(some):
+            return None
+        length += len(lines) * bases + len(last)
+        if header:
+            file.seek(len(letters) - len(block), os.SEEK_CUR)
+        if header or rest:
+            break
+    return Sequence(length, offset, bases, size)
+
+
+def require_room(path: Path, folder: Path) -> None:
+    """Raise InputError where a folder has no room for the scratch copy of a FASTA."""
+    size, free = unpacked_size(path), shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError(
+            f"FASTA: the scratch copy of {path} takes about {size / 1e6:,.0f} MB, and {folder.parent} has "
+            f"{free / 1e6:,.0f} MB free; TMPDIR names another folder for it. A plain FASTA with lines of equal length "
+            "needs no copy"
+        )
+
+
+def unpacked_size(path: Path) -> int:
+    """Return the bytes that a plain, gzip or bgzip file holds; of large gzip files that is an estimate."""
+    size = path.stat().st_size
+    if not is_gzip(path):
+        return size
+    total, at = 0, 0
+    with open(path, "rb") as file:
+        while len(head := file.read(18)) == 18 and head[12:16] == b"BC\x02\x00":  # a block of bgzip says its length
+            at += struct.unpack("<H", head[16:18])[0] + 1
+            file.seek(at - 4)
+            total += sum(struct.unpack("<I", file.read(4).ljust(4, b"\0")))
+        if at:
+            return total
+        file.seek(max(size - 4, 0))
+        total = sum(struct.unpack("<I", file.read(4).ljust(4, b"\0")))  # of gzip the last four bytes, modulo 4 GiB
+    while size > 1 << 30 and total < 2 * size:  # no genome is packed worse
+        total += 1 << 32
+    return total
+
+
+def lay_out(path: Path, target: Path) -> dict[str, Sequence]:
+    """Write the FASTA `path` to `target` with each sequence as one line of base codes; returns where they lie."""
     opener = gzip.open if is_gzip(path) else open
     index: dict[str, list[int]] = {}  # name -> length in bp, offset in the file
     name = ""
@@ -168,5 +290,4 @@ def lay_out(path: Path, target: Path) -> None:
         if not index:
             raise InputError(f"FASTA: {path} holds nothing; copy or download it again")
         file.write(b"\n")
-    entries = [f"{name}\t{length}\t{offset}\t{length}\t{length + 1}\n" for name, (length, offset) in index.items()]
-    target.with_name(target.name + ".fai").write_text("".join(entries), encoding="utf-8")
+    return {name: Sequence(length, offset, length, length + 1) for name, (length, offset) in index.items()}

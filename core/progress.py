@@ -83,9 +83,13 @@ class Progress:
             self.total -= count
         else:
             self.done += count
+        self.show(f"{text}  {self.time_left()}")
+
+    def show(self, text: str) -> None:
+        """Show `text` as `step` does, of work that is none of the steps, and end here if a stop was asked for."""
         if self.terminal and time.monotonic() - self.shown > 0.2:
             self.shown = time.monotonic()
-            print(f"\r\033[K  {text}  {self.time_left()}", end="", flush=True)
+            print(f"\r\033[K  {text}", end="", flush=True)
         if self.is_stopping():
             raise KeyboardInterrupt
 

@@ -1,22 +1,23 @@
 """Reads a signal along the genome: a bigWig through pybigtools, or the values of peaks in a BED-like file.
 
 Both give one float a base, 0 where the file says nothing. Names of chromosomes are those of the file; whoever asks
-bridges them (`core.names`).
+bridges them (`core.names`). A bigWig is also written here.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from core import InputError, shorten
-from core.files import check_file
+from core.files import check_file, replacing
 from core.intervals import count_columns, read_intervals
 
 BIGWIG = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # first bytes of a file, of either byte order
@@ -98,6 +99,57 @@ class BigWig:
             return
         reason = shorten(" ".join(reason.split()), 100)
         raise InputError(f"{self.what}: {self.path} is a damaged bigWig ({reason}); copy or download it again")
+
+
+def write_bigwig(path: Path, lengths: Mapping[str, int], records: Iterable[tuple[str, int, int, float]]) -> int:
+    """Write a bigWig in one step, reading `records` as it goes; without records, no file: a bigWig cannot be empty.
+
+    Args:
+        path: of the file.
+        lengths: chromosome -> bp; the file lists those that have a record.
+        records: chromosome, start and end (0-based half-open, bp) and value, sorted by start, chromosome by chromosome.
+
+    Returns:
+        How many records were written.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk.
+        Exception: whatever `records` raises.
+    """
+    import pybigtools
+
+    records = iter(records)
+    first = next(records, None)
+    if first is None:
+        return 0
+    count, ended, raised = 0, False, []
+
+    def counted() -> Iterator[tuple[str, int, int, float]]:
+        nonlocal count, ended
+        try:
+            for record in itertools.chain([first], records):
+                yield record
+                count += 1
+            ended = True
+        except GeneratorExit:  # pybigtools stopped early; it may not say so
+            raise
+        except BaseException as error:  # pybigtools would print it and end the file there
+            raised.append(error)
+
+    with replacing(path) as temporary:
+        try:
+            with silent_stderr():
+                pybigtools.open(str(temporary), "w").write(dict(lengths), counted())
+            reason = find_damage(temporary) if ended else f"it took {count:,} values and no more"
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            reason = shorten(" ".join(str(error).split()), 100)
+        if raised:
+            raise raised[0]
+        if reason:
+            raise InputError(f"{path} cannot be written as a bigWig ({reason}); is there room on the disk?")
+    return count
 
 
 CHROMOSOME_TREE, INDEX = 0x78CA8C91, 0x2468ACE0  # first numbers of the two trees of a bigWig

@@ -36,10 +36,10 @@ class Measure:
     def bins(self) -> list[str]:
         """The names of the bins, from no similarity to the highest."""
         between = [f"{low}-{high} %" for low, high in zip(self.edges, self.edges[1:], strict=False)]
-        return ["none", f"below {self.edges[0]} %", *between, f"{self.edges[-1]} % or more"]
+        return [NO_HIT, f"below {self.edges[0]} %", *between, f"{self.edges[-1]} % or more"]
 
     def sort(self, values: np.ndarray) -> np.ndarray:
-        """Return the bin of each value as text, "none" for nan."""
+        """Return the bin of each value as text, `NO_HIT` for nan."""
         number = 1 + np.digitize(np.nan_to_num(values), self.edges)
         return np.array(self.bins, object)[np.where(np.isnan(values), 0, number)]
 
@@ -53,6 +53,7 @@ MEASURES = {
     "identity": Measure("identity", "protein identity", (40, 60, 80), 40),
     "similarity": Measure("similarity", "12-mers shared by the windows", (10, 20, 40), 10),
 }
+NO_HIT = "none"  # the bin of genes without any similar gene in training
 UNKNOWN = "no protein"  # the bin of genes that could not be compared
 SUMMARY = ("close relative", "no close relative", "all")  # rows below those of the bins
 NUMBERS = ["genes", "low", "high", "auROC", "auROC_low", "auROC_high"]
@@ -189,11 +190,17 @@ def describe(table: pd.DataFrame) -> str:
     return f"{text}; {told} ({interval}): {verdict}."
 
 
+def name_bin(name: str) -> str:
+    """Return the name of a row of `tabulate` as people read it."""
+    return "no similar gene" if name == NO_HIT else name
+
+
 def show_table(table: pd.DataFrame) -> str:
     """Return a table of `tabulate` as people read it."""
     from lcre import check
 
     shown = table[["bin", "genes", "low", "high", "auROC"]].copy()
+    shown["bin"] = shown["bin"].map(name_bin)
     shown["95 % interval"] = [
         "-" if np.isnan(low + high) else f"{low:.3f}-{high:.3f}"
         for low, high in zip(table["auROC_low"], table["auROC_high"], strict=True)

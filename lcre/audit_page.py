@@ -32,7 +32,12 @@ def make_section(prefix: Path, scored: int, palette: Mapping[str, tuple[str, str
         return None
     measure = audit.MEASURES[table["measure"].iloc[0]]
     rows = [
-        [row.bin, *map(show_count, (row.genes, row.low, row.high)), show_number(row.auROC), show_interval(row)]
+        [
+            audit.name_bin(row.bin),
+            *map(show_count, (row.genes, row.low, row.high)),
+            show_number(row.auROC),
+            show_interval(row),
+        ]
         for row in table.itertuples()
     ]
     head = [
@@ -51,7 +56,9 @@ def make_section(prefix: Path, scored: int, palette: Mapping[str, tuple[str, str
     genes = table.loc[table["bin"] == "all", "genes"].iloc[0]
     if genes != scored:
         blocks.append(f"The audit is of {genes:,.0f} scored genes, the run has {scored:,} now: {audit.AUDIT_AGAIN}.")
-    told = "; ".join(f"{row.bin} {show_number(row.auROC)} ({row.genes:,.0f} genes)" for row in table.itertuples())
+    told = "; ".join(
+        f"{audit.name_bin(row.bin)} {show_number(row.auROC)} ({row.genes:,.0f} genes)" for row in table.itertuples()
+    )
     label = f"auROC by similarity to the nearest training gene: {told}."
     caption = "Dots: auROC of the network, with 95 % bootstrap intervals; right: genes."
     figure = page.Figure(draw_bins(table, label, palette), caption)
@@ -82,6 +89,6 @@ def draw_bins(table: pd.DataFrame, label: str, palette: Mapping[str, tuple[str, 
     figures.write(axis, "genes", (1, 0), (50, 8), ha="right", color=figures.QUIET, size=11)
     for place, row in zip(places, table.itertuples(), strict=True):
         weight = "bold" if row.bin == "all" else "normal"
-        figures.write(axis, row.bin, (low, place), (-10, -4), ha="right", weight=weight)
+        figures.write(axis, audit.name_bin(row.bin), (low, place), (-10, -4), ha="right", weight=weight)
         figures.write(axis, show_count(row.genes), (1, place), (50, -4), ha="right", weight=weight)
     return figures.to_svg(figure, label, palette)

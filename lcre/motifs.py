@@ -43,13 +43,13 @@ class Motif:
         return "".join("ACGT"[base] if known else "acgt"[base] for base, known in zip(best, sure, strict=True))
 
 
-def need_extra() -> None:
-    """Raise InputError that says how to get TF-MoDISco and Tomtom where they are not installed."""
-    missing = [name for name in ("modiscolite", "memelite") if importlib.util.find_spec(name) is None]
+def need_extra(*packages: str) -> None:
+    """Raise InputError that says how to get those of `packages` (modiscolite, memelite) that are not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--motifs and --meme: {' and '.join(missing)} are not installed; pip install -r requirements-motifs.txt "
-            "installs them. Without --motifs and --meme everything else is written"
+            f"--motifs, --meme and --bed: not installed: {' and '.join(missing)}; pip install -r "
+            "requirements-motifs.txt installs what they need. Without these flags everything else is written"
         )
 
 

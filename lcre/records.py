@@ -25,7 +25,7 @@ FREE_TO_DIFFER = {"SAVED_MODELS", "DATASET", "FASTA", "GTF", "TPM", "VALIDATION_
 FREE_TO_DIFFER |= {"CHROMOSOMES", "JOBS", "SCHEDULER"}
 ADDED_SETTINGS = {"HOLD_OUT": "chromosome"}  # that older records lack -> the value that they were trained with
 TABLES = (  # of a run, besides its folds
-    *("run.json", "result.csv", "predictions.csv", "genes.csv", "report.html"),
+    *("run.json", "result.csv", "result_mqc.tsv", "predictions.csv", "genes.csv", "report.html"),
     *("audit.csv", "audit_bins.csv", "controls.csv"),
 )
 

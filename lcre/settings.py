@@ -132,7 +132,10 @@ def read_species(path: str | Path) -> list[dict]:
         for name in SPECIES_FILES:
             if one[name] is not None:
                 file = Path(path).parent / Path(one[name]).expanduser()
-                one[name] = check_file(file, f"SPECIES: {name.lower()} of {one['ORGANISM']}")
+                what = f"SPECIES: {name.lower()} of {one['ORGANISM']}"
+                if not file.exists():
+                    raise InputError(f"{what}: no file {file}; paths in {path} begin in the folder of that table")
+                one[name] = check_file(file, what)
         if one["TARGET_COLUMN"] is None:
             del one["TARGET_COLUMN"]
         species.append(one)

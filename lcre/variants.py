@@ -42,6 +42,14 @@ class Line(NamedTuple):
         return f"{self.chromosome}:{self.position + 1}:{self.reference}:{alternative}"
 
 
+class Allele(NamedTuple):
+    """An allele of a line."""
+
+    line: int  # its number in the file, from 1
+    bases: str  # as ALT has them
+    name: str  # CHROM:POS:REF:ALT
+
+
 class Edit(NamedTuple):
     """The bases [begin, end) of a chromosome (0-based, in bp) and the codes that take their place."""
 

@@ -109,6 +109,18 @@ def test_files_md_has_every_column():
     assert table_column(text, "### `A_vs_B.csv`") == list(COLUMNS)
 
 
+def test_files_md_has_what_is_written_of_variants_and_predict_md_what_is_said():
+    from lcre.annotated_vcf import FIELDS
+    from lcre.variant_effects import EFFECTS_CHECKED
+    from lcre_predict import EFFECT_COLUMNS
+
+    text = (ROOT / "docs/files.md").read_text()
+    rows = [row for row in text.splitlines() if row.startswith("| variants |")]
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[2])] == EFFECT_COLUMNS
+    assert re.findall(r"(?m)^\| `(LCRE_\w+)` \| (\w+) \|", text) == [(name, kind) for name, (kind, _) in FIELDS.items()]
+    assert EFFECTS_CHECKED in " ".join((ROOT / "docs/predict.md").read_text().replace("\n> ", " ").split())
+
+
 def test_method_names_the_models_and_developing_every_field_of_one():
     import dataclasses
 

@@ -242,6 +242,40 @@ def test_genes_by_name_are_explained_right_or_wrong(toy, tmp_path):
     assert (tmp_path / "out/logos/g1_1.png").exists()
 
 
+def test_bigwig_and_bed_of_a_run(toy, tmp_path, monkeypatch, capsys):
+    """Two genes of 90 bp: g1_4 from base 900 of chromosome 1 on, g2_1 from 300 of 2 on, on the minus strand."""
+    reader = pytest.importorskip("pyBigWig", reason="pyBigWig is not installed; requirements-dev.txt brings it")
+    import pandas as pd
+
+    genome = (toy.prefix.parent / "toy.fa").read_text().replace("\n", "").split(">")
+    motif = genome[2][1:][405:413]  # behind the name 2; columns 7 to 15 of g2_1, whose window begins at base 419
+    hit = {"sequence_name": [1], "start": [7], "end": [15], "strand": ["-"], "p-value": [2e-5]}
+    known = {"k": np.eye(4)[["ACGT".index(base) for base in motif]].T}
+    monkeypatch.setattr(motifs, "need_extra", lambda *packages: None)
+    monkeypatch.setattr(motifs, "read_known", lambda path: known)
+    monkeypatch.setitem(sys.modules, "memelite", SimpleNamespace(fimo=lambda *_, **__: [pd.DataFrame(hit)]))
+    flags = ["--genes", "g1_4,g2_1", "--logos", "0", "--bigwig", "--bed", "--meme", "known.meme"]
+    assert lcre_explain.main(toy.command(tmp_path, *flags)) == 0
+    told, found = capsys.readouterr().out, arrays(tmp_path)
+    assert "contributions.bw: 168 bases" in told  # two windows of 90 columns, without six masked bases each
+    assert "motif_hits.bed: 1 hits of 1 of 1 motifs" in told
+    values = found["contributions"].sum(axis=2)
+    with reader.open(str(tmp_path / "contributions.bw")) as file:
+        assert file.chroms() == {"1": 2600, "2": 2600}
+        assert file.values("1", 870, 900) == values[0, :30].tolist()  # before the TSS
+        assert file.values("1", 990, 1020) == values[0, -30:].tolist()  # behind the TES
+        assert file.values("2", 390, 420) == values[1, 29::-1].tolist()
+        assert file.values("2", 270, 300) == values[1, :-31:-1].tolist()
+        assert np.isnan(file.values("2", 387, 390)).all()
+        assert len(file.intervals("1")) == len(file.intervals("2")) == 84
+    line = (tmp_path / "motif_hits.bed").read_text().splitlines()[1].split("\t")
+    assert line[:6] == ["2", "405", "413", "k", "470", "+"]
+    assert line[12:15] == ["2e-05", "g2_1", "promoter"]
+    assert float(line[15]) == pytest.approx(values[1, 7:15].sum(), abs=1e-5)
+    assert lcre_explain.main(toy.command(tmp_path, "--genes", "g1_4", "--logos", "0")) == 0
+    assert not [path.name for path in tmp_path.iterdir() if path.suffix in (".bw", ".bed")]  # of the run before
+
+
 def test_an_explanation_leaves_nothing_of_an_earlier_one_beside_it(toy, tmp_path, capsys):
     """Two genes of which one is drawn in the profile, then one of middle expression, which is not."""
     (tmp_path / "logos").mkdir(parents=True)
@@ -314,6 +348,9 @@ def test_another_genome_of_the_same_names_is_noticed(toy, tmp_path, capsys):
         (["--method", "guessing"], "guessing"),
         (["--gene", "g1_0"], "did you mean --genes"),
         (["--fasta", "missing.fa"], "missing.fa"),
+        (["--bed"], "--bed needs motifs: give known ones with --meme FILE"),
+        (["--bigwig", "scores.bw"], "no flag scores.bw"),
+        (["--bigwig", "--out", "scores.bw"], "--out scores.bw is the name of a folder"),
     ],
 )
 def test_misuse_is_one_line(toy, tmp_path, capsys, flags, told):
@@ -496,14 +533,14 @@ def test_importing_has_no_effect_and_help_names_every_flag():
     ).stdout
     for flag in ("models", "fasta", "gtf", "genes", "method", "steps", "references", "seed", "out", "logos", "word"):
         assert f"  --{flag} " in shown
-    assert "--motifs" in shown
-    assert "--meme" in shown
+    for flag in ("motifs", "meme", "bigwig", "bed"):
+        assert f"  --{flag}" in shown
 
 
 # --------------------------------------------------------------------------------------------------- motifs
 def test_without_the_extra_one_line_says_how_to_get_it(toy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(motifs.importlib.util, "find_spec", lambda name: None)
-    for flag in (["--motifs"], ["--meme", "motifs.meme"]):
+    for flag in (["--motifs"], ["--meme", "motifs.meme"], ["--bed", "--meme", "motifs.meme"]):
         told = fails(capsys, toy.command(tmp_path / "out", *flag))
         assert "pip install -r requirements-motifs.txt" in told
     assert (ROOT / "requirements-motifs.txt").exists()

@@ -304,7 +304,10 @@ TOO_LONG = "x" * 101
         (lambda rows: [rows[0], rows[1] | {"organism": TOO_LONG}], "use at most 100 letters"),
         (lambda rows: [rows[0], rows[1] | {"organism": "pooled"}], "calls a species 'pooled', which means all of them"),
         (lambda rows: [rows[0], rows[1] | {"gtf": ""}], "row 2 of .* has no 'gtf'"),
-        (lambda rows: [rows[0], rows[1] | {"tpm": "two/none.csv"}], "SPECIES: tpm of two: no file .*two/none.csv"),
+        (
+            lambda rows: [rows[0], rows[1] | {"tpm": "two/none.csv"}],
+            "no file .*two/none.csv; paths in .*wrong.csv begin in the folder",
+        ),
         (lambda rows: [{name: row[name] for name in ("organism", "gtf", "tpm")} for row in rows], "no column 'fasta'"),
     ],
 )

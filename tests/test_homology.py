@@ -209,6 +209,9 @@ def test_command_lines_that_do_not_say_what_to_do(files, capsys, monkeypatch):
     for flags, says in (
         (["--gtf", "toy.gtf"], "give --out"),
         (["--gtf", "toy.gtf", "--out", "v.csv"], "give one of --proteins, --fasta and --hits"),
+        (["--hits", "h", "--fasta", "f", "--gtf", "toy.gtf", "--out", "v.csv"], "--hits, not --fasta and --hits"),
+        (["--hits", "h", "--gtf", "toy.gtf", "--out", "v.csv", "--audit", "r"], "these are two commands"),
+        (["--hits", "h", "--gtf", "toy.gtf", "--out", "v.csv", "--key", "sol"], "--key is the name of the species"),
         (["--hits", "hits.tsv", "--out", "v.csv"], "--out takes --gtf"),
         (["--hits", "hits.tsv", "--gtf", "toy.gtf", "--out", "v.csv", "--threads", "0"], "1 or more"),
         (["--hits", "none.tsv", "--gtf", "toy.gtf", "--out", "v.csv"], "no file none.tsv"),

@@ -1,10 +1,12 @@
 """Reading of FASTA, GTF, GFF3, expression tables and gene lists; bridging of names."""
 
+import itertools
 import math
 import os
 import pickle
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from core import InputError
 from core.annotation import QUOTED, parse_attributes, read_annotation
-from core.genome import open_genome, sort_chromosomes
+from core.genome import find_sequences, open_genome, sort_chromosomes, unpacked_size
 from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, bridge_names, join_names
 from core.tables import read_expression, read_gene_list, require_row_names
 
@@ -244,12 +246,69 @@ def test_missing_file_and_folder(tmp_path, read, name, says):
     assert says in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("content", "in_place"),
+    [
+        (GENOME, True),
+        (GENOME.rstrip(b"\n"), True),
+        (GENOME.replace(b"\n", b"\r\n"), True),
+        (b">1\n>2\nACGT\n>3 x\n", True),
+        (b">1\nACGT\nAC\nACGT\n", False),
+        (b">1\nACG\nACGT\n", False),
+        (b">1\nAC T\nACGT\n", False),
+        (b">1\nACGT\nACG \n", False),
+        (b">1\nACGT\nACGT\r\nAC\n", False),
+        (b">1\n\nACGT\n", False),
+        (b">1\nACGT\n\n>2\nAC\n", True),
+        (b">1\nACGT\n\n\n>2\nAC\n", False),
+        (GENOME.replace(b"\n", b"\r"), False),
+        (pack(GENOME), False),
+        (bgzf(GENOME), False),
+    ],
+)
+def test_which_genomes_are_read_in_place(tmp_path, content, in_place):
+    assert (find_sequences(write(tmp_path / "g.fa", content)) is not None) == in_place
+
+
+def test_a_genome_in_place_is_read_as_its_copy_is(tmp_path, monkeypatch):
+    """Blocks of 28 bytes: headers and line ends cross them. A name with the ending of gzip is copied."""
+    monkeypatch.setattr("core.genome.READ", 28)
+    random = np.random.default_rng(1)
+    content = b""
+    for number, (length, width, end) in enumerate(itertools.product((1, 7, 60, 61), (1, 7, 20), (b"\n", b"\r\n"))):
+        bases = bytes(random.choice(list(b"acgtNRUT"), length).tolist())
+        content += b">%d x" % number + end + b"".join(bases[at : at + width] + end for at in range(0, length, width))
+    plain, copied = write(tmp_path / "g.fa", content), write(tmp_path / "h.fa.gz", content)
+    assert find_sequences(plain)
+    assert find_sequences(copied) is None
+    assert read_genome(plain) == read_genome(copied)
+    with open_genome(plain) as ours, open_genome(copied) as theirs:
+        for name, length in ours.lengths.items():
+            begin, end = sorted(random.integers(0, length + 3, 2))
+            assert np.array_equal(ours.piece(name, begin, end), theirs.piece(name, begin, end))
+            assert ours.describe(name) == theirs.describe(name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.fa", "h.fa.gz"]
+
+
+def test_no_room_for_the_scratch_copy_is_said_before_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=50_000))
+    monkeypatch.setattr("core.genome.lay_out", None)
+    content = b">1\n" + b"ACGT" * 20_000 + b"\n"
+    for packed in (pack(content), bgzf(content[:30_000], content[30_000:60_000], content[60_000:])):
+        with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa.gz", packed)):
+            pass
+        assert "takes about 0 MB" in one_line(error)
+        assert unpacked_size(tmp_path / "g.fa.gz") == len(content)
+    with open_genome(write(tmp_path / "g.fa", content)) as genome:
+        assert genome.lengths == {"1": 80_000}
+
+
 def test_full_disk_while_the_genome_is_laid_out(tmp_path, monkeypatch):
     def fail(path, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("core.genome.lay_out", fail)
-    with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa", GENOME)):
+    with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa", pack(GENOME))):
         pass
     assert "No space left on device" in one_line(error)
 

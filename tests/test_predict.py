@@ -1,6 +1,7 @@
 """Scores of genes, windows and variants, with networks whose outputs are known by hand."""
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -22,7 +23,8 @@ import lcre_predict
 from core import InputError
 from core.files import hash_file
 from core.genome import open_genome
-from lcre import records, trained, variant_scoring
+from lcre import records, trained, variant_effects, variant_scoring, variants
+from lcre.annotated_vcf import FIELDS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDS = ["1", "2+3"]
@@ -160,7 +162,8 @@ def test_effects_equal_those_of_the_edited_genome(toy, tmp_path):
     made = make_variants(toy)
     found = predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", made), "--all-folds")
     assert list(found[0]) == [
-        *("gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd")
+        *("gene_id", "variant", "region", "reference_probability", "alternative_probability"),
+        *("effect", "sd", "percentile"),
     ]
     by_variant: dict[str, dict[str, dict]] = {}
     for row in found:
@@ -240,6 +243,7 @@ def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
 
     monkeypatch.setattr(variant_scoring, "make_predictor", make_counter)
     monkeypatch.setattr(lcre_predict, "BATCH", 3)
+    monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 0)
     sequence = toy.chromosomes["1"]
     snps = [("1", at, sequence[at], "A" if sequence[at] != "A" else "C") for at in range(50, 80)]
     assert len(predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", snps))) == 30
@@ -289,6 +293,72 @@ def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
     assert not (tmp_path / "v.rejected.csv").exists()  # nor one of an earlier run
 
 
+def read_windows(toy) -> variants.Windows:
+    """The windows of the toy's genes, as the script cuts them."""
+    run = trained.load_run(toy.run.prefix, lcre_classifier.WindowLayout.of)
+    with open_genome(toy.fasta) as genome:
+        genes, codes, _, _ = lcre_predict.read_genes(genome, toy.gtf, run)
+    start, end, strand = genes["start"].to_numpy(), genes["end"].to_numpy(), genes["strand"].to_numpy(str)
+    return variants.Windows(codes, genes["chromosome"].tolist(), start, end, strand, run.layout)
+
+
+@pytest.mark.parametrize("region", ["promoter", "terminator", "both"])
+def test_percentiles_of_the_random_substitutions_themselves(toy, tmp_path, monkeypatch, capsys, region):
+    """Ranked among themselves, n of them have the mid-ranks of their own effects, each by the folds of its gene."""
+    monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 60)
+    windows = read_windows(toy)
+    drawn = variant_effects.draw_substitutions(windows, region, 60, variant_effects.SEED)
+    made = []
+    for gene, edit in drawn:
+        name = windows.names[gene]
+        made.append((name, edit.begin, toy.chromosomes[name][edit.begin], "ACGT"[edit.codes[0]]))
+    found = predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", made))
+    by_pair = {(row["gene_id"], row["variant"]): row for row in found}
+    own = []
+    for (gene, _), (name, position, ref, alt) in zip(drawn, made, strict=True):
+        own.append(by_pair[FIT[gene].gene_id, f"{name}:{position + 1}:{ref}:{alt}"])
+    assert {row["region"] for row in own} == {region}
+    sizes = np.rint(np.abs([float(row["effect"]) for row in own]) / variant_effects.TIE)
+    assert len(set(sizes)) > 20
+    ranks = [(sizes < size).sum() + (sizes == size).sum() / 2 for size in sizes]
+    assert [float(row["percentile"]) for row in own] == pytest.approx(np.array(ranks) / 60 * 100)
+    assert f"note: {variant_effects.EFFECTS_CHECKED}\n" in capsys.readouterr().out
+
+
+def test_annotated_vcf_has_the_values_of_the_csv(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 30)
+    contigs = "".join(f"##contig=<ID={name}>\n" for name in toy.chromosomes)
+    columns = [f"{name}\t{at + 1}\trs{at}\t{ref}\t{alt},*\t9\tq1\tDP=1\n" for name, at, ref, alt in make_variants(toy)]
+    columns.sort(key=lambda line: (line.split("\t")[0], int(line.split("\t")[1])))
+    text = HEADER.replace("#CHROM", f"{contigs}#CHROM") + "".join(columns)
+    vcf = write(tmp_path / "v.vcf", text)
+    expected = predict(toy, tmp_path / "a.csv", "--vcf", vcf)
+    monkeypatch.setattr(lcre_predict, "BATCH", 7)
+    monkeypatch.setattr(lcre_predict, "LINES", 5)
+    argv = ["--models", toy.run.prefix, "--fasta", toy.fasta, "--gtf", toy.gtf, "--vcf", vcf]
+    for name in ("b.vcf", "b.vcf.gz"):
+        assert lcre_predict.main([str(part) for part in [*argv, "--out", tmp_path / name]]) == 0
+        assert f"{name}{' and .tbi' * name.endswith('z')}: {len(expected)} effects" in capsys.readouterr().out
+    plain = (tmp_path / "b.vcf").read_text()
+    assert gzip.decompress((tmp_path / "b.vcf.gz").read_bytes()).decode() == plain
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("a.csv", "a.rejected.csv", "b.rejected.csv", "b.vcf", "b.vcf.gz", "b.vcf.gz.tbi", "v.vcf")
+    ]
+    found = []
+    for before, after in zip(columns, [line for line in plain.splitlines() if line[0] != "#"], strict=True):
+        chromosome, position, _, ref, *_, info = after.split("\t")
+        assert after.startswith(before.rstrip("\n"))
+        entries = [part.split("=")[1].split(",") for part in info.split(";") if part.startswith("LCRE_")]
+        assert len(entries) in (0, len(FIELDS))
+        for allele, gene, region, effect, percentile in zip(*entries, strict=True):
+            found.append((gene, f"{chromosome}:{position}:{ref}:{allele}", region, float(effect), float(percentile)))
+    assert len(found) == len(expected)
+    for row, (*names, effect, percentile) in zip(expected, found, strict=True):
+        assert names == [row["gene_id"], row["variant"], row["region"]]
+        assert effect == pytest.approx(float(row["effect"]), abs=1e-5)
+        assert percentile == pytest.approx(float(row["percentile"]), abs=4)  # rounding may pass one of the 30
+
+
 # --------------------------------------------------------------------------------------------- bad input
 def refuse(toy, capsys, *more, models: Path | None = None, genome: bool = True, out: Path | None = None) -> str:
     """Run what must be refused: exit status 2, one line, nothing written; return the line."""
@@ -319,6 +389,24 @@ def test_vcf_of_another_genome_and_damaged_vcf(toy, tmp_path, capsys):
     assert "damaged gzip" in refuse(toy, capsys, "--vcf", cut)
     assert "begin with '##fileformat=VCF'" in refuse(toy, capsys, "--vcf", toy.fasta)
     assert "no file" in refuse(toy, capsys, "--vcf", tmp_path / "absent.vcf")
+
+
+def test_outputs_of_another_kind(toy, tmp_path, capsys):
+    made = sorted((line for line in make_variants(toy) if line[0] == "1"), key=lambda line: line[1])
+    vcf = ["--vcf", vcf_of(tmp_path / "v.vcf", made)]
+    for name in ("o.txt", "o", "o.vcf.bgz", "o.csv.gz", "o.bcf"):
+        assert f"--vcf writes .csv, .vcf.gz and .vcf, not {name}" in refuse(toy, capsys, *vcf, out=toy.folder / name)
+    assert "takes --vcf" in refuse(toy, capsys, out=toy.folder / "o.vcf.gz")
+    told = refuse(toy, capsys, *vcf, out=toy.folder / "o.vcf.gz")
+    assert "no ##contig line for 1 of its 1 chromosomes ('1')" in told
+    assert "bcftools reheader --fai" in told
+    contig = HEADER.replace("#CHROM", "##contig=<ID=1>\n#CHROM")
+    lines = [f"1\t{at + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n" for _, at, ref, alt in made]
+    turned = write(tmp_path / "turned.vcf", contig + "".join(lines[::-1]))
+    assert "sort it with bcftools sort" in refuse(toy, capsys, "--vcf", turned, out=toy.folder / "o.vcf.gz")
+    index = write(toy.folder / "x.vcf.gz.tbi", contig + "".join(lines))  # an input that the index would replace
+    assert "take the place of --vcf" in refuse(toy, capsys, "--vcf", index, out=toy.folder / "x.vcf.gz")
+    index.unlink()
 
 
 def test_files_that_do_not_fit(toy, tmp_path, capsys):
@@ -647,11 +735,14 @@ def test_stop_leaves_nothing(toy, tmp_path, monkeypatch, capsys):
 
     for name in ("score", "score_variants"):
         monkeypatch.setattr(lcre_predict.Scorer, name, stop)
-    for more in ([], ["--vcf", vcf_of(tmp_path / "v.vcf", make_variants(toy))]):
-        argv = ["--models", toy.run.prefix, "--fasta", toy.fasta, "--gtf", toy.gtf, "--out", tmp_path / "o.csv", *more]
+    vcf = ["--vcf", vcf_of(tmp_path / "v.vcf", make_variants(toy)[:1])]
+    contig = HEADER.replace("#CHROM", "##contig=<ID=1>\n#CHROM")
+    vcf[1].write_text(vcf[1].read_text().replace(HEADER, contig))
+    for name, more in (("o.csv", []), ("o.csv", vcf), ("o.vcf", vcf), ("o.vcf.gz", vcf)):
+        argv = ["--models", toy.run.prefix, "--fasta", toy.fasta, "--gtf", toy.gtf, "--out", tmp_path / name, *more]
         assert lcre_predict.main([str(part) for part in argv]) == 130
         assert "interrupted; nothing was written" in capsys.readouterr().err
-        assert not list(tmp_path.glob("*o*.csv"))
+        assert [path.name for path in tmp_path.iterdir()] == ["v.vcf"]
 
 
 def test_full_disk_is_one_line(toy, tmp_path, monkeypatch, capsys):

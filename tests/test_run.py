@@ -81,7 +81,7 @@ def test_writes_every_file_of_the_contract(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         *("demo_run.json", "demo_genes.csv", "demo_result.csv", "demo_predictions.csv", "demo_report.html"),
-        *("demo_model_2", "demo_model_4"),
+        *("demo_model_2", "demo_model_4", "demo_result_mqc.tsv"),
     }
     for fold in ("2", "4"):
         inside = {
@@ -119,6 +119,11 @@ def test_numbers_agree_between_files(finished):
     predictions = {row["gene_id"]: row for row in rows(folder / "demo_predictions.csv")}
     result = {row["chromosome"]: row for row in rows(folder / "demo_result.csv")}
     assert list(result) == ["2", "4", "pooled"]
+    table = [line.split("\t") for line in (folder / "demo_result_mqc.tsv").read_text().splitlines() if line[0] != "#"]
+    assert [row[:3] for row in table] == [
+        ["Sample", "accuracy", "auROC"],
+        *([f"demo {name}", row["accuracy"], row["auROC"]] for name, row in result.items()),
+    ]
     everything = []
     for fold in ("2", "4"):
         roles = {row["gene_id"]: row["role"] for row in rows(folder / f"demo_model_{fold}/genes.csv")}

@@ -1,0 +1,170 @@
+"""How unusual the effect of a variant is: its rank among random substitutions of the same genes' windows.
+
+A random substitution puts one of the three other bases in the place of a base that a window shows; all such bases of
+all genes with windows are equally likely. Each region has its own: bases of the promoter only, of the terminator only,
+and of both, where the regions of a short gene overlap.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from core.progress import Progress
+from lcre.variants import Edit, Windows
+
+SUBSTITUTIONS = 2000  # random ones of each region
+SEED = 1
+TIE = 1e-5  # effects are compared as multiples of it: sums that are rounded in another order differ by less
+BATCH = 256  # random substitutions scored between two looks at whether to stop
+GENES = 1000  # whose windows are looked at together
+REGIONS = {"promoter": "promoters", "terminator": "terminators", "both": "both regions of short genes"}
+
+# What is known of the predicted effects where they could be checked; benchmarks/RESULTS.md has the figures.
+EFFECTS_CHECKED = (
+    "Predicted effects of variants were at chance where they could be checked: of 1,523 SNPs in yeast promoters "
+    "measured in a reporter assay, they tell significant from other ones with an auROC of .471 (95 % interval .416 to "
+    ".526). Use them to see what the network has learned, not to choose variants."
+)
+
+
+# -------------------------------------------------------------------------------------- random substitutions
+def find_shown(windows: Windows, genes: np.ndarray, region: str) -> np.ndarray:
+    """Tell which bases of a region the windows of genes show.
+
+    Args:
+        windows: of all genes.
+        genes: rows of `windows.codes`, (genes,).
+        region: promoter or terminator, the bases that are in this one only; both: those that are in both.
+
+    Returns:
+        Booleans, (genes, columns of a region): of the terminator's columns for that region, else of the promoter's. A
+        base that is in both regions is shown if one of its two columns shows it.
+    """
+    size = windows.layout.region_size
+    promoter, terminator = (windows.codes[genes, place] < 4 for place in windows.layout.regions.values())
+    left, right = windows.layout.locate(windows.start[genes], windows.end[genes])
+    ahead = left - right if region == "terminator" else right - left
+    other = np.arange(size) - ahead[:, None]  # column of the same base in the other region
+    in_both = (other >= 0) & (other < size)
+    if region == "both":
+        return in_both & (promoter | np.take_along_axis(terminator, other.clip(0, size - 1), axis=1))
+    return (promoter if region == "promoter" else terminator) & ~in_both
+
+
+def draw_substitutions(windows: Windows, region: str, count: int, seed: int) -> list[tuple[int, Edit]]:
+    """Return random substitutions of bases of a region: the gene (row of `windows.codes`) and the change.
+
+    The bases, in the order of genes and columns, are cut into `count` equal parts, and one of each part is drawn: every
+    base is as likely as any other, and the genes share the draws more evenly than by chance.
+
+    Args:
+        windows: of all genes.
+        region: promoter, terminator or both, as in `find_shown`.
+        count: how many to draw; bases are drawn again where there are fewer.
+        seed: of the draws.
+
+    Returns:
+        None of them where no window shows a base of the region.
+    """
+    genes = np.arange(len(windows.codes))
+    parts = [genes[at : at + GENES] for at in range(0, len(genes), GENES)]
+    shown = np.concatenate([find_shown(windows, part, region).sum(axis=1) for part in parts])
+    ends = shown.cumsum()
+    if not ends[-1]:
+        return []
+    random = np.random.default_rng([seed, list(REGIONS).index(region)])
+    drawn = ((np.arange(count) + random.random(count)) / count * ends[-1]).astype(np.int64).clip(0, ends[-1] - 1)
+    steps = random.integers(1, 4, count)  # from the base to another one
+    found = []
+    for base, step in zip(drawn, steps, strict=True):
+        gene = int(np.searchsorted(ends, base, side="right"))
+        columns = np.flatnonzero(find_shown(windows, np.array([gene]), region)[0])
+        found.append((gene, substitute(windows, gene, region, columns[base - ends[gene] + shown[gene]], step)))
+    return found
+
+
+def substitute(windows: Windows, gene: int, region: str, column: int, step: int) -> Edit:
+    """Return the change of the base in a column of a region to the one `step` further in ACGT, on the gene's strand."""
+    size, strand = windows.layout.region_size, windows.strand[gene]
+    left, right = map(int, windows.layout.locate(windows.start[gene], windows.end[gene]))
+    terminator = region == "terminator"
+    place = windows.layout.regions["terminator" if terminator else "promoter"]
+    code = windows.codes[gene, place.start + column]
+    if code > 3:  # masked in the promoter, shown in the terminator
+        code = windows.codes[gene, windows.layout.regions["terminator"].start + column - (right - left)]
+    edge = left if terminator == (strand == "-") else right
+    position = int(edge + column if strand == "+" else edge + size - 1 - column)
+    return Edit(position, position + 1, windows.on_strand(gene, np.array([(code + step) % 4], np.uint8)))
+
+
+# ----------------------------------------------------------------------------------------------------- ranks
+def round_size(effects: np.ndarray) -> np.ndarray:
+    """Return |effect| as whole multiples of `TIE`."""
+    return np.rint(np.abs(effects) / TIE)
+
+
+def find_percentiles(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the percentage of `others` that are smaller, those that are equal counted half; nan without others.
+
+    Args:
+        sizes: to rank, (n,).
+        others: to rank them among, sorted, (m,).
+    """
+    if not len(others):
+        return np.full(len(sizes), np.nan)
+    smaller, not_larger = (np.searchsorted(others, sizes, side=side) for side in ("left", "right"))
+    return 50 * (smaller + not_larger) / len(others)
+
+
+class Background:
+    """The effects of random substitutions, scored when a variant in their region first needs them.
+
+    Args:
+        windows: of all genes.
+        genome: the open genome.
+        score: returns the effects of genes' windows with changes in them, of genes, (n,), and base codes, uint8,
+            (n, columns).
+        progress: of the command.
+    """
+
+    def __init__(self, windows: Windows, genome, score: Callable[[np.ndarray, np.ndarray], np.ndarray], progress):
+        self.windows, self.genome, self.score = windows, genome, score
+        self.progress: Progress = progress
+        self.sizes: dict[str, np.ndarray] = {}  # region -> |effect| in multiples of TIE, sorted
+
+    def of(self, region: str) -> np.ndarray:
+        """Return the sizes of effects that variants in a region are ranked among, sorted, in multiples of `TIE`.
+
+        Where no base is shown in both regions, a variant that reaches from one to the other is ranked among those of
+        either.
+        """
+        if region not in self.sizes:
+            drawn = draw_substitutions(self.windows, region, SUBSTITUTIONS, SEED)
+            if region == "both" and not drawn:
+                self.sizes[region] = np.sort(np.concatenate([self.of("promoter"), self.of("terminator")]))
+            else:
+                self.sizes[region] = np.sort(round_size(self.score_all(drawn, REGIONS[region])))
+        return self.sizes[region]
+
+    def score_all(self, drawn: Sequence[tuple[int, Edit]], where: str) -> np.ndarray:
+        """Return the effects of drawn substitutions, (n,)."""
+        if drawn:
+            self.progress.line(f"percentiles: scoring {len(drawn):,} random substitutions in {where}")
+        effects = [np.zeros(0)]
+        for at in range(0, len(drawn), BATCH):
+            part = drawn[at : at + BATCH]
+            rows = np.stack([self.windows.edit(gene, self.genome, edit) for gene, edit in part])
+            effects.append(self.score(np.array([gene for gene, _ in part]), rows))
+            self.progress.show(f"{at + len(part):,} of {len(drawn):,} random substitutions")
+        return np.concatenate(effects)
+
+    def rank(self, regions: Sequence[str], effects: np.ndarray) -> np.ndarray:
+        """Return the percentile of |effect| among the random substitutions of each one's region, 0 to 100, (n,).
+
+        It is nan where there are none to rank it among.
+        """
+        sizes, percentiles, regions = round_size(effects), np.full(len(effects), np.nan), np.array(regions)
+        for region in np.unique(regions):
+            here = regions == region
+            percentiles[here] = find_percentiles(sizes[here], self.of(str(region)))
+        return percentiles
