@@ -44,10 +44,11 @@ class Scorer:
     """Scores windows with the folds of a run."""
 
     def __init__(self, run):
-        from lcre.trained import make_predictor, without_sigmoid
+        from lcre.trained import without_sigmoid
+        from lcre.variant_scoring import share_graphs
 
         self.folds = run.folds
-        self.predict = [make_predictor(without_sigmoid(run.models[fold])) for fold in run.folds]
+        self.networks = share_graphs(without_sigmoid(run.models[fold]) for fold in run.folds)
 
     def score(self, codes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Return the log-odds of being high, float64, (windows, folds); nan where a fold is not wanted.
@@ -57,11 +58,32 @@ class Scorer:
             wanted: which folds score which window, booleans, (windows, folds).
         """
         log_odds = np.full(wanted.shape, np.nan)
-        for number, predict in enumerate(self.predict):
+        for number, network in enumerate(self.networks):
             rows = np.flatnonzero(wanted[:, number])
             if len(rows):
-                log_odds[rows, number] = predict(codes if len(rows) == len(codes) else codes[rows])
+                log_odds[rows, number] = network().predict(codes if len(rows) == len(codes) else codes[rows])
         return log_odds
+
+    def score_variants(
+        self, windows: np.ndarray, known: np.ndarray, rows: np.ndarray, gene: np.ndarray, wanted: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-odds of windows and of the same windows with variants, (genes, folds) and (variants, folds).
+
+        Args:
+            windows: base codes, uint8, (genes, columns).
+            known: log-odds that were computed before, else nan, (genes, folds).
+            rows: base codes of windows with variants, uint8, (variants, columns).
+            gene: the row of `windows` that each is a change of, (variants,).
+            wanted: which folds score which gene, booleans, (genes, folds).
+        """
+        own, changed = known.copy(), np.full((len(rows), len(self.folds)), np.nan)
+        for number, network in enumerate(self.networks):
+            genes, here = np.flatnonzero(wanted[:, number]), np.flatnonzero(wanted[gene, number])
+            if len(here):
+                place = np.searchsorted(genes, gene[here])
+                found = network().score_variants(windows[genes], known[genes, number], rows[here], place)
+                own[genes, number], changed[here, number] = found
+        return own, changed
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
@@ -248,8 +270,7 @@ class VariantTable:
     def __init__(self, scorer: Scorer, windows, ids: list[str], wanted: np.ndarray, write: Callable):
         self.scorer, self.windows, self.ids, self.wanted, self.write = scorer, windows, ids, wanted, write
         self.rank = None  # gives the percentiles of effects, `lcre.variant_effects.Background.rank`
-        self.reference = np.full(wanted.shape, np.nan)  # log-odds
-        self.known = np.zeros(len(ids), bool)  # which genes have their reference
+        self.reference = np.full(wanted.shape, np.nan)  # log-odds, of the genes that were scored
         self.pairs, self.rows, self.written = [], np.empty((BATCH, windows.codes.shape[1]), np.uint8), 0
 
     def add(self, gene: int, allele, region: str, row: np.ndarray) -> None:
@@ -280,14 +301,11 @@ class VariantTable:
             genes: the gene of each pair, (pairs,).
             rows: its window with the change, uint8, (pairs, columns).
         """
-        new = np.unique(genes[~self.known[genes]])
-        self.reference[new] = self.scorer.score(self.windows.codes[new], self.wanted[new])
-        self.known[new] = True
-        reference = self.reference[genes]
-        changed = (rows != self.windows.codes[genes]).any(axis=1)  # masked columns and unknown bases change nothing
-        alternative = reference.copy()
-        alternative[changed] = self.scorer.score(rows[changed], self.wanted[genes[changed]])
-        return reference, alternative
+        here, gene = np.unique(genes, return_inverse=True)
+        self.reference[here], alternative = self.scorer.score_variants(
+            self.windows.codes[here], self.reference[here], rows, gene, self.wanted[here]
+        )
+        return self.reference[genes], alternative
 
     def score_effects(self, genes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the effects of changes in genes' windows, mean over folds, (pairs,)."""

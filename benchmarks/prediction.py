@@ -9,6 +9,11 @@ these work, and the same kinds of change where nothing is planted, and prints th
 `python benchmarks/prediction.py variants --fasta F --gtf G [--count 1000000]` scores made-up variants of a genome (nine
 SNPs to one insertion or deletion) and prints seconds and peak memory. The network is not trained, which makes no
 difference to either; `--network tiny` shows the cost of everything but the network.
+
+`python benchmarks/prediction.py vcf RUN --fasta F --gtf G [--vcf V | --count 5000] [--before FOLDER]` scores the same
+variants by whole windows and by slices, in turn, each in a process of its own, and prints variants a second, their
+ratio pair by pair, peak memory and the largest difference between the effects. Whole windows are those of this version,
+or of the checkout in FOLDER.
 """
 
 import argparse
@@ -231,6 +236,71 @@ def measure_variants(fasta: Path, gtf: Path, count: int, network: str) -> None:
         print(f"{network}: {count:,} variants in {seconds:.0f} s, peak memory {peak / 2**20:,.0f} MiB")
 
 
+# --------------------------------------------------------------------------------------------------- vcf
+SCORE = """
+import json, sys, time
+import lcre_predict
+from core.memory import peak_memory_bytes
+flush, batches = lcre_predict.VariantTable.flush, []
+def timed(table):
+    began = time.perf_counter(), time.process_time(), table.written
+    flush(table)
+    batches.append([time.perf_counter() - began[0], time.process_time() - began[1], table.written - began[2]])
+lcre_predict.VariantTable.flush = timed
+if sys.argv.pop(1) == "whole":
+    from lcre import variant_scoring
+    variant_scoring.WIDTH = 0
+status = lcre_predict.main(sys.argv[1:])
+print(json.dumps([status, peak_memory_bytes(), batches]))
+"""
+
+
+def compare_vcf(arguments: argparse.Namespace) -> None:
+    """Print the table of scoring variants by whole windows and by slices, in turn."""
+    import numpy as np
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        vcf = arguments.vcf or folder / "v.vcf.gz"
+        if not arguments.vcf:
+            write_variants(arguments.fasta, vcf, arguments.count)
+        places = {"models": arguments.models, "fasta": arguments.fasta, "gtf": arguments.gtf, "vcf": vcf}
+        command = [part for name, path in places.items() for part in (f"--{name}", str(path.resolve()))]
+        ways = {"whole windows": (arguments.before or ROOT, "" if arguments.before else "whole"), "slices": (ROOT, "")}
+        measured = {way: [] for way in ways}  # seconds of all, of scoring, after its first batch; CPU; peak memory
+        for _ in range(arguments.repeats):
+            for way, (root, how) in ways.items():
+                out, began = folder / f"{way}.csv", time.perf_counter()
+                argv = [sys.executable, "-c", SCORE, how, *command, "--out", str(out)]
+                done = subprocess.run(argv, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
+                total = time.perf_counter() - began
+                status, peak, batches = json.loads(done.stdout.strip().split("\n")[-1])
+                if status:
+                    raise SystemExit(status)
+                seconds, cpu, rows = np.array(batches).T
+                measured[way].append([total, seconds.sum(), seconds[1:].sum(), cpu.sum(), cpu[1:].sum(), peak])
+        tables = [pd.read_csv(folder / f"{way}.csv") for way in ways]
+        same = ["gene_id", "variant", "region"]
+        assert tables[0][same].equals(tables[1][same])
+        apart = np.abs(tables[0]["effect"] - tables[1]["effect"]).max()
+    variants, genes = (tables[0][name].nunique() for name in ("variant", "gene_id"))
+    print(f"{len(tables[0]):,} rows of {variants:,} variants in {genes:,} genes")
+    numbers = {way: np.array(found) for way, found in measured.items()}
+    names = ["whole script", "scoring", "scoring after the first batch", "CPU of scoring", "CPU after the first batch"]
+    print(f"| way | {' | '.join(f'{name}, s' for name in names)} | rows a second | peak memory |")
+    print(f"|{'---|' * 8}")
+    for way, found in numbers.items():
+        middle = np.median(found, axis=0)
+        cells = [*(f"{one:.1f}" for one in middle[:5]), f"{len(tables[0]) / middle[1]:,.0f}"]
+        print(f"| {way} | {' | '.join(cells)} | {found[:, 5].max() / 2**20:,.0f} MiB |")
+    ratios = numbers["whole windows"] / numbers["slices"]
+    for name, found in zip(names, ratios.T, strict=False):
+        if np.isfinite(found).all():
+            print(f"{name}: {np.median(found):.2f} times as fast ({found.min():.2f} to {found.max():.2f})")
+    print(f"largest difference between effects: {apart:.1e}")
+
+
 def main() -> int:
     """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,11 +314,21 @@ def main() -> int:
     variants.add_argument("--gtf", type=Path, required=True)
     variants.add_argument("--count", type=int, default=1_000_000)
     variants.add_argument("--network", choices=("tiny", "cnn_lstm_kmer", "published"), default="tiny")
+    vcf = kinds.add_parser("vcf")
+    vcf.add_argument("models", type=Path, help="a finished run")
+    vcf.add_argument("--fasta", type=Path, required=True)
+    vcf.add_argument("--gtf", type=Path, required=True)
+    vcf.add_argument("--vcf", type=Path, help="variants to score; without it they are made up")
+    vcf.add_argument("--count", type=int, default=5000, help="of made-up variants")
+    vcf.add_argument("--before", type=Path, help="a checkout that scores whole windows")
+    vcf.add_argument("--repeats", type=int, default=3, help="pairs of measurements")
     arguments = parser.parse_args()
     if arguments.what == "throughput":
         measure_throughput(arguments.repeats)
     elif arguments.what == "effects":
         measure_effects(arguments.models)
+    elif arguments.what == "vcf":
+        compare_vcf(arguments)
     else:
         measure_variants(arguments.fasta, arguments.gtf, arguments.count, arguments.network)
     return 0

@@ -60,16 +60,29 @@ def run_lstm(lstm, sequences, initial_state, mask, training=False):
 
     if mask is not None:
         return type(lstm).inner_loop(lstm, sequences, initial_state, mask, training)
+    columns = tf.transpose(sequences, (1, 0, 2))
+    outputs, cells = run_block(lstm, columns[::-1] if lstm.go_backwards else columns, initial_state)
+    return outputs[-1], tf.transpose(outputs, (1, 0, 2)), [outputs[-1], cells[-1]]
+
+
+def run_block(lstm, columns, initial_state):
+    """Return outputs and cell states of a Keras LSTM for every column, both (columns, n, units), in one operation.
+
+    Args:
+        lstm: the layer; `has_defaults` is true of it.
+        columns: float32, (columns, n, channels), in the order in which they are read.
+        initial_state: output and cell state before the first column, (n, units) each.
+    """
+    import tensorflow as tf
 
     def sort(weights):  # Keras: input, forget, carry, output; BlockLSTM: input, carry, forget, output
         first, forget, carry, output = tf.split(weights, 4, axis=-1)
         return tf.concat([first, carry, forget, output], axis=-1)
 
     cell, zeros = lstm.cell, tf.zeros(lstm.units)
-    columns = tf.transpose(sequences, (1, 0, 2))
     done = tf.raw_ops.BlockLSTM(  # not BlockLSTMV2: its gradient mistakes forget and carry for one another
         seq_len_max=tf.cast(tf.shape(columns)[0], tf.int64),
-        x=columns[::-1] if lstm.go_backwards else columns,
+        x=columns,
         cs_prev=initial_state[1],
         h_prev=initial_state[0],
         w=sort(tf.concat([cell.kernel, cell.recurrent_kernel], 0)),
@@ -81,7 +94,7 @@ def run_lstm(lstm, sequences, initial_state, mask, training=False):
         cell_clip=0.0,
         use_peephole=False,
     )
-    return done.h[-1], tf.transpose(done.h, (1, 0, 2)), [done.h[-1], done.cs[-1]]
+    return done.h, done.cs
 
 
 def multiply_kernel_gradients(model) -> None:

@@ -23,7 +23,7 @@ import lcre_predict
 from core import InputError
 from core.files import hash_file
 from core.genome import open_genome
-from lcre import records, trained, variant_effects, variants
+from lcre import records, trained, variant_effects, variant_scoring, variants
 from lcre.annotated_vcf import FIELDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -237,10 +237,12 @@ def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypa
 
 def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
     windows_scored = []
-    score = lcre_predict.Scorer.score
-    monkeypatch.setattr(
-        lcre_predict.Scorer, "score", lambda *arguments: windows_scored.append(len(arguments[1])) or score(*arguments)
-    )
+
+    def make_counter(model):
+        predict = trained.make_predictor(model)
+        return lambda codes: windows_scored.append(len(codes)) or predict(codes)
+
+    monkeypatch.setattr(variant_scoring, "make_predictor", make_counter)
     monkeypatch.setattr(lcre_predict, "BATCH", 3)
     monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 0)
     sequence = toy.chromosomes["1"]
@@ -732,7 +734,8 @@ def test_stop_leaves_nothing(toy, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lcre_predict.Scorer, "score", stop)
+    for name in ("score", "score_variants"):
+        monkeypatch.setattr(lcre_predict.Scorer, name, stop)
     vcf = ["--vcf", vcf_of(tmp_path / "v.vcf", make_variants(toy)[:1])]
     contig = HEADER.replace("#CHROM", "##contig=<ID=1>\n#CHROM")
     vcf[1].write_text(vcf[1].read_text().replace(HEADER, contig))
