@@ -25,6 +25,7 @@ from lcre.records import fold_folder, held_out_groups, read_record
 from lcre.results import RESULT_COLUMNS
 from lcre.settings import FORMER_MODELS
 from lcre.trained import TRAIN_AGAIN, parse_numbers, read_columns, read_held_out
+from lcre.variant_effects import EFFECTS_CHECKED
 
 LOG_NUMBERS = ["epoch", "loss", "val_loss", "val_auROC", "test_loss", "test_auROC"]
 PROFILE_NUMBERS = ["position", "mean_abs_contribution"]
@@ -827,6 +828,11 @@ def make_profile(run: Run) -> page.Section | None:
     return page.Section("Where the network looks", [text, page.Columns(pair)])
 
 
+def make_variants(run: Run) -> page.Section:
+    """Return what predicted effects of variants were worth where they could be checked; the same for every run."""
+    return page.Section("Effects of variants", ["lcre_predict.py --vcf scores variants.", EFFECTS_CHECKED])
+
+
 def make_genes(run: Run) -> page.Section:
     """Return the way from the annotation to the scored genes: funnel, reasons, sequence audit, chromosomes."""
     total, chromosomes = read_funnel(run)
@@ -924,7 +930,7 @@ def as_number(value: object) -> float:
 
 SECTIONS = (
     make_warnings, make_folds, make_audit, make_controls, make_curves, make_calibration, make_expression,
-    make_learning, make_profile, make_genes, make_facts,
+    make_learning, make_profile, make_variants, make_genes, make_facts,
 )  # fmt: skip
 
 
