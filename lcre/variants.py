@@ -74,9 +74,10 @@ def read_vcf(path: Path) -> Iterator[Line]:
             fields = text.split("\t", 5)
             position = parse_coordinate(fields[1]) if len(fields) >= 5 and fields[0] and fields[3] else None
             if position is None:
-                raise InputError(
-                    f"VCF: line {number} of {path} is not tab-separated CHROM, POS, ID, REF, ALT: {text.strip()[:80]!r}"
-                )
+                what = f"VCF: line {number} of {path}"
+                if len(fields) >= 5 and fields[0] and fields[3]:
+                    raise InputError(f"{what} has the POS {shorten(fields[1])!r}, which is no whole number; correct it")
+                raise InputError(f"{what} is not tab-separated CHROM, POS, ID, REF, ALT: {text.strip()[:80]!r}")
             if position == FARTHEST:
                 raise InputError(
                     f"VCF: line {number} of {path} has the POS {shorten(fields[1])}; no chromosome is that long"

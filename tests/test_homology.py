@@ -212,6 +212,8 @@ def test_command_lines_that_do_not_say_what_to_do(files, capsys, monkeypatch):
         (["--hits", "h", "--fasta", "f", "--gtf", "toy.gtf", "--out", "v.csv"], "--hits, not --fasta and --hits"),
         (["--hits", "h", "--gtf", "toy.gtf", "--out", "v.csv", "--audit", "r"], "these are two commands"),
         (["--hits", "h", "--gtf", "toy.gtf", "--out", "v.csv", "--key", "sol"], "--key is the name of the species"),
+        (["--hits", "h", "--gtf", "toy.gtf", "--audit", "r", "--families", "f.csv"], "--audit writes no families"),
+        (["--fasta", "f", "--gtf", "toy.gtf", "--audit", "r", "--save-hits", "h.tsv"], "and hits only of --proteins"),
         (["--hits", "hits.tsv", "--out", "v.csv"], "--out takes --gtf"),
         (["--hits", "hits.tsv", "--gtf", "toy.gtf", "--out", "v.csv", "--threads", "0"], "1 or more"),
         (["--hits", "none.tsv", "--gtf", "toy.gtf", "--out", "v.csv"], "no file none.tsv"),
