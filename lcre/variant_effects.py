@@ -17,6 +17,7 @@ SEED = 1
 TIE = 1e-5  # effects are compared as multiples of it: sums that are rounded in another order differ by less
 BATCH = 256  # random substitutions scored between two looks at whether to stop
 GENES = 1000  # whose windows are looked at together
+DRAWN = 1000  # genes, at random, of which promoters and terminators are drawn
 REGIONS = {"promoter": "promoters", "terminator": "terminators", "both": "both regions of short genes"}
 
 # What is known of the predicted effects where they could be checked; benchmarks/RESULTS.md has the figures.
@@ -52,7 +53,9 @@ def find_shown(windows: Windows, genes: np.ndarray, region: str) -> np.ndarray:
     return (promoter if region == "promoter" else terminator) & ~in_both
 
 
-def draw_substitutions(windows: Windows, region: str, count: int, seed: int) -> list[tuple[int, Edit]]:
+def draw_substitutions(
+    windows: Windows, region: str, count: int, seed: int, genes: np.ndarray | None = None
+) -> list[tuple[int, Edit]]:
     """Return random substitutions of bases of a region: the gene (row of `windows.codes`) and the change.
 
     The bases, in the order of genes and columns, are cut into `count` equal parts, and one of each part is drawn: every
@@ -63,11 +66,12 @@ def draw_substitutions(windows: Windows, region: str, count: int, seed: int) -> 
         region: promoter, terminator or both, as in `find_shown`.
         count: how many to draw; bases are drawn again where there are fewer.
         seed: of the draws.
+        genes: rows of `windows.codes` to draw from, ascending; None: all of them.
 
     Returns:
         None of them where no window shows a base of the region.
     """
-    genes = np.arange(len(windows.codes))
+    genes = np.arange(len(windows.codes)) if genes is None else genes
     parts = [genes[at : at + GENES] for at in range(0, len(genes), GENES)]
     shown = np.concatenate([find_shown(windows, part, region).sum(axis=1) for part in parts])
     ends = shown.cumsum()
@@ -78,9 +82,10 @@ def draw_substitutions(windows: Windows, region: str, count: int, seed: int) -> 
     steps = random.integers(1, 4, count)  # from the base to another one
     found = []
     for base, step in zip(drawn, steps, strict=True):
-        gene = int(np.searchsorted(ends, base, side="right"))
+        place = int(np.searchsorted(ends, base, side="right"))
+        gene = int(genes[place])
         columns = np.flatnonzero(find_shown(windows, np.array([gene]), region)[0])
-        found.append((gene, substitute(windows, gene, region, columns[base - ends[gene] + shown[gene]], step)))
+        found.append((gene, substitute(windows, gene, region, columns[base - ends[place] + shown[place]], step)))
     return found
 
 
@@ -132,6 +137,9 @@ class Background:
         self.windows, self.genome, self.score = windows, genome, score
         self.progress: Progress = progress
         self.sizes: dict[str, np.ndarray] = {}  # region -> |effect| in multiples of TIE, sorted
+        # promoter and terminator of the same genes, whose own windows are scored once
+        genes = np.random.default_rng(SEED).permutation(len(windows.codes))
+        self.genes = {"promoter": np.sort(genes[:DRAWN]), "terminator": np.sort(genes[:DRAWN]), "both": None}
 
     def of(self, region: str) -> np.ndarray:
         """Return the sizes of effects that variants in a region are ranked among, sorted, in multiples of `TIE`.
@@ -140,7 +148,7 @@ class Background:
         either.
         """
         if region not in self.sizes:
-            drawn = draw_substitutions(self.windows, region, SUBSTITUTIONS, SEED)
+            drawn = draw_substitutions(self.windows, region, SUBSTITUTIONS, SEED, self.genes[region])
             if region == "both" and not drawn:
                 self.sizes[region] = np.sort(np.concatenate([self.of("promoter"), self.of("terminator")]))
             else:
