@@ -359,6 +359,8 @@ def run(argv: Sequence[str]) -> None:
     if bool(arguments.variants) == arguments.demo:
         parser.error("give --variants or --demo")
 
+    if arguments.variants:  # what is wrong with it is said before anything is scored
+        variants = read_variants(arguments)
     effects = {}
     for number, prefix in enumerate(arguments.models):
         opened = load_run(Path(prefix), WindowLayout.of)
@@ -369,7 +371,7 @@ def run(argv: Sequence[str]) -> None:
             if arguments.demo:
                 table = draw_demo(genes, codes, opened.layout)
             else:
-                table = place_variants(read_variants(arguments), genes, codes, opened.layout)
+                table = place_variants(variants, genes, codes, opened.layout)
             held_out = opened.find_held_out(genes, own or "")
             groups = np.where(held_out.any(axis=1), held_out.argmax(axis=1), -1)
             table = table[groups[table["row"]] >= 0].reset_index(drop=True)
