@@ -501,8 +501,6 @@ def check_kind(out: Path, of_variants: bool) -> None:
     """Raise InputError where the name of an output is not that of a kind that can be written."""
     from lcre.annotated_vcf import is_vcf
 
-    if out.name.endswith(".vcf.bgz"):
-        raise InputError(f"out: {show_value(out.name)}: bgzip is written as .vcf.gz; give that ending")
     if of_variants and not (out.suffix == ".csv" or is_vcf(out)):
         raise InputError(f"out: --vcf writes .csv, .vcf.gz and .vcf, not {show_value(out.name)}; give such a name")
     if not of_variants and is_vcf(out):

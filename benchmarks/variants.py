@@ -26,6 +26,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from core import InputError  # noqa: E402
 from core.cli import run_script  # noqa: E402
@@ -103,19 +104,36 @@ def place_variants(table: pd.DataFrame, genes: pd.DataFrame, codes: np.ndarray, 
 
 
 # ------------------------------------------------------------------------------------------------ networks
-def score_network(run, genes: pd.DataFrame, codes: np.ndarray, table: pd.DataFrame, own: str | None) -> np.ndarray:
-    """Return the effect of each variant on the log-odds, mean over the folds that held its gene out."""
+def score_network(
+    run, genes: pd.DataFrame, codes: np.ndarray, table: pd.DataFrame, own: str | None, shifts: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the effect of each variant on the log-odds, mean over the folds that held its gene out.
+
+    Args:
+        run: a `lcre.trained.Run`.
+        genes, codes: with windows, and their base codes.
+        table: of the variants.
+        own: which genome of the run it is.
+        shifts: columns by which the regions of windows are moved to the right; not 0.
+
+    Returns:
+        The effects, (variants,), and their means over the windows as they are and moved.
+    """
+    from afterwards import shift
+
     from lcre_predict import Scorer, choose_folds, mean_and_sd
 
     wanted, scorer = choose_folds(genes, run, own, []), Scorer(run)
     row, column = table["row"].to_numpy(), table["column"].to_numpy()
-    used = np.unique(row)
-    reference = np.full(wanted.shape, np.nan)
-    reference[used] = scorer.score(codes[used], wanted[used])
+    used, place = np.unique(row, return_inverse=True)
     changed = codes[row]
     shown = np.flatnonzero(codes[row, column] < 4)
     changed[shown, column[shown]] = table["other"].to_numpy()[shown]
-    return mean_and_sd(scorer.score(changed, wanted[row]) - reference[row])[0]
+    regions, effects = tuple(run.layout.regions.values()), []
+    for by in (0, *shifts):
+        before, after = (shift(part, regions, by) if by else part for part in (codes[used], changed))
+        effects.append(mean_and_sd(scorer.score(after, wanted[row]) - scorer.score(before, wanted[used])[place])[0])
+    return effects[0], np.mean(effects, axis=0)
 
 
 # ------------------------------------------------------------------------------------- regressions, rules
@@ -352,6 +370,7 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--models", nargs="+", required=True, metavar="RUN", help="finished runs; the first says groups"
     )
+    parser.add_argument("--shifts", nargs="+", type=int, default=[], metavar="BP", help="of windows, to average over")
     parser.add_argument("--effect", default="log2_fold_change", help="column of the measured effect [%(default)s]")
     parser.add_argument("--significant", default="label", help="column of 0 and 1 [%(default)s]")
     parser.add_argument("--part", default="", metavar="COLUMN=VALUE", help="variants of a table of their own")
@@ -377,7 +396,10 @@ def run(argv: Sequence[str]) -> None:
             table = table[groups[table["row"]] >= 0].reset_index(drop=True)
             tss = opened.layout.sites["promoter"]
             first = genes, codes
-        effects[f"network of {prefix}"] = score_network(opened, genes, codes, table, own)
+        alone, averaged = score_network(opened, genes, codes, table, own, arguments.shifts)
+        effects[f"network of {prefix}"] = alone
+        if arguments.shifts:
+            effects[f"network of {prefix}, averaged over shifts"] = averaged
     column, row = table["column"].to_numpy(), table["row"].to_numpy()
     promoters = np.full((len(first[0]), REACH), 4, np.uint8)
     promoters[:, -min(REACH, tss) :] = first[1][:, max(tss - REACH, 0) : tss]
