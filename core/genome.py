@@ -56,6 +56,7 @@ class Genome:
 
     def __init__(self, fasta, of_codes: bool):
         self.fasta, self.of_codes = fasta, of_codes
+        self.latest: tuple[str, np.ndarray] | None = None  # the chromosome that was read last, and its codes
         self.lengths = {str(name): len(fasta[name]) for name in fasta.keys()}  # noqa: SIM118 (not a dict)
 
     def describe(self, name: str) -> str:
@@ -72,6 +73,9 @@ class Genome:
             return np.zeros(0, np.uint8)
         if self.of_codes:
             return np.memmap(self.fasta.filename, np.uint8, "r", place.offset, (place.rlen,))
+        if self.latest and self.latest[0] == name:
+            return self.latest[1]
+        self.latest = None  # two chromosomes at once would take twice the memory
         codes = np.empty(place.rlen, np.uint8)
         together = max(READ // place.lenb, 1)  # lines
         with open(self.fasta.filename, "rb") as file:
@@ -80,6 +84,7 @@ class Genome:
                 some = codes[begin : begin + together * place.lenc]
                 letters = file.read(len(some) // place.lenc * place.lenb + len(some) % place.lenc)
                 some[:] = np.frombuffer(letters.translate(BASE_CODES, LINE_ENDS), np.uint8)
+        self.latest = name, codes
         return codes
 
     def piece(self, name: str, begin: int, end: int) -> np.ndarray:
@@ -183,7 +188,12 @@ def find_sequences(path: Path) -> dict[str, Sequence] | None:
     with open(path, "rb") as file:
         while header := file.readline(LONGEST_LINE):
             title = header[1:].decode("utf-8", "replace").strip()
-            if not header.startswith(b">") or not title or b"\r" in header.rstrip(LINE_ENDS):
+            if (
+                not header.startswith(b">")
+                or not header.endswith(b"\n")
+                or not title
+                or b"\r" in header.rstrip(LINE_ENDS)
+            ):
                 return None
             sequence = measure_sequence(file)
             if sequence is None or found.setdefault(title.split()[0], sequence) is not sequence:

@@ -174,18 +174,19 @@ def translate_genes(fasta: Path, gtf: Path, genes: pd.DataFrame) -> tuple[dict[i
             genes["chromosome"], genome.lengths, CHROMOSOME_BRIDGES, "GTF and FASTA have no chromosome", notes
         )
         _, organelles, _ = sort_chromosomes(genome, {other: name for name, other in partner.items()})
-        codes = {name: genome.codes(other) for name, other in partner.items()}
-        for place, gene in enumerate(genes.itertuples()):
-            if gene.gene_id not in parts or not gene.coding or gene.chromosome not in codes:
+        by_chromosome = genes.assign(place=np.arange(len(genes))).sort_values("chromosome", kind="stable")
+        for gene in by_chromosome.itertuples():  # one chromosome is in memory at a time
+            if gene.gene_id not in parts or not gene.coding or gene.chromosome not in partner:
                 continue
             if gene.chromosome in organelles:
                 left += 1
                 continue
-            sequence = coding_sequence(codes[gene.chromosome], parts[gene.gene_id], gene.strand)
+            sequence = coding_sequence(genome.codes(partner[gene.chromosome]), parts[gene.gene_id], gene.strand)
             protein = translate(sequence)
             broken += len(protein) + 1 < len(sequence) // 3
             if protein:
-                proteins[place] = protein
+                proteins[gene.place] = protein
+    proteins = dict(sorted(proteins.items()))
     if not proteins:
         raise InputError(f"GTF: no CDS of {gtf} can be read on {fasta}; are both of the same assembly?")
     notes.append(f"{len(proteins):,} genes are translated from their CDS lines")
