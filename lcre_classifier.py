@@ -1234,7 +1234,7 @@ def leave_one_chromosome_out(
             train, hashes = train_one_in_worker, {name: file["sha256"] for name, file in run["inputs"].items()}
             shared = with_absolute_paths(settings), hashes
             tasks = {name: (*shared, fold.groups, *task) for name, (fold, *task) in tasks.items()}
-        for name, computed_on in workers.run(train, tasks, progress):
+        for name, computed_on in workers.run(train, tasks.items(), progress):
             device = computed_on or device
             progress.line(show_fold(write_tables(prefix, known, data, settings), name.removeprefix("fold ")))
     return device

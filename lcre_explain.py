@@ -318,7 +318,7 @@ def explain_genes(run, genes, windows: np.ndarray, results: Results, arguments: 
             progress.line(f"genes side by side: {workers.where}")
             explain = explain_some_in_worker
             tasks = {name: (run.prefix.absolute(), *task) for name, task in tasks.items()}
-        for name, explained in workers.run(explain, tasks, progress):
+        for name, explained in workers.run(explain, tasks.items(), progress):
             rows = places[name]
             for row, codes, explanation in zip(rows, windows[rows], explained, strict=True):
                 results.hypothetical[row] = explanation.hypothetical

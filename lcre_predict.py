@@ -17,23 +17,24 @@ all of them.
 
 import argparse
 import csv
-import itertools
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from core import InputError, show_value
 from core.cli import OneLineParser, run_script
+from core.executor import check_scheduler, open_workers
 from core.files import check_file, escape_cell, replacing
 from core.progress import Progress
 from lcre.records import TABLES
 
 BATCH = 2048  # windows that are gathered before they are scored: enough for full batches in every fold
-LINES = 1000  # of a VCF that are joined with the windows at once
+BATCHES_AT_ONCE = 32  # of the workers of Dask
 EFFECT_COLUMNS = [
     *("gene_id", "variant", "region", "reference_probability", "alternative_probability", "effect", "sd", "percentile")
 ]
@@ -65,25 +66,91 @@ class Scorer:
         return log_odds
 
     def score_variants(
-        self, windows: np.ndarray, known: np.ndarray, rows: np.ndarray, gene: np.ndarray, wanted: np.ndarray
+        self, windows: np.ndarray, rows: np.ndarray, gene: np.ndarray, wanted: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log-odds of windows and of the same windows with variants, (genes, folds) and (variants, folds).
+        """Return the log-odds of windows without and with variants, each (variants, folds); nan of folds not wanted.
 
         Args:
             windows: base codes, uint8, (genes, columns).
-            known: log-odds that were computed before, else nan, (genes, folds).
             rows: base codes of windows with variants, uint8, (variants, columns).
             gene: the row of `windows` that each is a change of, (variants,).
             wanted: which folds score which gene, booleans, (genes, folds).
         """
-        own, changed = known.copy(), np.full((len(rows), len(self.folds)), np.nan)
+        own, changed = np.full(wanted.shape, np.nan), np.full((len(rows), len(self.folds)), np.nan)
         for number, network in enumerate(self.networks):
             genes, here = np.flatnonzero(wanted[:, number]), np.flatnonzero(wanted[gene, number])
             if len(here):
                 place = np.searchsorted(genes, gene[here])
-                found = network().score_variants(windows[genes], known[genes, number], rows[here], place)
-                own[genes, number], changed[here, number] = found
-        return own, changed
+                own[genes, number], changed[here, number] = network().score_variants(windows[genes], rows[here], place)
+        return own[gene], changed
+
+
+SCORERS: dict = {}  # of a worker process: prefix -> the scorer of the run that it was asked for last
+
+
+def open_scorer(run) -> tuple[Scorer, str]:
+    """Start TensorFlow and return the scorer of a run, and on what it computes."""
+    from core.device import start_tensorflow
+
+    device = start_tensorflow()
+    import tensorflow as tf
+
+    # A GPU's short form of float32 would make the same window differ from batch to batch by more than small effects.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return Scorer(run), device
+
+
+def score_batch(scorer: Scorer, method: str, arrays: tuple, progress: Progress):
+    """Return what a method of a scorer returns for arrays."""
+    with progress.whole_steps():
+        return getattr(scorer, method)(*arrays)
+
+
+def score_batch_in_worker(prefix: Path, method: str, arrays: tuple, progress: Progress):
+    """Return what `score_batch` does, in a process that loads the run by itself, once."""
+    from lcre.trained import load_run
+    from lcre_classifier import WindowLayout
+
+    if prefix not in SCORERS:
+        SCORERS.clear()
+        SCORERS[prefix], device = open_scorer(load_run(prefix, WindowLayout.of))
+        progress.line(f"{progress.worker}computing on {device}")
+    return score_batch(SCORERS[prefix], method, arrays, progress)
+
+
+def score_batches(
+    run, arguments: argparse.Namespace, method: str, batches: Iterable[tuple[object, tuple]], progress: Progress
+) -> Iterator[tuple[object, object]]:
+    """Score batches by the folds of a run, here or side by side, and yield what belongs to each with its scores.
+
+    They come in the order of the batches, and each is the same numbers wherever it is scored.
+
+    Args:
+        run: a `lcre.trained.Run`.
+        arguments: of the command line.
+        method: of `Scorer`.
+        batches: what belongs to a batch, and the arguments of the method; drawn as they are needed.
+        progress: of all of them.
+    """
+    waiting = deque()
+
+    def number_tasks() -> Iterator[tuple[str, tuple]]:
+        for number, (what, arrays) in enumerate(batches, 1):
+            waiting.append(what)
+            yield f"batch {number:,}", (method, arrays)
+
+    jobs = arguments.jobs or (BATCHES_AT_ONCE if arguments.scheduler else 1)
+    folds = f"{len(run.folds)} folds of {show_value(run.prefix, 1000)}"
+    with open_workers(jobs, arguments.scheduler, jobs) as workers:
+        if workers.here:
+            scorer, device = open_scorer(run)
+            progress.line(f"{folds}; computing on {device}")
+            score = partial(score_batch, scorer)
+        else:
+            progress.line(f"{folds}; batches side by side: {workers.where}")
+            score = partial(score_batch_in_worker, run.prefix.absolute())
+        for _, scores in workers.run_in_order(score, number_tasks(), progress):
+            yield waiting.popleft(), scores
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:
@@ -186,29 +253,31 @@ def find_own(run, arguments: argparse.Namespace) -> str | None:
     return None if arguments.all_folds else run.find_own(arguments.fasta, arguments.gtf)
 
 
-def write_genes(ids, chromosomes, batches: Iterator[np.ndarray], wanted: np.ndarray, scorer: Scorer, out: Path) -> None:
+def write_genes(
+    run, arguments: argparse.Namespace, ids: Sequence[str], chromosomes: Sequence[str], read: Callable, wanted
+) -> None:
     """Score windows batch by batch and write a row each.
 
     Args:
+        run: the `lcre.trained.Run`.
+        arguments: of the command line.
         ids, chromosomes: of all windows.
-        batches: base codes of `BATCH` windows at a time, uint8, (n, columns).
-        wanted: which folds score which window, (windows, folds).
-        scorer: of the run.
-        out: the CSV to write.
+        read: returns the base codes of a slice of the windows, uint8, (n, columns).
+        wanted: which folds score which window, booleans, (windows, folds).
     """
     progress, done = Progress(len(ids)), 0
-    with replacing(out) as temporary, open_csv(temporary) as write:
-        write(["gene_id", "chromosome", "probability", "sd", *(f"fold_{fold}" for fold in scorer.folds)])
-        for codes in batches:
-            here = slice(done, done + len(codes))
-            with progress.whole_steps():
-                probability = sigmoid(scorer.score(codes, wanted[here]))
-                done += len(codes)
-                progress.step(f"{done:,} of {len(ids):,}", len(codes))
+    places = (slice(begin, begin + BATCH) for begin in range(0, len(ids), BATCH))
+    batches = ((here, (read(here), wanted[here])) for here in places)
+    with replacing(arguments.out) as temporary, open_csv(temporary) as write:
+        write(["gene_id", "chromosome", "probability", "sd", *(f"fold_{fold}" for fold in run.folds)])
+        for here, log_odds in score_batches(run, arguments, "score", batches, progress):
+            probability = sigmoid(log_odds)
             means = zip(*mean_and_sd(probability), probability, strict=True)
             for gene, chromosome, (mean, sd, folds) in zip(ids[here], chromosomes[here], means, strict=True):
                 write([escape_cell(gene), escape_cell(chromosome), *map(show_number, (mean, sd, *folds))])
-    progress.line(f"{show_value(out, 1000)}: {len(ids):,} rows")
+            done += len(probability)
+            progress.step(f"{done:,} of {len(ids):,}", len(probability))
+    progress.line(f"{show_value(arguments.out, 1000)}: {len(ids):,} rows")
 
 
 @contextmanager
@@ -225,9 +294,9 @@ def score_genome(run, arguments: argparse.Namespace) -> None:
     with open_genome(arguments.fasta) as genome:
         genes, codes, _, notes = read_genes(genome, arguments.gtf, run)
     wanted = choose_folds(genes, run, find_own(run, arguments), notes)
-    scorer = start(run, notes)
-    batches = (codes[begin : begin + BATCH] for begin in range(0, len(codes), BATCH))
-    write_genes(genes["gene_id"].tolist(), genes["chromosome"].tolist(), batches, wanted, scorer, arguments.out)
+    print_notes(notes)
+    ids, chromosomes = genes["gene_id"].tolist(), genes["chromosome"].tolist()
+    write_genes(run, arguments, ids, chromosomes, codes.__getitem__, wanted)
 
 
 # ============================================================================================== ready windows
@@ -247,70 +316,36 @@ def score_windows(run, arguments: argparse.Namespace) -> None:
                 f"{layout.padding} N and {layout.region_size:,} of terminator, on the gene's strand"
             )
 
-        def read_batch(names: list[str]) -> np.ndarray:
-            codes = np.stack([sequences.codes(name) for name in names])
+        def read(here: slice) -> np.ndarray:
+            codes = np.stack([sequences.codes(name) for name in ids[here]])
             layout.hide(codes)
             return codes
 
         if len(run.folds) > 1:
             print("windows are scored by all folds; of a gene of the run, all folds but one were trained on it")
-        batches = (read_batch(ids[begin : begin + BATCH]) for begin in range(0, len(ids), BATCH))
-        wanted = np.ones((len(ids), len(run.folds)), bool)
-        write_genes(ids, [""] * len(ids), batches, wanted, start(run, []), arguments.out)
+        write_genes(run, arguments, ids, [""] * len(ids), read, np.ones((len(ids), len(run.folds)), bool))
 
 
 # ============================================================================================== variants
-class VariantTable:
-    """Scores pairs of gene and variant in batches and writes them in the order they come.
+def write_pairs(pairs, scores: tuple[np.ndarray, np.ndarray], background, ids, write: Callable) -> None:
+    """Write the effects of pairs, or hand those of random substitutions to the background.
 
-    The effect is the difference in log-odds: where a gene is all but certainly high or low, the probability hardly
-    moves whatever a variant breaks. Each gene's own window is scored once, with the first variant that lies in it.
+    Args:
+        pairs: `lcre.variant_batches.Pairs` that were scored.
+        scores: log-odds without and with the changes, each (pairs, folds).
+        background: a `lcre.variant_effects.Background`.
+        ids: of all genes.
+        write: of `open_effects`.
     """
-
-    def __init__(self, scorer: Scorer, windows, ids: list[str], wanted: np.ndarray, write: Callable):
-        self.scorer, self.windows, self.ids, self.wanted, self.write = scorer, windows, ids, wanted, write
-        self.rank = None  # gives the percentiles of effects, `lcre.variant_effects.Background.rank`
-        self.reference = np.full(wanted.shape, np.nan)  # log-odds, of the genes that were scored
-        self.pairs, self.rows, self.written = [], np.empty((BATCH, windows.codes.shape[1]), np.uint8), 0
-
-    def add(self, gene: int, allele, region: str, row: np.ndarray) -> None:
-        """Take a pair: a gene's window with a `lcre.variants.Allele` in it, uint8, (columns,)."""
-        self.rows[len(self.pairs)] = row
-        self.pairs.append((gene, allele, region))
-        if len(self.pairs) == BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Score and write the pairs that wait."""
-        if not self.pairs:
-            return
-        genes, regions = np.array([gene for gene, *_ in self.pairs]), [region for *_, region in self.pairs]
-        reference, alternative = self.score(genes, self.rows[: len(genes)])
-        effect, sd = mean_and_sd(alternative - reference)
-        means = (mean_and_sd(sigmoid(log_odds))[0] for log_odds in (reference, alternative))
-        cells = zip(*means, effect, sd, self.rank(regions, effect), strict=True)
-        for (gene, allele, region), numbers in zip(self.pairs, cells, strict=True):
-            self.write(allele, self.ids[gene], region, *map(show_number, numbers))
-        self.written += len(self.pairs)
-        self.pairs.clear()
-
-    def score(self, genes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log-odds of genes' windows without and with changes in them, each (pairs, folds).
-
-        Args:
-            genes: the gene of each pair, (pairs,).
-            rows: its window with the change, uint8, (pairs, columns).
-        """
-        here, gene = np.unique(genes, return_inverse=True)
-        self.reference[here], alternative = self.scorer.score_variants(
-            self.windows.codes[here], self.reference[here], rows, gene, self.wanted[here]
-        )
-        return self.reference[genes], alternative
-
-    def score_effects(self, genes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the effects of changes in genes' windows, mean over folds, (pairs,)."""
-        reference, alternative = self.score(genes, rows)
-        return mean_and_sd(alternative - reference)[0]
+    reference, alternative = scores
+    effect, sd = mean_and_sd(alternative - reference)
+    if pairs.drawn:
+        background.add(pairs.regions, effect)
+        return
+    means = (mean_and_sd(sigmoid(log_odds))[0] for log_odds in (reference, alternative))
+    cells = zip(*means, effect, sd, background.rank(pairs.regions, effect), strict=True)
+    for allele, gene, region, numbers in zip(pairs.alleles, pairs.genes, pairs.regions, cells, strict=True):
+        write(allele, ids[gene], region, *map(show_number, numbers))
 
 
 @contextmanager
@@ -346,6 +381,7 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
     """Score the variants of a VCF in every gene whose windows hold them, in the order of the file."""
     from core.genome import open_genome
     from lcre import annotated_vcf, variants
+    from lcre.variant_batches import VariantBatches
     from lcre.variant_effects import EFFECTS_CHECKED, Background
 
     survey = annotated_vcf.survey_input(arguments.vcf, arguments.out) if annotated_vcf.is_vcf(arguments.out) else None
@@ -363,32 +399,30 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
             genes["strand"].to_numpy(str),
             run.layout,
         )
-        scorer, progress = start(run, notes), Progress(lines)
+        print_notes(notes)
+        progress, ids, written, shown, tenth = Progress(lines), genes["gene_id"].tolist(), 0, 0, 0
         reject = stack.enter_context(open_csv(stack.enter_context(replacing(rejected_path))))
         write = stack.enter_context(open_effects(arguments, survey))
-        table = VariantTable(scorer, windows, genes["gene_id"].tolist(), wanted, write)
-        table.rank = Background(windows, genome, table.score_effects, progress).rank
         reject(["line", "variant", "reason"])
-        counts, shown, tenth, written = Counter(), 0, 0, 0
-        number, file = 0, variants.read_vcf(arguments.vcf)
-        while batch := list(itertools.islice(file, LINES)):
-            number += len(batch)
-            with progress.whole_steps():
-                place_variants(batch, vcf_partner, genome, windows, table, reject, counts)
-            if table.written == written:
+        background, file = Background(windows), variants.read_vcf(arguments.vcf)
+        batches = VariantBatches(file, vcf_partner, genome, windows, ids, background, reject, progress, BATCH)
+        arrays = (pairs.gather(windows.codes, wanted) for pairs in batches)
+        for pairs, scores in score_batches(run, arguments, "score_variants", arrays, progress):
+            write_pairs(pairs, scores, background, ids, write)
+            if pairs.drawn:
+                progress.show(f"percentiles: {background.scored:,} random substitutions scored")
                 continue
-            written = table.written  # a batch was scored, which is what takes the time
-            progress.step(f"{number:,} of {lines:,} lines, {written:,} rows", number - shown)
-            shown = number
-            if number * 10 // lines > tenth:
-                tenth = number * 10 // lines
-                progress.line(f"{number:,} of {lines:,} lines of the VCF, {written:,} rows  {progress.time_left()}")
-        with progress.whole_steps():
-            table.flush()
+            written += len(pairs.genes)
+            progress.step(f"{pairs.lines:,} of {lines:,} lines, {written:,} rows", pairs.lines - shown)
+            shown = pairs.lines
+            if shown * 10 // lines > tenth:
+                tenth = shown * 10 // lines
+                progress.line(f"{shown:,} of {lines:,} lines of the VCF, {written:,} rows  {progress.time_left()}")
+    counts = batches.counts
     if not counts["rejected"]:
         rejected_path.unlink()
     index = f" and {survey.index}" if survey and survey.index else ""
-    progress.line(f"{show_value(arguments.out, 1000)}{index}: {table.written:,} effects, one a gene and variant")
+    progress.line(f"{show_value(arguments.out, 1000)}{index}: {written:,} effects, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
     print(f"{scored:,} variants lie in windows and are scored")
@@ -400,69 +434,15 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
     print(f"note: {EFFECTS_CHECKED}")
 
 
-def place_variants(
-    lines: Sequence, partner: dict[str, str], genome, windows, table: VariantTable, reject: Callable, counts: Counter
-) -> None:
-    """Hand the alleles of lines of a VCF to the table, or to the rejected ones with the reason, and count them.
-
-    Args:
-        lines: of `lcre.variants.Line`.
-        partner: the VCF's name of a chromosome -> the genome's.
-        genome, windows: open genome; the `lcre.variants.Windows` of all genes.
-        table: takes the windows with the variants in them.
-        reject: writes a row of line, variant, reason.
-        counts: added to: `scored`, `rejected` and each reason.
-    """
-    from lcre import variants
-
-    alleles = []  # line, allele, and the reason why it cannot be scored, or what it changes
-    for line in lines:
-        reason = variants.explain_reference(line, partner, genome)
-        for alternative in line.alternatives:
-            wrong = reason or variants.explain_alternative(line.reference, alternative)
-            allele = variants.Allele(line.number, alternative, line.name(alternative))
-            alleles.append((line, allele, wrong or variants.make_edit(line, alternative)))
-    edits = [(partner[line.chromosome], edit) for line, _, edit in alleles if not isinstance(edit, str)]
-    found = iter(windows.find([name for name, _ in edits], [edit for _, edit in edits]))
-
-    def refuse(allele, reason: str) -> None:
-        reject([allele.line, escape_cell(allele.name), reason])
-        counts.update(["rejected", reason.split(":")[0]])
-
-    for _, allele, edit in alleles:
-        if isinstance(edit, str):
-            refuse(allele, edit)
-            continue
-        genes, scored = next(found), False
-        for gene, region in genes:
-            row = windows.edit(gene, genome, edit)
-            if row is None:
-                refuse(allele, f"deletes a whole gene: {table.ids[gene]}")
-            else:
-                table.add(gene, allele, region, row)
-                scored = True
-        counts["scored"] += scored
-        counts["outside of all windows"] += not genes
-
-
 # ============================================================================================== main
-def start(run, notes: list[str]) -> Scorer:
-    """Say what is done, start TensorFlow and load the models of a run."""
-    from core.device import start_tensorflow
-
-    print("".join(f"note: {note}\n" for note in notes), end="")
-    device = start_tensorflow()
-    import tensorflow as tf
-
-    # A GPU's short form of float32 would make the same window differ from batch to batch by more than small effects.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    scorer = Scorer(run)
-    print(f"{len(run.folds)} folds of {show_value(run.prefix, 1000)}; computing on {device}", flush=True)
-    return scorer
+def print_notes(notes: Sequence[str]) -> None:
+    """Print sentences for the user."""
+    print("".join(f"note: {note}\n" for note in notes), end="", flush=True)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return what the command line asks for, or leave with one line and exit status 2."""
+    from lcre.settings import RULES
     from lcre_classifier import __version__
 
     parser = OneLineParser(
@@ -488,8 +468,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="score the run's own genes with all folds, also those that trained on them",
     )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes on this machine [1]; of Dask, batches at a time"
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="tcp://host:8786 of a Dask cluster that computes")
     parser.add_argument("--version", action="version", version=f"lcre_predict {__version__}")
     arguments = parser.parse_args(argv)
+    RULES["JOBS"].check("--jobs", arguments.jobs)
+    check_scheduler(arguments.scheduler, "--scheduler")
     if arguments.windows and (arguments.fasta or arguments.gtf or arguments.vcf):
         parser.error("--windows goes without --fasta, --gtf and --vcf")
     if not arguments.windows and not (arguments.fasta and arguments.gtf):

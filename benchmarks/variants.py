@@ -185,28 +185,32 @@ class Promoters:
         Args:
             target: of each gene, (genes,); nan: does not train.
             kinds: k, both_strands and parts of the counts, as `count_promoters` takes them.
-            composition: what single bases in bins of 50 bp explain, of counts and target alike, is taken away first.
+            composition: what single bases in bins of 50 bp explain in the genes it is fitted to, of counts and target
+                alike, is taken away first.
         """
         from lcre.kmers import solve_ridge
 
         def count(codes):
             return np.concatenate([count_promoters(codes, *kind) for kind in kinds], axis=1)
 
-        before, after = count(self.promoters), count(self.changed)
+        counts = count(self.promoters)
+        changes = count(self.changed) - counts[self.row]
         if composition:
             bins = [(near, near + 50) for near in range(0, 400, 50)]
-            bases = [np.insert(count_promoters(c, 1, False, bins), 0, 1, 1) for c in (self.promoters, self.changed)]
-            known = ~np.isnan(target)
-            by_base, *_ = np.linalg.lstsq(bases[0][known], before[known], rcond=None)
-            of_target, *_ = np.linalg.lstsq(bases[0][known], target[known], rcond=None)
-            before, after = before - bases[0] @ by_base, after - bases[1] @ by_base
-            target = target - bases[0] @ of_target
+            before, after = (count_promoters(codes, 1, False, bins) for codes in (self.promoters, self.changed))
+            bases, changed_bases = np.insert(before, 0, 1, axis=1), np.insert(after - before[self.row], 0, 0, axis=1)
         effects = np.zeros(len(self.row))
         for group in np.unique(self.own):
             train = (self.groups != group) & (self.groups >= 0) & ~np.isnan(target)
-            weights, _ = solve_ridge(before[train].astype(np.float32), target[train], 8.0)
             here = self.own == group
-            effects[here] = (after[here] - before[self.row[here]]) @ weights
+            seen, expression, change = counts[train], target[train], changes[here]
+            if composition:
+                by_base, *_ = np.linalg.lstsq(bases[train], seen, rcond=None)
+                of_expression, *_ = np.linalg.lstsq(bases[train], expression, rcond=None)
+                seen, expression = seen - bases[train] @ by_base, expression - bases[train] @ of_expression
+                change = change - changed_bases[here] @ by_base
+            weights, _ = solve_ridge(seen.astype(np.float32), expression, 8.0)
+            effects[here] = change @ weights
         return effects
 
     def enrich(self, k: int) -> np.ndarray:

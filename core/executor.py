@@ -19,7 +19,8 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,7 +65,9 @@ class Workers:
     prepare: Callable[[Callable], Callable] = lambda function: function
     describe_loss: Callable[[Exception], str] = lambda error: ""
 
-    def run(self, function: Callable, tasks: Mapping[str, tuple], progress: Progress) -> Iterator[tuple[str, object]]:
+    def run(
+        self, function: Callable, tasks: Iterable[tuple[str, tuple]], progress: Progress
+    ) -> Iterator[tuple[str, object]]:
         """Run tasks and yield the name of each with its result, in the order in which they end.
 
         A task whose worker died is taken up by another, `MOST_RETAKEN` times; a task with which that goes on is given
@@ -72,25 +75,31 @@ class Workers:
 
         Args:
             function: called with the arguments of a task and `progress`; it can be imported by the workers.
-            tasks: name -> arguments.
+            tasks: name and arguments of each; one is taken when a worker is free for it.
             progress: of all tasks.
 
         Raises:
             InputError: the workers of a task died again and again.
             Exception: the first one that a task raises.
         """
-        call, waiting, shares = self.prepare(function), list(tasks), {}
-        losses, given_up = dict.fromkeys(tasks, 0), []
-        while waiting or shares:
-            while waiting and (self.at_once is None or len(shares) < self.at_once):
-                name = waiting.pop(0)
-                shares[name] = Share(name, progress)
-                self.submit(call, name, tasks[name], progress)
+        call, shares, running = self.prepare(function), {}, {}
+        losses, given_up = Counter(), []
+        waiting, again = iter(tasks), deque()
+        while True:
+            while self.at_once is None or len(shares) < self.at_once:
+                task = again.popleft() if again else next(waiting, None)
+                if task is None:
+                    break
+                name, arguments = task
+                shares[name], running[name] = Share(name, progress), arguments
+                self.submit(call, name, arguments, progress)
+            if not shares:
+                break
             name, kind, content = self.wait()
             if kind != "done":
                 shares.get(name, Share(name, progress)).take(kind, content)  # of Dask some come behind the end
                 continue
-            share = shares.pop(name)
+            share, arguments = shares.pop(name), running.pop(name)
             try:
                 result = content.result()
             except WorkerLost as error:
@@ -99,7 +108,7 @@ class Workers:
                 if losses[name] <= MOST_RETAKEN:
                     times = f"{losses[name]} of {MOST_RETAKEN} times"
                     progress.line(f"{one_line(name)}: {error}; another takes it up ({times})")
-                    waiting.insert(0, name)
+                    again.append((name, arguments))
                 else:
                     given_up.append(f"{name}: {error}, the {losses[name]}th that it lost")
             except Exception as error:
@@ -112,6 +121,23 @@ class Workers:
             raise InputError(
                 f"{'; '.join(given_up)}; a worker that is killed often had too little memory: run fewer at once"
             )
+
+    def run_in_order(
+        self, function: Callable, tasks: Iterable[tuple[str, tuple]], progress: Progress
+    ) -> Iterator[tuple[str, object]]:
+        """Run tasks as `run` does, and yield their results in the order of the tasks, each as soon as it can be."""
+        names, ended = deque(), {}
+
+        def take() -> Iterator[tuple[str, tuple]]:
+            for name, arguments in tasks:
+                names.append(name)
+                yield name, arguments
+
+        for name, result in self.run(function, take(), progress):
+            ended[name] = result
+            while names and names[0] in ended:
+                first = names.popleft()
+                yield first, ended.pop(first)
 
     def submit(self, call: Callable, name: str, arguments: tuple, progress: Progress) -> None:
         """Hand a task to the executor; its end is a message."""

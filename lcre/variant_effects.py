@@ -5,20 +5,18 @@ all genes with windows are equally likely. Each region has its own: bases of the
 and of both, where the regions of a short gene overlap.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from core.progress import Progress
 from lcre.variants import Edit, Windows
 
 SUBSTITUTIONS = 2000  # random ones of each region
 SEED = 1
 TIE = 1e-5  # effects are compared as multiples of it: sums that are rounded in another order differ by less
-BATCH = 256  # random substitutions scored between two looks at whether to stop
 GENES = 1000  # whose windows are looked at together
 DRAWN = 1000  # genes, at random, of which promoters and terminators are drawn
-REGIONS = {"promoter": "promoters", "terminator": "terminators", "both": "both regions of short genes"}
+REGIONS = "promoter", "terminator", "both"
 
 # What is known of the predicted effects where they could be checked; benchmarks/RESULTS.md has the figures.
 EFFECTS_CHECKED = (
@@ -123,49 +121,52 @@ def find_percentiles(sizes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 class Background:
-    """The effects of random substitutions, scored when a variant in their region first needs them.
+    """The effects of random substitutions, which are asked for when a variant in their region first needs them.
 
     Args:
         windows: of all genes.
-        genome: the open genome.
-        score: returns the effects of genes' windows with changes in them, of genes, (n,), and base codes, uint8,
-            (n, columns).
-        progress: of the command.
     """
 
-    def __init__(self, windows: Windows, genome, score: Callable[[np.ndarray, np.ndarray], np.ndarray], progress):
-        self.windows, self.genome, self.score = windows, genome, score
-        self.progress: Progress = progress
-        self.sizes: dict[str, np.ndarray] = {}  # region -> |effect| in multiples of TIE, sorted
-        # promoter and terminator of the same genes, whose own windows are scored once
+    def __init__(self, windows: Windows):
+        self.windows, self.drawn = windows, set()  # regions
+        self.effects: dict[str, list[np.ndarray]] = {region: [] for region in REGIONS}
+        self.scored = 0
         genes = np.random.default_rng(SEED).permutation(len(windows.codes))
-        self.genes = {"promoter": np.sort(genes[:DRAWN]), "terminator": np.sort(genes[:DRAWN]), "both": None}
+        self.genes = np.sort(genes[:DRAWN])
+
+    def draw(self, region: str) -> list[tuple[int, Edit, str]]:
+        """Return what is to be scored before variants in a region can be ranked: gene, change and its region.
+
+        Promoter and terminator are drawn together, of the same genes, whose own windows are then scored once. What was
+        drawn before is not returned again. Where no base is shown in both regions, a variant that reaches from one to
+        the other is ranked among the substitutions of either.
+        """
+        if region in self.drawn:
+            return []
+        if region == "both":
+            self.drawn.add(region)
+            drawn = draw_substitutions(self.windows, region, SUBSTITUTIONS, SEED)
+            return [(gene, edit, region) for gene, edit in drawn] or self.draw("promoter")
+        self.drawn |= {"promoter", "terminator"}
+        found = [
+            (gene, edit, one)
+            for one in ("promoter", "terminator")
+            for gene, edit in draw_substitutions(self.windows, one, SUBSTITUTIONS, SEED, self.genes)
+        ]
+        return sorted(found, key=lambda substitution: substitution[0])
+
+    def add(self, regions: Sequence[str], effects: np.ndarray) -> None:
+        """Take the effects of some of what was drawn, (n,)."""
+        self.scored += len(effects)
+        for region in set(regions):
+            self.effects[region].append(effects[np.array(regions) == region])
 
     def of(self, region: str) -> np.ndarray:
-        """Return the sizes of effects that variants in a region are ranked among, sorted, in multiples of `TIE`.
-
-        Where no base is shown in both regions, a variant that reaches from one to the other is ranked among those of
-        either.
-        """
-        if region not in self.sizes:
-            drawn = draw_substitutions(self.windows, region, SUBSTITUTIONS, SEED, self.genes[region])
-            if region == "both" and not drawn:
-                self.sizes[region] = np.sort(np.concatenate([self.of("promoter"), self.of("terminator")]))
-            else:
-                self.sizes[region] = np.sort(round_size(self.score_all(drawn, REGIONS[region])))
-        return self.sizes[region]
-
-    def score_all(self, drawn: Sequence[tuple[int, Edit]], where: str) -> np.ndarray:
-        """Return the effects of drawn substitutions, (n,)."""
-        if drawn:
-            self.progress.line(f"percentiles: scoring {len(drawn):,} random substitutions in {where}")
-        effects = [np.zeros(0)]
-        for at in range(0, len(drawn), BATCH):
-            part = drawn[at : at + BATCH]
-            rows = np.stack([self.windows.edit(gene, self.genome, edit) for gene, edit in part])
-            effects.append(self.score(np.array([gene for gene, _ in part]), rows))
-            self.progress.show(f"{at + len(part):,} of {len(drawn):,} random substitutions")
-        return np.concatenate(effects)
+        """Return the sizes of effects that variants in a region are ranked among, sorted, in multiples of `TIE`."""
+        effects = self.effects[region]
+        if region == "both" and not effects:
+            effects = self.effects["promoter"] + self.effects["terminator"]
+        return np.sort(round_size(np.concatenate([np.zeros(0), *effects])))
 
     def rank(self, regions: Sequence[str], effects: np.ndarray) -> np.ndarray:
         """Return the percentile of |effect| among the random substitutions of each one's region, 0 to 100, (n,).

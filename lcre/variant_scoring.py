@@ -364,25 +364,20 @@ class VariantScorer:
         parts = [self.network.run_own(codes[at : at + WINDOWS])[0] for at in range(0, len(codes), WINDOWS)]
         return np.concatenate([np.zeros(0), *parts])
 
-    def score_variants(
-        self, windows: np.ndarray, known: np.ndarray, rows: np.ndarray, gene: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def score_variants(self, windows: np.ndarray, rows: np.ndarray, gene: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-odds of windows and of windows with variants in them, float64, (genes,) and (variants,).
 
         Args:
             windows: base codes, uint8, (genes, columns).
-            known: log-odds of the windows that were scored before, otherwise nan, (genes,).
             rows: base codes of the windows with variants, uint8, (variants, columns).
             gene: which of the windows each is a change of, (variants,).
         """
-        own, changed = known.copy(), np.full(len(rows), np.nan)
+        own, changed = np.full(len(windows), np.nan), np.full(len(rows), np.nan)
         first, last = find_change(windows, rows, gene)
         short = (first < last) & (last - first <= WIDTH) & (self.network is not None)
-        count = np.bincount(gene[short], minlength=len(windows))
-        worth = (count > 1) | ((count > 0) & np.isnan(known))  # slices need a pass over the gene's own window
-        pairs = np.flatnonzero(short & worth[gene])
+        pairs = np.flatnonzero(short)
         pairs = pairs[np.argsort(gene[pairs], kind="stable")]
-        genes = np.flatnonzero(worth)
+        genes = np.unique(gene[pairs])
         for begin in range(0, len(genes), GENES):
             some = genes[begin : begin + GENES]
             mine = pairs[slice(*np.searchsorted(gene[pairs], [some[0], some[-1] + 1]))]
@@ -395,7 +390,7 @@ class VariantScorer:
         changed[first == last] = own[gene[first == last]]
         left = np.flatnonzero(np.isnan(changed))
         changed[left] = self.score_whole(rows[left])
-        return np.where(np.isnan(known), own, known), changed
+        return own, changed
 
 
 def share_graphs(models: Iterable) -> list[Callable[[], VariantScorer]]:

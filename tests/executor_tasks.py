@@ -15,6 +15,12 @@ def square(number: int, progress) -> int:
     return number**2
 
 
+def wait_and_square(number: int, seconds: float, progress) -> int:
+    """Return the square after a time."""
+    time.sleep(seconds)
+    return number**2
+
+
 def die(marks: str, times: int, progress) -> int:
     """Be killed in the middle, so many times; return how many calls there were."""
     mark = Path(marks)

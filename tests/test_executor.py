@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(jobs: int, function, arguments: dict, total: int = 10) -> dict:
     """Return the result of each task."""
     with executor.open_workers(jobs, None, len(arguments)) as workers:
-        return dict(workers.run(function, arguments, Progress(total)))
+        return dict(workers.run(function, arguments.items(), Progress(total)))
 
 
 def wait_until(holds, seconds: float = 20) -> None:
@@ -38,6 +38,24 @@ def test_tasks_give_the_same_in_this_process_and_in_others(jobs, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sorted(line.split()[-1] for line in lines) == ["2", "3", "5"]
     assert all(line.startswith("worker ") == (jobs == 2) for line in lines)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_in_their_order_are_taken_when_a_worker_is_free(jobs):
+    """Every second task takes long, so that with two jobs it ends behind the next one."""
+    taken = []
+
+    def take():
+        for number in range(8):
+            taken.append(number)
+            yield f"task {number}", (number, 0.1 * (number % 2 == 0))
+
+    found = []
+    with executor.open_workers(jobs, None, jobs) as workers:
+        for name, result in workers.run_in_order(tasks.wait_and_square, take(), Progress(8)):
+            found.append((name, result))
+            assert jobs > 1 or len(taken) == len(found)
+    assert found == [(f"task {number}", number**2) for number in range(8)]
 
 
 def test_a_task_whose_worker_died_is_taken_up_by_another(tmp_path, capsys):
@@ -56,7 +74,7 @@ def test_a_task_whose_workers_die_every_time_is_named_and_the_others_end(tmp_pat
 
     def run_and_list() -> None:
         with executor.open_workers(2, None, 2) as workers:
-            for name, _ in workers.run(tasks.die, arguments, Progress(10)):
+            for name, _ in workers.run(tasks.die, arguments.items(), Progress(10)):
                 ended.append(name)
 
     with pytest.raises(InputError) as error:
@@ -94,7 +112,7 @@ from core.progress import Progress
 if __name__ == "__main__":
     with executor.open_workers(2, None, 2) as workers:
         arguments = {{name: (sys.argv[1] + name,) for name in "ab"}}
-        list(workers.run(tasks.go_on, arguments, Progress(9)))
+        list(workers.run(tasks.go_on, arguments.items(), Progress(9)))
 """
     (tmp_path / "script.py").write_text(script)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

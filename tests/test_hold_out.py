@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from builders import LONG, one_line, pack, write
+from builders import LONG, one_line, pack, read_numbers, write
 from genomes import Gene, load, random_sequence, read_window, show_codes, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from test_folds import HIGH, LOW, MIDDLE, NONE, make_data
-from test_resume import numbers, small_model
+from test_resume import small_model
 
 import lcre_classifier as lcre
 import lcre_explain
@@ -432,7 +432,7 @@ def test_a_run_that_was_killed_goes_on(runs, world, way, tmp_path):
     shutil.copytree(world.folder, tmp_path / "moved")
     moved = [flag.replace(str(world.folder), str(tmp_path / "moved")) for flag in world.flags[way]]
     assert lcre.main([*moved, "--saved-models", str(tmp_path / "models")]) == 0
-    assert numbers(tmp_path / "models") == numbers(runs[way])
+    assert read_numbers(tmp_path / "models") == read_numbers(runs[way])
 
 
 @LONG
@@ -440,7 +440,7 @@ def test_a_run_that_was_killed_goes_on(runs, world, way, tmp_path):
 def test_starts_that_hold_out_different_folds_are_one_run(runs, world, way, tmp_path):
     for fold in reversed(FOLDS[way]):
         assert lcre.main([*world.flags[way], "--saved-models", str(tmp_path), "--chromosomes", fold]) == 0
-    assert numbers(tmp_path) == numbers(runs[way])
+    assert read_numbers(tmp_path) == read_numbers(runs[way])
     assert (tmp_path / f"{PREFIX[way]}_report.html").exists()
 
 

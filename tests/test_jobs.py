@@ -1,7 +1,6 @@
 """Folds side by side by the real script: the CSVs of one job, whatever trains them and whoever is killed."""
 
 import contextlib
-import csv
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import LONG, is_running
+from builders import LONG, is_running, read_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = [
@@ -52,16 +51,6 @@ def finish(process: subprocess.Popen, see: Callable[[str], None] = lambda line: 
     return process.wait(), "".join(lines), errors
 
 
-def numbers(folder: Path) -> dict[str, list[dict]]:
-    """Return every CSV of a run without the seconds."""
-    found = {}
-    for path in sorted(folder.rglob("*.csv")):
-        with open(path, newline="") as file:
-            rows = [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-        found[str(path.relative_to(folder))] = rows
-    return found
-
-
 def leftovers(folder: Path) -> list[Path]:
     return list(folder.rglob(".*"))
 
@@ -71,7 +60,7 @@ def one_job(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("one_job")
     status, _, errors = finish(start(folder, *FOLDS, "--jobs", "1"))
     assert status == 0, errors
-    assert len(numbers(folder)) == 9
+    assert len(read_numbers(folder)) == 9
     return folder
 
 
@@ -81,7 +70,7 @@ def test_two_jobs_give_the_numbers_of_one(one_job, tmp_path):
     assert status == 0, errors
     assert "folds side by side: 2 at once, each by a process with " in said
     assert {number for number, _ in WORKER.findall(said)} == {"1", "2"}
-    assert numbers(tmp_path) == numbers(one_job)
+    assert read_numbers(tmp_path) == read_numbers(one_job)
     assert not leftovers(tmp_path)
 
 
@@ -99,7 +88,7 @@ def test_a_worker_that_is_killed_costs_an_epoch(one_job, tmp_path):
     status, said, errors = finish(start(tmp_path, *FOLDS, "--jobs", "2"), see)
     assert status == 0, errors
     assert f"(process {killed[0]}) was killed (SIGKILL); another takes it up (1 of 3 times)" in said
-    assert numbers(tmp_path) == numbers(one_job)
+    assert read_numbers(tmp_path) == read_numbers(one_job)
     assert not leftovers(tmp_path)
 
 
@@ -125,7 +114,7 @@ def test_ctrl_c_stops_all_workers_and_the_same_command_goes_on(one_job, tmp_path
     status, said, errors = finish(start(tmp_path, *FOLDS, "--jobs", "1"))
     assert status == 0, errors
     assert "goes on after epoch 0" in said
-    assert numbers(tmp_path) == numbers(one_job)
+    assert read_numbers(tmp_path) == read_numbers(one_job)
 
 
 @LONG
@@ -147,10 +136,10 @@ def test_a_fold_whose_workers_die_every_time_is_named_and_the_other_is_whole(one
         r"lcre_classifier.py: fold 4: worker \d \(process \d+\) was killed \(SIGKILL\), the 4th that it lost", errors
     )
     assert said.count("another takes it up") == 3
-    assert numbers(models)["o_model_2/predictions.csv"] == numbers(one_job)["o_model_2/predictions.csv"]
+    assert read_numbers(models)["o_model_2/predictions.csv"] == read_numbers(one_job)["o_model_2/predictions.csv"]
     status, _, errors = finish(start(models, *FOLDS, "--jobs", "1"))
     assert status == 0, errors
-    assert numbers(models) == numbers(one_job)
+    assert read_numbers(models) == read_numbers(one_job)
 
 
 @LONG
@@ -160,7 +149,7 @@ def test_an_array_of_processes_that_start_at_once_makes_one_run(one_job, tmp_pat
     status, said, errors = finish(start(tmp_path, *FOLDS))
     assert status == 0, errors
     assert "every fold is finished already" in said
-    assert numbers(tmp_path) == numbers(one_job)
+    assert read_numbers(tmp_path) == read_numbers(one_job)
 
 
 @LONG
@@ -213,7 +202,7 @@ def test_dask_gives_the_numbers_of_one_job_also_where_a_worker_is_killed(one_job
         status, said, errors = finish(start(tmp_path / "whole", *FOLDS, "--scheduler", address))
         assert status == 0, errors
         assert f"folds side by side: on the 2 workers of the Dask cluster {address}" in said
-        assert numbers(tmp_path / "whole") == numbers(one_job)
+        assert read_numbers(tmp_path / "whole") == read_numbers(one_job)
         processes, killed = re.findall(r"\(process (\d+)\): computing", said), []
 
         def see(line: str) -> None:
@@ -224,4 +213,4 @@ def test_dask_gives_the_numbers_of_one_job_also_where_a_worker_is_killed(one_job
         status, said, errors = finish(start(tmp_path / "killed", *FOLDS, "--scheduler", address), see)
         assert status == 0, errors
         assert f"(process {killed[0]}) was killed (SIGKILL); another takes it up" in said
-        assert numbers(tmp_path / "killed") == numbers(one_job)
+        assert read_numbers(tmp_path / "killed") == read_numbers(one_job)

@@ -23,7 +23,7 @@ import lcre_predict
 from core import InputError
 from core.files import hash_file
 from core.genome import open_genome
-from lcre import records, trained, variant_effects, variant_scoring, variants
+from lcre import records, trained, variant_batches, variant_effects, variant_scoring, variants
 from lcre.annotated_vcf import FIELDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -235,7 +235,7 @@ def test_rows_are_in_the_order_of_the_file_sorted_or_not(toy, tmp_path, monkeypa
         assert float(one["effect"]) == pytest.approx(float(other["effect"]), abs=1e-5)
 
 
-def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
+def test_each_gene_is_scored_once_a_batch_without_variant(toy, tmp_path, monkeypatch):
     windows_scored = []
 
     def make_counter(model):
@@ -243,17 +243,40 @@ def test_each_gene_is_scored_once_without_variant(toy, tmp_path, monkeypatch):
         return lambda codes: windows_scored.append(len(codes)) or predict(codes)
 
     monkeypatch.setattr(variant_scoring, "make_predictor", make_counter)
-    monkeypatch.setattr(lcre_predict, "BATCH", 3)
+    monkeypatch.setattr(lcre_predict, "BATCH", 10)
     monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 0)
     sequence = toy.chromosomes["1"]
     snps = [("1", at, sequence[at], "A" if sequence[at] != "A" else "C") for at in range(50, 80)]
     assert len(predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", snps))) == 30
-    assert sum(windows_scored) == 1 + 30
+    assert sum(windows_scored) == 3 * (1 + 10)
     masked = [("1", at, sequence[at], "A" if sequence[at] != "A" else "C") for at in range(100, 103)]
     windows_scored.clear()
     found = predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", masked))
     assert [float(row["effect"]) for row in found] == [0, 0, 0]  # of the start codon the network sees nothing
     assert sum(windows_scored) == 1
+
+
+def test_two_jobs_write_the_bytes_of_one(toy, tmp_path, monkeypatch, capsys):
+    """Batches of 20 pairs, here and by two processes; what cannot be scored is listed in the order of the VCF too."""
+    monkeypatch.setattr(lcre_predict, "BATCH", 20)
+    monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 100)
+    made = [*make_variants(toy), ("1", 60, "A", "<DEL>"), ("4", 9, "A", "C")]
+    vcf, content = vcf_of(tmp_path / "v.vcf", made), {}
+    for jobs in ("1", "2"):
+        folder = tmp_path / jobs
+        folder.mkdir()
+        predict(toy, folder / "variants.csv", "--vcf", vcf, "--jobs", jobs)
+        assert ("batches side by side: 2 at once" in capsys.readouterr().out) == (jobs == "2")
+        predict(toy, folder / "genes.csv", "--jobs", jobs)
+        content[jobs] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert content["1"] == content["2"]
+    assert sorted(content["1"]) == ["genes.csv", "variants.csv", "variants.rejected.csv"]
+    assert content["1"]["variants.csv"].count(b"\n") > 5 * 20
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(toy, tmp_path, capsys):
+    assert "is no address of a Dask scheduler" in refuse(toy, capsys, "--scheduler", "host:8786")
+    assert "--jobs: 0" in refuse(toy, capsys, "--jobs", "0")
 
 
 def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
@@ -335,7 +358,7 @@ def test_annotated_vcf_has_the_values_of_the_csv(toy, tmp_path, monkeypatch, cap
     vcf = write(tmp_path / "v.vcf", text)
     expected = predict(toy, tmp_path / "a.csv", "--vcf", vcf)
     monkeypatch.setattr(lcre_predict, "BATCH", 7)
-    monkeypatch.setattr(lcre_predict, "LINES", 5)
+    monkeypatch.setattr(variant_batches, "LINES", 5)
     argv = ["--models", toy.run.prefix, "--fasta", toy.fasta, "--gtf", toy.gtf, "--vcf", vcf]
     for name in ("b.vcf", "b.vcf.gz"):
         assert lcre_predict.main([str(part) for part in [*argv, "--out", tmp_path / name]]) == 0

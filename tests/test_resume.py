@@ -3,7 +3,6 @@
 The script's own `main` trains a small network on a small genome, in this process.
 """
 
-import csv
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import LONG
+from builders import LONG, read_numbers
 from genomes import Gene, random_sequence, write_files
 
 import lcre_classifier
@@ -55,18 +54,6 @@ def make_files(folder: Path, chromosomes: list[str]) -> list[str]:
 
 def train(folder: Path, flags: list[str], *more: str) -> int:
     return lcre_classifier.main([*flags, "--saved-models", str(folder), *more])
-
-
-def numbers(folder: Path) -> dict[str, list[dict]]:
-    """Return every CSV of a run without the seconds."""
-    found = {}
-    for path in sorted(folder.rglob("*.csv")):
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-        found[str(path.relative_to(folder))] = [
-            {name: cell for name, cell in row.items() if name != "seconds"} for row in rows
-        ]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +178,7 @@ def test_a_damaged_checkpoint_costs_its_epoch(whole, species, tmp_path, capsys, 
     (folder / "toy_model_I/predictions.csv").unlink()
     change(folder / "toy_model_I" / name)
     assert train(folder, species, "--chromosomes", "I,II") == 0
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
     assert f"fold I: {Path(name).name} is damaged or missing: its epoch is trained again" in capsys.readouterr().out
     assert not list(folder.rglob(".*"))
 
@@ -203,7 +190,7 @@ def test_a_finished_fold_needs_no_checkpoints(whole, species, tmp_path, capsys):
     shutil.rmtree(folder / "toy_model_I/epoch_models")
     assert train(folder, species, "--chromosomes", "I,II") == 0
     assert "every fold is finished already" in capsys.readouterr().out
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
 
 
 @pytest.mark.parametrize("damage", choose(OTHER_DAMAGE))
@@ -213,7 +200,7 @@ def test_a_damaged_file_of_a_finished_fold_is_made_again(whole, species, tmp_pat
     name, change = OTHER_DAMAGE[damage]
     change(folder / "toy_model_I" / name)
     assert train(folder, species, "--chromosomes", "I,II") == 0
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
     assert "fold I: " in capsys.readouterr().out or name == "genes.csv"
     best = (folder / "toy_model_I/best_model.keras").read_bytes()
     assert train(folder, species, "--chromosomes", "I,II") == 0
@@ -246,7 +233,7 @@ def test_starts_that_hold_out_different_chromosomes_make_one_run(whole, species,
     capsys.readouterr()
     assert train(tmp_path, species, "--chromosomes", "I,II") == 0
     assert "every fold is finished already" in capsys.readouterr().out
-    assert numbers(tmp_path) == numbers(whole)
+    assert read_numbers(tmp_path) == read_numbers(whole)
     record = json.loads((tmp_path / "toy_run.json").read_text())
     assert record["folds"] == ["I", "II"]
     assert record["held_out"] == {"I": ["I"], "II": ["II"]}
@@ -267,7 +254,7 @@ def test_a_fold_that_another_start_has_finished_meanwhile_is_in_the_tables(whole
     monkeypatch.setattr(lcre_classifier, "finish_fold", finish_beside_another)
     assert train(tmp_path, species, "--chromosomes", "II") == 0
     assert seen == ["II"]
-    assert numbers(tmp_path) == numbers(whole)
+    assert read_numbers(tmp_path) == read_numbers(whole)
     assert json.loads((tmp_path / "toy_run.json").read_text())["folds"] == ["I", "II"]
     assert (tmp_path / "toy_report.html").exists()
 
@@ -282,14 +269,14 @@ def test_a_start_beside_a_process_that_trains_other_folds(species, tmp_path, cap
         assert "1 of 3 folds of the run are left to other starts" in capsys.readouterr().out
         assert json.loads((tmp_path / "toy_run.json").read_text())["finished"] is None
         for chromosomes in ("II", "all", "I,II"):
-            before = numbers(tmp_path)
+            before = read_numbers(tmp_path)
             assert train(tmp_path, species, "--chromosomes", chromosomes) == 2
             error = capsys.readouterr().err
             assert error.startswith(f"lcre_classifier.py: fold II of {tmp_path / 'toy'} is in use by process ")
             assert error.count("\n") == 1
-            assert numbers(tmp_path) == before
+            assert read_numbers(tmp_path) == before
     assert train(tmp_path, species) == 0
-    assert [row["chromosome"] for row in numbers(tmp_path)["toy_result.csv"]] == ["I", "II", "III", "IV", "pooled"]
+    assert [row["chromosome"] for row in read_numbers(tmp_path)["toy_result.csv"]] == ["I", "II", "III", "IV", "pooled"]
     assert json.loads((tmp_path / "toy_run.json").read_text())["finished"]
 
 
@@ -299,7 +286,7 @@ def test_overwrite_does_not_delete_what_another_process_trains(whole, species, t
     with locks.claim(folder / ".toy_model_II.lock", "fold II"):
         assert train(folder, species, "--chromosomes", "I", "--overwrite") == 2
     assert "fold II" in capsys.readouterr().err
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
 
 
 def test_a_chromosome_is_held_out_by_one_fold_of_a_run(whole, species, tmp_path, capsys):
@@ -309,7 +296,7 @@ def test_a_chromosome_is_held_out_by_one_fold_of_a_run(whole, species, tmp_path,
     error = capsys.readouterr().err
     assert "fold I of" in error
     assert "holds out 'I' already, and fold I+III would again; give another ORGANISM" in error
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
 
 
 # --------------------------------------------------------------------------------------- what is not read
@@ -327,7 +314,7 @@ def test_expression_on_the_held_out_chromosome_makes_no_difference(species, tmp_
     assert train(tmp_path / "after", species, "--chromosomes", "II", "--tpm", str(tmp_path / "moved.csv")) == 0
 
     def read(folder: Path):
-        found = numbers(folder)
+        found = read_numbers(folder)
         log = found["toy_model_II/performance_log.csv"]
         logged = [{name: row[name] for name in row if name[:4] != "test"} for row in log]
         outputs = {row["gene_id"]: row for row in found["toy_model_II/predictions.csv"]}
@@ -354,7 +341,7 @@ def test_the_best_model_is_float32_also_after_training_in_mixed_precision(specie
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         assert train(tmp_path, species, "--chromosomes", "I") == 0
-        before = numbers(tmp_path)
+        before = read_numbers(tmp_path)
         fold = tmp_path / "toy_model_I"
         (fold / "predictions.csv").unlink()
         (fold / "epoch_models/model_epoch_3.keras").unlink()
@@ -362,7 +349,7 @@ def test_the_best_model_is_float32_also_after_training_in_mixed_precision(specie
         assert train(tmp_path, species, "--chromosomes", "I") == 0
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert numbers(tmp_path) == before
+    assert read_numbers(tmp_path) == before
     chosen = int(before["toy_result.csv"][0]["best_epoch"])
     checkpoint = keras.models.load_model(fold / f"epoch_models/model_epoch_{chosen}.keras", compile=False)
     best = keras.models.load_model(fold / "best_model.keras", compile=False)
@@ -426,7 +413,7 @@ def test_disk_full_while_a_checkpoint_is_written(whole, species, tmp_path, capsy
     assert (fold / "performance_log.csv").read_text() == "".join(log[:3])
     assert {path: path.read_bytes() for path in (fold / "epoch_models").iterdir()} == left
     assert train(folder, species, "--chromosomes", "I,II") == 0
-    assert numbers(folder) == numbers(whole)
+    assert read_numbers(folder) == read_numbers(whole)
 
 
 # ------------------------------------------------------------------------------------------------- names
@@ -435,7 +422,7 @@ def test_names_of_chromosomes_that_are_no_file_names(tmp_path):
     names = ["a/b", "a_b", "a%2Fb", "../up", "x+y", "<b>&amp;"]
     flags = make_files(tmp_path, names)
     assert train(tmp_path / "models", flags) == 0
-    result = numbers(tmp_path / "models")["toy_result.csv"]
+    result = read_numbers(tmp_path / "models")["toy_result.csv"]
     assert [row["chromosome"] for row in result] == [*names, "pooled"]
     folders = [records.fold_folder(tmp_path / "models/toy", name) for name in names]
     assert len(set(folders)) == len(names)

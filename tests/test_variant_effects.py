@@ -5,7 +5,6 @@ import pytest
 from genomes import Gene, random_sequence
 from test_variants import Chromosomes, make_windows
 
-from core.progress import Progress
 from lcre import variant_effects
 from lcre.variant_effects import REGIONS, Background, draw_substitutions, find_percentiles, find_shown, substitute
 from lcre.variants import Edit
@@ -67,44 +66,45 @@ def test_mid_ranks_by_hand():
     assert np.isnan(find_percentiles(np.array([1.0]), np.zeros(0))).all()
 
 
-def open_background(windows, score) -> Background:
-    return Background(windows, Chromosomes(c=SEQUENCE), score, Progress(1))
-
-
-def test_background_is_scored_once_where_it_is_needed(monkeypatch, capsys):
-    """The n-th random substitution has the effect -n, so of 50 of them the effect 10.2 is larger than 11."""
+def test_background_is_drawn_once_where_it_is_needed(monkeypatch):
+    """The promoters' have the effects 0, -1 to -49, so of 50 of them the effect 10.2 is larger than 11."""
     monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 50)
-    monkeypatch.setattr(variant_effects, "BATCH", 7)
-    scored = []
-
-    def score(genes, rows):
-        assert ((rows != windows.codes[genes]).sum(axis=1) >= 1).all()
-        scored.extend(genes)
-        return -np.arange(len(scored) - len(genes), len(scored), dtype=float)
-
-    windows = make_windows(SEQUENCE, GENES, SIZES)
-    background = open_background(windows, score)
+    background = Background(make_windows(SEQUENCE, GENES, SIZES))
+    drawn = background.draw("promoter")
+    assert sorted(region for *_, region in drawn) == ["promoter"] * 50 + ["terminator"] * 50
+    number = {"promoter": 0, "terminator": 0}
+    for begin in range(0, 100, 7):
+        some = [region for *_, region in drawn[begin : begin + 7]]
+        effects = []
+        for region in some:
+            effects.append(-number[region] if region == "promoter" else 7.0)
+            number[region] += 1
+        background.add(some, np.array(effects, float))
+    assert background.scored == 100
+    assert background.draw("promoter") == background.draw("terminator") == []
     assert background.rank(["promoter"] * 4, np.array([10.2, -10.2, 10, 0])).tolist() == [22, 22, 21, 1]
     assert background.rank(["promoter"], np.array([10 - 1e-6])).tolist() == [21]  # that is what rounding makes of 10
-    assert len(scored) == 50
-    assert background.rank(["terminator", "promoter"], np.array([100, 100.0])).tolist() == [100, 100]
-    assert len(scored) == 100
-    printed = capsys.readouterr().out.splitlines()
-    assert printed == [
-        f"percentiles: scoring 50 random substitutions in {name}s" for name in ("promoter", "terminator")
-    ]
+    assert background.rank(["terminator", "promoter", "terminator"], np.array([8, 100, 7.0])).tolist() == [100, 100, 50]
+    assert {region for *_, region in background.draw("both")} == {"both"}
 
 
 def test_regions_without_a_base(monkeypatch):
     """Of genes without short ones, both is either; where nothing is shown there is nothing to rank among."""
     monkeypatch.setattr(variant_effects, "SUBSTITUTIONS", 10)
     windows = make_windows(SEQUENCE, GENES[:2], SIZES)
-    effects = iter([np.full(10, 1.0), np.full(10, 3.0)])  # of promoters, then of terminators
-    background = open_background(windows, lambda genes, rows: next(effects))
+    background = Background(windows)
+    regions = [region for *_, region in background.draw("both")]
+    background.add(regions, np.array([1.0 if region == "promoter" else 3.0 for region in regions]))
     assert background.rank(["both", "promoter", "terminator"], np.full(3, 2.0)).tolist() == [50, 100, 0]
+    assert background.draw("promoter") == background.draw("both") == []
     windows.codes[:, windows.layout.regions["terminator"]] = 4  # as a control that shows the promoter only
-    background = open_background(windows, lambda genes, rows: np.ones(len(genes)))
+    background = Background(windows)
+    regions = [region for *_, region in background.draw("terminator")]
+    assert regions == ["promoter"] * 10
+    background.add(regions, np.ones(10))
     found = background.rank(["terminator", "both", "promoter"], np.array([0, 1, 1.0]))
     assert np.array_equal(found, [np.nan, 50, 50], equal_nan=True)
     windows.codes[:] = 4
-    assert np.isnan(open_background(windows, None).rank(["both", "promoter"], np.zeros(2))).all()
+    background = Background(windows)
+    assert background.draw("both") == []
+    assert np.isnan(background.rank(["both", "promoter"], np.zeros(2))).all()

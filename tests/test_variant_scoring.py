@@ -96,7 +96,7 @@ def test_slices_give_the_numbers_of_whole_windows(odd, name):
     rows = np.stack([change(windows[gene], at, width, 1 + at % 3) for gene, at, width in pairs])
     reference, whole = scorer.predict(windows), scorer.predict(rows)
     counts = count_whole(scorer)
-    own, changed = scorer.score_variants(windows, np.full(3, np.nan), rows, gene)
+    own, changed = scorer.score_variants(windows, rows, gene)
     assert sum(counts) == 0
     assert np.abs(own - reference).max() < 1e-5
     assert np.abs(changed - whole).max() < 1e-5
@@ -113,21 +113,19 @@ def test_slices_give_the_numbers_of_whole_windows(odd, name):
 def test_any_change_of_any_window_is_scored_as_the_whole_window(odd, at, width, by, seed):
     windows = draw_windows(1, seed)
     rows = change(windows[0], at, width, by)[None]
-    own, changed = odd.score_variants(windows, np.full(1, np.nan), rows, np.zeros(1, int))
+    own, changed = odd.score_variants(windows, rows, np.zeros(1, int))
     assert np.abs(np.concatenate([own - odd.predict(windows), changed - odd.predict(rows)])).max() < 1e-5
 
 
 def test_what_is_scored_whole(odd):
-    """Changes of more than WIDTH columns; a single change of a gene whose own window is known; no change at all."""
-    windows = draw_windows(4)
-    rows = [change(windows[0], 30, WIDTH + 1), change(windows[1], 300, 1), windows[2], change(windows[3], 9, 1)]
+    """Changes of more than WIDTH columns, with the gene's own window, and the window that nothing changes."""
+    windows = draw_windows(3)
+    rows = [change(windows[0], 30, WIDTH + 1), change(windows[1], 300, 1), windows[2]]
     scorer = copy.copy(odd)
     expected = scorer.predict(np.stack(rows))
-    known = np.array([0.5, 0.5, np.nan, np.nan])
     counts = count_whole(scorer)
-    own, changed = scorer.score_variants(windows, known, np.stack(rows), np.arange(4))
-    assert counts == [1, 2]  # the window that nothing changes; the rows of genes 0 and 1
-    assert own[:2].tolist() == [0.5, 0.5]
+    own, changed = scorer.score_variants(windows, np.stack(rows), np.arange(3))
+    assert counts == [2, 1]  # the windows of genes 0 and 2; the row of gene 0
     assert changed[2] == own[2]
     assert changed == pytest.approx(expected, abs=1e-5)
 
@@ -159,7 +157,7 @@ def test_a_network_of_unknown_layers_is_scored_whole():
         assert scorer.network is None
         rows = draw_windows(2)
         counts = count_whole(scorer)
-        own, changed = scorer.score_variants(rows[:1], np.full(1, np.nan), rows[1:], np.zeros(1, int))
+        own, changed = scorer.score_variants(rows[:1], rows[1:], np.zeros(1, int))
         assert counts == [1, 1]
         assert changed - own == pytest.approx(np.diff(model(np.eye(5)[rows][..., :4])[:, 0]), abs=1e-5)
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builders import read_numbers
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT, EVENTS = ROOT / "lcre_classifier.py", Path(__file__).with_name("events.py")
 FLAGS = "--organism o --upstream 30 --downstream 10 --chromosomes 2,4 --epochs 2 --model published --pickle-key demo"
@@ -129,16 +131,6 @@ def kill_session(leader: int) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- what is there
-def read_numbers(models: Path) -> dict[str, list[dict]]:
-    """Return every CSV of a folder without the column seconds."""
-    found = {}
-    for path in sorted(models.rglob("*.csv")):
-        with open(path, newline="") as file:
-            rows = [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-        found[str(path.relative_to(models))] = rows
-    return found
-
-
 def is_whole(path: Path) -> bool:
     """Tell whether a file is one that its writer has finished, by its kind."""
     content = path.read_bytes()

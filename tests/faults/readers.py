@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -16,12 +15,12 @@ import numpy as np
 from genomes import settings_of
 
 import lcre_classifier
-import lcre_predict
 from core import InputError, checkpoints, genome, tables, tracks
 from core.cli import flag_of
 from core.coding import read_products
 from lcre import homology, records, report, results, settings, trained, variants
 from lcre.families import read_families
+from lcre.variant_batches import VariantBatches
 
 from . import corpus
 from .mutations import ARCHIVE, BINARY, TEXT
@@ -94,10 +93,11 @@ OPEN = contextlib.ExitStack()
 def read_vcf(path: Path) -> None:
     """Read a VCF and put every variant into the windows of genes, as lcre_predict.py does before it scores them."""
     genes = read_genes()
-    table = SimpleNamespace(ids=genes.ids, add=lambda *pair: None)
     _, partner = variants.match_genome(path, genes.genome, [])
-    lines = list(variants.read_vcf(path))
-    lcre_predict.place_variants(lines, partner, genes.genome, genes.windows, table, lambda row: None, Counter())
+    background = SimpleNamespace(draw=lambda region: [])
+    lines, world = variants.read_vcf(path), (partner, genes.genome, genes.windows, genes.ids)
+    for _ in VariantBatches(lines, *world, background, reject=lambda row: None, progress=None, size=100):
+        continue
 
 
 def read_signal(path: Path) -> None:

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import LONG, is_running, write
+from builders import LONG, is_running, read_numbers, write
 from test_checkpoints import COLUMNS, ToyModel, choose_last, row
-from test_resume import make_files, numbers, small_model, train
+from test_resume import make_files, small_model, train
 
 import lcre_classifier
 from core.checkpoints import Checkpoints
@@ -71,20 +71,20 @@ def choose(count: int, most: int = QUICK) -> list[int]:
 
 
 def test_what_a_kill_leaves_at_any_change_is_gone_on_with(states, species, tmp_path):
-    whole = numbers(states[-1])
+    whole = read_numbers(states[-1])
     assert len(states) > 40
     assert len(whole) == 6
     for place in choose(len(states) - 1):
         folder = Path(shutil.copytree(states[place], tmp_path / states[place].name))
         assert disturb.half_files(folder) == []
         assert train(folder, species, *FLAGS) == 0, place
-        assert numbers(folder) == whole, place
+        assert read_numbers(folder) == whole, place
         assert disturb.half_files(folder) == disturb.leftovers(folder) == []
 
 
 def test_an_error_of_the_disk_at_any_change_is_one_line(states, species, tmp_path, capsys):
     """No room, no permission, a disk that fails: exit status 2, and the next start ends as if nothing had been."""
-    whole, wrong = numbers(states[-1]), [errno.ENOSPC, errno.EROFS, errno.EIO]
+    whole, wrong = read_numbers(states[-1]), [errno.ENOSPC, errno.EROFS, errno.EIO]
     at, changes = [0], []
 
     def fail(number: int, event: str, path: str) -> None:
@@ -105,7 +105,7 @@ def test_an_error_of_the_disk_at_any_change_is_one_line(states, species, tmp_pat
         assert error.count("\n") == 1
         assert disturb.half_files(folder) == []
         assert train(folder, species, *FLAGS) == 0
-        assert numbers(folder) == whole
+        assert read_numbers(folder) == whole
         assert disturb.leftovers(folder) == []
 
 
