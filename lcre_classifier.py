@@ -1446,6 +1446,22 @@ def list_runs(settings: SimpleNamespace, names: str | None) -> list[SimpleNamesp
     return runs
 
 
+def check_used(overrides: Collection[str], runs: Sequence[SimpleNamespace]) -> None:
+    """Raise InputError where the command line gives a setting that none of these runs looks at.
+
+    Args:
+        overrides: the constants that the command line gives.
+        runs: settings of the run and of its controls.
+    """
+    if "FOLDS" in overrides and runs[0].HOLD_OUT != "family":
+        raise InputError(
+            f"--folds is the number of folds of --hold-out family; with --hold-out {runs[0].HOLD_OUT} leave it out "
+            "(--chromosomes I+II,III+IV holds out several together)"
+        )
+    if "SHIFT" in overrides and all(one.CONTROL != "shifted" for one in runs):
+        raise InputError("--shift is how far --control shifted moves the windows; give that too, or leave it out")
+
+
 def run_prefix(settings: SimpleNamespace) -> Path:
     """Return what the files of a run begin with: saved_models/O, of a control saved_models/O_control_NAME."""
     return controls.prefix_of(Path(settings.SAVED_MODELS) / settings.ORGANISM, settings.CONTROL)
@@ -1459,6 +1475,7 @@ def run(argv: Sequence[str]) -> None:
     values, arguments = parse_settings(Path(__file__), globals(), RULES, __version__, ACTIONS, argv)
     settings = choose_settings(values, arguments.overrides)
     runs = list_runs(settings, arguments.controls)
+    check_used(arguments.overrides, runs)
     export = arguments.export_windows
     if export and (export.suffix != ".npz" or not export.absolute().parent.is_dir()):
         raise InputError(f"--export-windows: {export} is not a .npz file in a folder that exists")

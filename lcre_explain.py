@@ -179,8 +179,8 @@ def read_ids(wanted: str) -> list[str]:
 
     if wanted == "all":
         return []
-    if wanted.isdecimal():
-        if len(wanted) > 9 or not int(wanted):
+    if wanted.removeprefix("-").isdecimal():
+        if len(wanted) > 9 or int(wanted) < 1:
             raise InputError(f"--genes {show_value(wanted)} is out of range; give 1 to 999999999, ids, or all")
         return []
     if wanted.endswith((".txt", ".csv", ".tsv")):

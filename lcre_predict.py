@@ -202,7 +202,7 @@ def read_genes(genome, gtf: Path, run):
     require_windows(genes, layout, max(genome.lengths.values()), "these models need longer sequences")
     if len(codes) < coding:
         notes.append(
-            f"{coding - len(codes):,} of {coding:,} coding genes have no windows of {layout.upstream} + "
+            f"coding genes left out: {coding - len(codes):,} of {coding:,}, without windows of {layout.upstream} + "
             f"{layout.downstream} bp inside the FASTA"
         )
     return genes[genes["window_fits"]].reset_index(drop=True), codes, partner, notes
@@ -237,12 +237,12 @@ def choose_folds(genes, run, own: str | None, notes: list[str]) -> np.ndarray:
         if never.any():
             which = "genes on chromosomes" if run.way == "chromosome" else "genes"
             notes.append(
-                f"{int(never.sum()):,} {which} that no fold held out are scored by all folds; "
-                f"{int((never & trained_on).sum()):,} of them were trained on, which flatters their probability"
+                f"scored by all folds: {which} that no fold held out, {int(never.sum()):,}; trained on: "
+                f"{int((never & trained_on).sum()):,} of these, which flatters their probability"
             )
     elif trained_on.any():
         notes.append(
-            f"{int(trained_on.sum()):,} genes have ids of genes that some folds were trained on; if they are the same "
+            f"genes with ids of genes that some folds were trained on: {int(trained_on.sum()):,}; if they are the same "
             "genes, the mean over all folds flatters them: give the very files of the run, packed as they were"
         )
     return wanted
@@ -425,9 +425,9 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
     progress.line(f"{show_value(arguments.out, 1000)}{index}: {written:,} effects, one a gene and variant")
     scored = counts.pop("scored", 0)
     listed = counts.pop("rejected", 0)
-    print(f"{scored:,} variants lie in windows and are scored")
+    print(f"variants in windows, scored: {scored:,}")
     for reason, count in (+counts).most_common():
-        print(f"{count:,} are not scored: {reason}")
+        print(f"not scored: {count:,}, {reason}")
     if listed:
         where = show_value(rejected_path, 1000)
         print(f"{where}: the {listed:,} that cannot be scored, each with its reason")

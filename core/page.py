@@ -58,7 +58,10 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table that scrolls in its own box; first cells name the rows. A row may be bold, a column grey, by its name."""
+    """A table that scrolls in its own box; first cells name the rows.
+
+    By its name a row may be bold, or have a rule above it, and a column may be grey.
+    """
 
     name: str
     head: Sequence[str]
@@ -66,6 +69,7 @@ class Table:
     bold: str = ""
     grey: str = ""
     title: str = ""
+    ruled: str = ""
     kind: str = "table"
 
 

@@ -63,7 +63,8 @@ def make_section(prefix: Path, scored: int, palette: Mapping[str, tuple[str, str
     caption = "Dots: auROC of the network, with 95 % bootstrap intervals; right: genes."
     figure = page.Figure(draw_bins(table, label, palette), caption)
     columns = page.Columns([[figure], blocks])
-    return page.Section("Homologs in training", [columns, page.Table("auROC by similarity", head, rows, bold="all")])
+    below = page.Table("auROC by similarity", head, rows, bold="all", ruled=audit.name_bin(audit.SUMMARY[0]))
+    return page.Section("Homologs in training", [columns, below])
 
 
 def show_interval(row) -> str:
@@ -87,6 +88,8 @@ def draw_bins(table: pd.DataFrame, label: str, palette: Mapping[str, tuple[str, 
     axis.hlines(places, table["auROC_low"], table["auROC_high"], color=colour, linewidth=2, alpha=0.55)
     figures.draw_marks(axis, table["auROC"], places, colour)
     figures.write(axis, "genes", (1, 0), (50, 8), ha="right", color=figures.QUIET, size=11)
+    summary = table["bin"].tolist().index(audit.SUMMARY[0])
+    axis.axhline(summary, color=figures.QUIET, linewidth=0.5)
     for place, row in zip(places, table.itertuples(), strict=True):
         weight = "bold" if row.bin == "all" else "normal"
         figures.write(axis, audit.name_bin(row.bin), (low, place), (-10, -4), ha="right", weight=weight)

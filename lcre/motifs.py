@@ -4,6 +4,7 @@ TF-MoDISco (Shrikumar et al., arXiv 1811.00416) and Tomtom come with requirement
 """
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,11 +65,29 @@ def read_known(path: Path) -> dict[str, np.ndarray]:
     check_file(path, "--meme")
     try:
         known = read_meme(str(path))
-    except Exception as error:  # whatever the reader makes of a file of another kind
-        raise InputError(f"--meme: {path} is not a MEME motif file of DNA ({' '.join(str(error).split())})") from None
+    except Exception:  # whatever the reader makes of a file of another kind
+        raise InputError(f"--meme: {path} is not a MEME motif file of DNA{find_fault(path)}") from None
     if not known:
         raise InputError(f"--meme: {path} holds no motif (a line MOTIF and a letter-probability matrix)")
     return known
+
+
+def find_fault(path: Path) -> str:
+    """Return where a MEME file, which cannot be read, is no matrix of four numbers a line, or ''."""
+    left = None  # lines of the matrix that are still to come
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            shown = show_value(line.strip(), 60)
+            if line.startswith("letter-probability matrix"):
+                width = re.search(r"\bw=\s*(\d+)", line)
+                if not width:
+                    return f": line {number:,} has no w= N, the number of lines of the matrix ({shown})"
+                left = int(width[1])
+            elif left:
+                if not re.fullmatch(r"\s*([\d.eE+-]+\s+){3}[\d.eE+-]+\s*", line):
+                    return f": line {number:,} should hold the probabilities of A, C, G and T ({shown})"
+                left -= 1
+    return ""
 
 
 def find_motifs(out: Path, layout, known: dict) -> list[Motif]:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import PNG, write
+from builders import PNG, one_line, write
 from genomes import Gene, random_sequence, read_window, show_codes, write_fasta, write_gtf
 from runs import DAMAGE, of_older_version
 
@@ -349,6 +349,7 @@ def test_another_genome_of_the_same_names_is_noticed(toy, tmp_path, capsys):
         (["--gene", "g1_0"], "did you mean --genes"),
         (["--fasta", "missing.fa"], "missing.fa"),
         (["--bed"], "--bed needs motifs: give known ones with --meme FILE"),
+        (["--genes", "-3"], "--genes -3 is out of range"),
         (["--bigwig", "scores.bw"], "no flag scores.bw"),
         (["--bigwig", "--out", "scores.bw"], "--out scores.bw is the name of a folder"),
     ],
@@ -598,9 +599,17 @@ def test_known_motifs(tmp_path):
     matrix = "\n".join("0.1 0.2 0.3 0.4" for _ in range(3))
     text = f"MEME version 4\n\nMOTIF MA1 GATA\nletter-probability matrix: alength= 4 w= 3\n{matrix}\n"
     assert motifs.read_known(write(tmp_path / "good.meme", text))["MA1 GATA"].shape == (4, 3)
-    for content in (PNG, "MOTIF x\nletter-probability matrix: w= 2\na b\n", "nothing"):
-        with pytest.raises(InputError, match="--meme"):
+    faults = {
+        PNG: "--meme: ",
+        "nothing": "holds no motif",
+        "MOTIF x\nletter-probability matrix: w= 2\na b\n": "line 3 should hold the probabilities of A, C, G and T",
+        text.replace("0.3 0.4", "0.3", 1): "line 5 should hold the probabilities of A, C, G and T",
+        text.replace("w= 3", ""): "line 4 has no w= N",
+    }
+    for content, expected in faults.items():
+        with pytest.raises(InputError, match=expected) as error:
             motifs.read_known(write(tmp_path / "bad.meme", content))
+        assert one_line(error).startswith("--meme: ")
 
 
 def test_gene_ids_become_file_names():

@@ -338,6 +338,8 @@ def test_tables_of_species_that_are_refused(world, change, says):
             "GTF given with HOLD_OUT species: what each",
         ),
         (["--hold-out", "families"], "HOLD_OUT: 'families' is none of chromosome, family, species"),
+        (["--dataset", "demo", "--folds", "3"], "--folds is the number of folds of --hold-out family"),
+        (["--dataset", "demo", "--control", "outside", "--shift", "9"], "--shift is how far --control shifted moves"),
         (["--hold-out", "family", "--folds", "101"], "FOLDS: 101 is too large; give at most 100"),
     ],
 )
@@ -455,7 +457,8 @@ def test_starts_that_hold_out_different_folds_are_one_run(runs, world, way, tmp_
 def test_another_way_of_holding_out_is_another_run(runs, world, capsys, way, more, says):
     flags = [*world.flags[way], "--saved-models", str(runs[way]), *more]
     if "chromosome" in more:
-        del flags[flags.index("--families") : flags.index("--families") + 2]
+        for name in ("--families", "--folds"):
+            del flags[flags.index(name) : flags.index(name) + 2]
     assert lcre.main(flags) == 2
     assert says in capsys.readouterr().err
 
@@ -506,7 +509,7 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(runs, world, way, t
 def test_another_genome_is_scored_by_all_folds(runs, world, way, tmp_path, capsys):
     found = predict(runs, way, tmp_path / "out.csv", world.files["one"][0], world.files["two"][1])
     assert all(row[f"fold_{fold}"] for row in found for fold in FOLDS[way])
-    assert re.search(r"\d+ genes have ids of genes that some folds were trained on", capsys.readouterr().out)
+    assert re.search(r"genes with ids of genes that some folds were trained on: \d+", capsys.readouterr().out)
 
 
 def test_variants_of_a_species_are_scored_by_the_fold_that_held_it_out(runs, world, tmp_path):

@@ -87,8 +87,8 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(toy, tmp_path, caps
         assert float(row[f"fold_{FOLDS[own]}"]) == pytest.approx(by_hand[own], abs=1e-6)
         assert row["probability"] == row[f"fold_{FOLDS[own]}"]
     printed = capsys.readouterr().out
-    assert "1 genes on chromosomes that no fold held out are scored by all folds; 1 of them were trained on" in printed
-    assert "1 of 8 coding genes have no windows of 60 + 40 bp" in printed
+    assert "scored by all folds: genes on chromosomes that no fold held out, 1; trained on: 1 of these" in printed
+    assert "coding genes left out: 1 of 8, without windows of 60 + 40 bp" in printed
 
 
 def test_all_folds_and_other_genomes_are_averaged(toy, tmp_path, capsys):
@@ -101,7 +101,7 @@ def test_all_folds_and_other_genomes_are_averaged(toy, tmp_path, capsys):
     packed = write(tmp_path / "toy.fa.gz", pack(toy.fasta.read_bytes()))  # not the run's file: another genome
     other = predict(SimpleNamespace(**vars(toy) | {"fasta": packed}), tmp_path / "other.csv")
     assert other == averaged
-    assert "7 genes have ids of genes that some folds were trained on" in capsys.readouterr().out
+    assert "genes with ids of genes that some folds were trained on: 7" in capsys.readouterr().out
 
 
 def test_order_of_batches_does_not_matter(toy, tmp_path, monkeypatch):
@@ -309,9 +309,9 @@ def test_what_is_not_scored_is_counted_and_listed(toy, tmp_path, capsys):
         ("9", ".", "ALT names no allele (., * and the like)"),
     }
     printed = capsys.readouterr().out
-    assert "3 variants lie in windows and are scored" in printed
-    assert "1 are not scored: REF does not match the FASTA" in printed
-    assert "1 are not scored: outside of all windows" in printed
+    assert "variants in windows, scored: 3\n" in printed
+    assert "not scored: 1, REF does not match the FASTA" in printed
+    assert "not scored: 1, outside of all windows" in printed
     assert "differ by a 'chr' prefix" in printed
     predict(toy, tmp_path / "v.csv", "--vcf", vcf_of(tmp_path / "v.vcf", lines[2:3]))
     assert not (tmp_path / "v.rejected.csv").exists()  # nor one of an earlier run
