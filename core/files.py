@@ -163,17 +163,24 @@ def escape_cell(cell: str) -> str:
 
 def unescape_cells(cells):
     """Return a pandas series of str without the apostrophes of `escape_cell`."""
+    if not cells.str.startswith("'").any():  # of millions of cells this takes a tenth of the time
+        return cells
     return cells.str.replace(f"^'(?={FORMULA})", "", regex=True, flags=re.DOTALL)
 
 
-def write_csv(path: Path, frame) -> None:
-    """Write a pandas frame to `path` in one step, without its index; its names are escaped by `escape_cell`."""
+def escape_names(frame):
+    """Return a pandas frame whose cells of text are escaped by `escape_cell`."""
     names = frame.select_dtypes(exclude=["number", "bool"]).columns
     escaped = {
         name: frame[name].map(lambda cell: escape_cell(cell) if isinstance(cell, str) else cell) for name in names
     }
+    return frame.assign(**escaped)
+
+
+def write_csv(path: Path, frame) -> None:
+    """Write a pandas frame to `path` in one step, without its index; its names are escaped by `escape_cell`."""
     with replacing(path) as temporary:
-        frame.assign(**escaped).to_csv(temporary, index=False)
+        escape_names(frame).to_csv(temporary, index=False)
 
 
 def read_rows(path: Path) -> list[dict]:

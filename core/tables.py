@@ -351,14 +351,14 @@ def read_columns(
                         f"{what}: {path} is not a table: {examples(longer)} has more cells than its header has names "
                         f"({len(names)}); are there decimal commas?"
                     )
-                piece = piece[[names.index(name) for name in wanted]].set_axis(wanted, axis=1)
+                piece = piece[[names.index(name) for name in wanted]].set_axis(wanted, axis=1).apply(unescape_cells)
                 rows += len(piece)
                 pieces.append(piece if keep is None else piece[keep(piece)])
         except (ValueError, pd.errors.ParserError) as error:
             raise InputError(f"{what}: {path} is not a table ({' '.join(str(error).split())})") from None
     if not rows:
         raise InputError(f"{what}: {path} has a header and no rows")
-    return pd.concat(pieces).apply(unescape_cells)
+    return pd.concat(pieces)
 
 
 def require_row_names(values: pd.Series, partner: dict[str, str], genes: int, path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from core import PATH_LENGTH, InputError, show_value
-from core.files import file_names, hash_file, make_folder, replacing, write_json
+from core.files import escape_cell, escape_names, file_names, hash_file, make_folder, replacing, write_json
 from core.memory import require_memory
 from core.progress import Progress, show_duration
 from creator import CHANNELS, __version__
@@ -136,7 +136,7 @@ def predict(plan: Plan, model: "Creator", model_path: Path, out: Path) -> None:
             file.unlink(missing_ok=True)
     table = expression_table(store, model.training, predicted, plan.cells)
     with replacing(out / TABLE) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        escape_names(table).to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     empty = int((np.diff(store.reach_indptr) == 0).sum())
     write_json(
         out / RECORD,
@@ -402,6 +402,9 @@ class LinkFiles:
     def __init__(self, store: Store, out: Path, ablation: bool, arcs: int):
         self.store, self.out, self.ablation, self.arcs, self.count = store, out, ablation, arcs, 0
         self.genes, self.elements = decode(store.gene_id), decode(store.element_name)
+        self.cells_of_genes, self.cells_of_elements = (
+            np.array([escape_cell(name) for name in names], dtype=object) for names in (self.genes, self.elements)
+        )
 
     def __enter__(self) -> "LinkFiles":
         """Open both files under temporary names."""
@@ -429,19 +432,19 @@ class LinkFiles:
         store = self.store
         of_gene, of_element = np.nonzero(reach_mask(store, region))
         genes, elements = region.genes[of_gene], region.elements[of_element]
-        tss = store.gene_tss[genes]
+        tss, chromosome = store.gene_tss[genes], store.chromosomes[store.gene_chromosome[region.genes[0]]]
         distance = np.abs(store.element_position(elements) - tss)
         frame = pd.DataFrame(
             {
-                "chrom": store.chromosomes[store.gene_chromosome[region.genes[0]]],
+                "chrom": escape_cell(chromosome),
                 "chromStart": store.element_start[elements],
                 "chromEnd": store.element_end[elements],
-                "name": self.elements[elements],
-                "measuredGeneEnsemblId": self.genes[genes],
+                "name": self.cells_of_elements[elements],
+                "measuredGeneEnsemblId": self.cells_of_genes[genes],
                 "startTSS": tss,
                 "endTSS": tss + 1,
                 "strandGene": np.where(store.gene_strand[genes] > 0, "+", "-"),
-                "CellType": store.cells[cell],
+                "CellType": escape_cell(store.cells[cell]),
                 "distanceToTSS": distance,
                 "attention": attention[of_gene, of_element],
                 "adjusted": adjust(attention[of_gene, of_element], distance),
@@ -456,15 +459,16 @@ class LinkFiles:
         if self.arcs:
             best = best.groupby("measuredGeneEnsemblId", sort=False).head(self.arcs)
         best = best.sort_index()
+        element, gene = self.elements[elements[best.index]], self.genes[genes[best.index]]
         arcs = pd.DataFrame(
             {
-                "chrom1": best["chrom"],
+                "chrom1": chromosome,
                 "start1": best["chromStart"],
                 "end1": best["chromEnd"],
-                "chrom2": best["chrom"],
+                "chrom2": chromosome,
                 "start2": best["startTSS"],
                 "end2": best["endTSS"],
-                "name": best["name"] + ">" + best["measuredGeneEnsemblId"] + "," + best["CellType"],
+                "name": element + ">" + gene + f",{store.cells[cell]}",
                 "score": best["adjusted"],
                 "strand1": ".",
                 "strand2": best["strandGene"],

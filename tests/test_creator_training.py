@@ -23,7 +23,8 @@ from core.checkpoints import Checkpoints
 from creator import CHANNELS
 from creator.batches import Region, encoding_ratio, make_regions, reach_mask, read_batch, window_layouts
 from creator.checkpoint import CreatorInput, load_model, save_model
-from creator.prediction import adjust, plan_prediction, predict
+from creator.link_evaluation import read_links
+from creator.prediction import LinkFiles, adjust, plan_prediction, predict
 from creator.settings import SETTINGS
 from creator.store import open_store
 from creator.training import (
@@ -456,6 +457,23 @@ def test_links_have_attention_distance_and_ablation(predicted):
     assert links["ablation"].notna().all()
     assert links["ablation"].abs().max() > 1e-4
     assert (predicted / "links.bedpe").read_text().count("\n") == 3 * (GENES - 1) * len(CELLS)  # one arc for each
+
+
+def test_names_that_begin_a_formula_stay_text_in_tables(tmp_path):
+    """With an apostrophe, which readers take away; not in links.bedpe, which genome browsers read."""
+
+    def rename(arrays: dict) -> None:
+        arrays["gene_id"][0] = b"=A1"
+        arrays["element_name"][1] = b"@e"
+
+    store = open_store(write_store(tmp_path / "STORE", change=rename))
+    with LinkFiles(store, tmp_path, ablation=False, arcs=0) as files:
+        files.add(Region(np.array([0, 1]), np.arange(4)), 0, np.full((2, 4), 0.5), None)
+    rows = [line.split("\t") for line in (tmp_path / "links.tsv").read_text().splitlines()[1:]]
+    assert [row[3:5] for row in rows] == [["e0", "'=A1"], ["'@e", "'=A1"], ["e2", "g1"], ["e3", "g1"]]
+    arcs = [line.split("\t")[6] for line in (tmp_path / "links.bedpe").read_text().splitlines()]
+    assert arcs == ["e0>=A1,A", "@e>=A1,A", "e2>g1,A", "e3>g1,A"]
+    assert read_links(tmp_path, pd.Series(["=A1"]))["measuredGeneEnsemblId"].tolist() == ["=A1", "=A1"]
 
 
 def test_distance_below_1_kb_counts_as_1_kb():
