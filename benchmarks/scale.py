@@ -3,16 +3,21 @@
 `python benchmarks/scale.py [--folder DIR] [--sizes 0.01 0.1 1 3] [--genes 1000 10000 60000]` writes made-up genomes (in
 Gb, ten chromosomes) with annotation and expression, and runs `lcre_classifier.py --check` on each in a process of its
 own, on one core where the system can pin it: CPU and wall time, peak memory, and that beside the windows, which are
-held as one byte a column. `--packed` has the FASTA packed with gzip, which is copied to the scratch folder first.
+held as one byte a column. `--packed gzip` has the FASTA packed with gzip, which is copied to the scratch folder first,
+`--packed bgzip` with that program, which is read in place.
 """
 
 import argparse
+import contextlib
+import gzip
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -27,20 +32,34 @@ LINES = 200_000  # written together
 COLUMNS = 3020  # of a window
 
 
-def write_genome(folder: Path, size: int, genes: int, packed: bool) -> list[str]:
+@contextlib.contextmanager
+def open_packed(path: Path, packed: str) -> Iterator[BinaryIO]:
+    """Open a file to write to, `packed` by gzip, bgzip or plain."""
+    if packed != "bgzip":
+        with gzip.open(path, "wb", compresslevel=1) if packed == "gzip" else open(path, "wb") as file:
+            yield file
+        return
+    with (
+        open(path, "wb") as target,
+        subprocess.Popen(["bgzip", "-l", "1"], stdin=subprocess.PIPE, stdout=target) as tool,
+    ):
+        yield tool.stdin
+    if tool.returncode:
+        raise RuntimeError(f"bgzip ended with exit status {tool.returncode}")
+
+
+def write_genome(folder: Path, size: int, genes: int, packed: str) -> list[str]:
     """Write FASTA, GTF and TPM of `size` bp and `genes` genes into a folder; returns the flags that name them.
 
     Args:
         folder: where.
         size: bp of all chromosomes together, at least 5,000 a gene.
         genes: how many, evenly spaced, on strands in turn, 2,000 bp each.
-        packed: with gzip.
+        packed: plain, gzip or bgzip.
     """
-    import gzip
-
     random, lines = np.random.default_rng(1), size // CHROMOSOMES // LINE
-    letters, fasta = np.frombuffer(b"ACGT", np.uint8), folder / ("genome.fa.gz" if packed else "genome.fa")
-    with gzip.open(fasta, "wb", compresslevel=1) if packed else open(fasta, "wb") as file:
+    letters, fasta = np.frombuffer(b"ACGT", np.uint8), folder / ("genome.fa" if packed == "plain" else "genome.fa.gz")
+    with open_packed(fasta, packed) as file:
         for number in range(CHROMOSOMES):
             file.write(b">%d\n" % (number + 1))
             for begin in range(0, lines, LINES):
@@ -88,7 +107,7 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--folder", type=Path, help="where genomes are written, and removed afterwards [TMPDIR]")
     parser.add_argument("--sizes", nargs="+", type=float, default=[0.01, 0.1, 1, 3], help="of genomes, in Gb")
     parser.add_argument("--genes", nargs="+", type=int, default=[1000, 10_000, 60_000])
-    parser.add_argument("--packed", action="store_true", help="FASTA with gzip")
+    parser.add_argument("--packed", choices=("plain", "gzip", "bgzip"), default="plain", help="how the FASTA is packed")
     arguments = parser.parse_args(argv)
     print("| Gb | genes | wall, s | CPU, s | peak memory, MB | beside the windows, MB |")
     print("|---|---|---|---|---|---|")

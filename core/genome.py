@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from core import InputError
+from core.bgzip import Blocks, find_blocks, open_blocks
 from core.files import check_file, is_gzip
 
 ORGANELLE = re.compile(r"^(chr)?(m|mt|mtdna|mito|mitochondri\w*|c|pt|ptdna|cp|chloroplast|plastid\w*)$", re.I)
@@ -77,8 +78,8 @@ class Genome:
             return self.latest[1]
         self.latest = None  # two chromosomes at once would take twice the memory
         codes = np.empty(place.rlen, np.uint8)
-        together = max(READ // place.lenb, 1)  # lines
-        with open(self.fasta.filename, "rb") as file:
+        together, file = max(READ // place.lenb, 1), self.fasta.faidx.file  # together: lines
+        with self.fasta.faidx.lock:
             file.seek(place.offset)
             for begin in range(0, place.rlen, together * place.lenc):
                 some = codes[begin : begin + together * place.lenc]
@@ -124,10 +125,10 @@ def sort_chromosomes(genome: Genome, names: dict[str, str]) -> tuple[list[str], 
 def open_genome(path: Path) -> Iterator[Genome]:
     """Open a FASTA (plain, gzip or bgzip) through pyfaidx and give its `Genome`.
 
-    A plain FASTA whose lines are of equal length is read in place, by an index in a scratch folder: pyfaidx itself
-    trusts an old .fai, and writes beside the FASTA. Any other is copied to the scratch folder, one sequence a line, as
-    base codes already: pyfaidx reads no plain gzip, and cuts wrong sequences from lines of unequal length or with
-    blanks at their end.
+    A plain or bgzip FASTA whose lines are of equal length is read in place, by an index in a scratch folder: pyfaidx
+    itself trusts an old .fai, and writes beside the FASTA. Any other is copied to the scratch folder, one sequence a
+    line, as base codes already: plain gzip is read from its begin only, and pyfaidx cuts wrong sequences from lines of
+    unequal length or with blanks at their end.
 
     Raises:
         InputError: not a FASTA, a FASTA of proteins, damaged gzip, a name twice or none, no room for the scratch copy.
@@ -137,9 +138,13 @@ def open_genome(path: Path) -> Iterator[Genome]:
     path = check_file(path, "FASTA")
     with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
         try:
-            file, index = path, find_sequences(path)
-            if index is None:
+            blocks = find_blocks(path) if is_gzip(path) else None
+            file, index = path, find_sequences(path, blocks)
+            copied = index is None
+            if copied or blocks:
                 file = Path(scratch) / "genome.fa"
+                file.touch()
+            if copied:
                 require_room(path, Path(scratch))
                 index = lay_out(path, file)
             fai = Path(scratch) / "genome.fai"
@@ -148,6 +153,9 @@ def open_genome(path: Path) -> Iterator[Genome]:
             changed = file.stat().st_mtime_ns
             os.utime(fai, ns=(changed, changed))  # an older index would be made again
             fasta = pyfaidx.Fasta(str(file), indexname=str(fai), as_raw=True)
+            if blocks and not copied:  # pyfaidx has opened an empty file; of bgzip itself it reads with other packages
+                fasta.faidx.file.close()
+                fasta.faidx.file = open_blocks(path, blocks)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"FASTA: {path} is a damaged gzip file ({error}); download it again") from None
         except (pyfaidx.FastaIndexingError, ValueError, RuntimeError) as error:
@@ -158,7 +166,7 @@ def open_genome(path: Path) -> Iterator[Genome]:
                 "another folder for the copy"
             ) from None
         with fasta:
-            yield Genome(fasta, of_codes=file != path)
+            yield Genome(fasta, of_codes=copied)
 
 
 BLANKS = bytes(range(33))
@@ -176,16 +184,20 @@ class Sequence(NamedTuple):
     size: int  # bytes of a line, with its end
 
 
-def find_sequences(path: Path) -> dict[str, Sequence] | None:
+def find_sequences(path: Path, blocks: Blocks | None) -> dict[str, Sequence] | None:
     """Return the sequences of a FASTA by name where it can be read in place, None where it cannot.
 
-    It can where it is plain, all lines of a sequence but the last have one length, and there is no blank or empty line.
-    Anything else that is unusual gives None as well, and is explained by `lay_out`.
+    It can where it is plain or bgzip, all lines of a sequence but the last have one length, and there is no blank or
+    empty line. Anything else that is unusual gives None as well, and is explained by `lay_out`.
+
+    Args:
+        path: the FASTA.
+        blocks: of bgzip; None: it is another file.
     """
-    if is_gzip(path) or path.suffix.lower() in (".gz", ".bgz"):  # pyfaidx goes by the name
+    if not blocks and (is_gzip(path) or path.suffix.lower() in (".gz", ".bgz")):  # pyfaidx goes by the name
         return None
     found: dict[str, Sequence] = {}
-    with open(path, "rb") as file:
+    with open_blocks(path, blocks) if blocks else open(path, "rb") as file:
         while header := file.readline(LONGEST_LINE):
             title = header[1:].decode("utf-8", "replace").strip()
             if (
@@ -237,8 +249,8 @@ def require_room(path: Path, folder: Path) -> None:
     if size > free:
         raise InputError(
             f"FASTA: the scratch copy of {path} takes about {size / 1e6:,.0f} MB, and {folder.parent} has "
-            f"{free / 1e6:,.0f} MB free; TMPDIR names another folder for it. A plain FASTA with lines of equal length "
-            "needs no copy"
+            f"{free / 1e6:,.0f} MB free; TMPDIR names another folder for it. A FASTA that is plain or packed by bgzip, "
+            "with lines of equal length, needs no copy"
         )
 
 
@@ -247,14 +259,9 @@ def unpacked_size(path: Path) -> int:
     size = path.stat().st_size
     if not is_gzip(path):
         return size
-    total, at = 0, 0
+    if blocks := find_blocks(path):
+        return blocks.begins[-1]
     with open(path, "rb") as file:
-        while len(head := file.read(18)) == 18 and head[12:16] == b"BC\x02\x00":  # a block of bgzip says its length
-            at += struct.unpack("<H", head[16:18])[0] + 1
-            file.seek(at - 4)
-            total += sum(struct.unpack("<I", file.read(4).ljust(4, b"\0")))
-        if at:
-            return total
         file.seek(max(size - 4, 0))
         total = sum(struct.unpack("<I", file.read(4).ljust(4, b"\0")))  # of gzip the last four bytes, modulo 4 GiB
     while size > 1 << 30 and total < 2 * size:  # no genome is packed worse

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from core import InputError
 from core.annotation import QUOTED, parse_attributes, read_annotation
+from core.bgzip import find_blocks, open_blocks
 from core.genome import find_sequences, open_genome, sort_chromosomes, unpacked_size
 from core.names import CHROMOSOME_BRIDGES, GENE_BRIDGES, bridge_names, join_names
 from core.tables import read_expression, read_gene_list, require_row_names
@@ -263,15 +264,19 @@ def test_missing_file_and_folder(tmp_path, read, name, says):
         (b">1\nACGT\n\n\n>2\nAC\n", False),
         (GENOME.replace(b"\n", b"\r"), False),
         (pack(GENOME), False),
-        (bgzf(GENOME), False),
+        (bgzf(GENOME), True),
+        (bgzf(GENOME[:13], GENOME[13:41], GENOME[41:]), True),
+        (bgzf(b">1\nACG\nACGT\n"), False),
+        (bgzf(GENOME)[:-28] + pack(b">x\nA\n"), False),
     ],
 )
 def test_which_genomes_are_read_in_place(tmp_path, content, in_place):
-    assert (find_sequences(write(tmp_path / "g.fa", content)) is not None) == in_place
+    path = write(tmp_path / "g.fa", content)
+    assert (find_sequences(path, find_blocks(path)) is not None) == in_place
 
 
 def test_a_genome_in_place_is_read_as_its_copy_is(tmp_path, monkeypatch):
-    """Blocks of 28 bytes: headers and line ends cross them. A name with the ending of gzip is copied."""
+    """Blocks of 28 bytes: headers and line ends cross them. A plain file with the ending of gzip is copied."""
     monkeypatch.setattr("core.genome.READ", 28)
     random = np.random.default_rng(1)
     content = b""
@@ -279,28 +284,57 @@ def test_a_genome_in_place_is_read_as_its_copy_is(tmp_path, monkeypatch):
         bases = bytes(random.choice(list(b"acgtNRUT"), length).tolist())
         content += b">%d x" % number + end + b"".join(bases[at : at + width] + end for at in range(0, length, width))
     plain, copied = write(tmp_path / "g.fa", content), write(tmp_path / "h.fa.gz", content)
-    assert find_sequences(plain)
-    assert find_sequences(copied) is None
-    assert read_genome(plain) == read_genome(copied)
-    with open_genome(plain) as ours, open_genome(copied) as theirs:
-        for name, length in ours.lengths.items():
+    blocks = write(tmp_path / "i.fa.gz", bgzf(*(content[at : at + 41] for at in range(0, len(content), 41))))
+    assert find_sequences(plain, None)
+    assert find_sequences(blocks, find_blocks(blocks)) == find_sequences(plain, None)
+    assert find_sequences(copied, None) is None
+    assert read_genome(plain) == read_genome(copied) == read_genome(blocks)
+    with open_genome(plain) as one, open_genome(blocks) as other, open_genome(copied) as expected:
+        for name, length in expected.lengths.items():
             begin, end = sorted(random.integers(0, length + 3, 2))
-            assert np.array_equal(ours.piece(name, begin, end), theirs.piece(name, begin, end))
-            assert ours.describe(name) == theirs.describe(name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.fa", "h.fa.gz"]
+            for found in (one, other):
+                assert np.array_equal(found.piece(name, begin, end), expected.piece(name, begin, end))
+                assert found.describe(name) == expected.describe(name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.fa", "h.fa.gz", "i.fa.gz"]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20), st.lists(st.tuples(st.integers(0, 700), st.integers(0, 99))))
+def test_bgzip_is_read_at_any_place(tmp_path_factory, contents, reads):
+    """Empty blocks too; behind the end there is nothing."""
+    path = write(tmp_path_factory.mktemp("bgzip") / "f.gz", bgzf(*contents))
+    whole, blocks = b"".join(contents), find_blocks(path)
+    assert unpacked_size(path) == len(whole)
+    with open_blocks(path, blocks) as file:
+        assert file.read() == whole
+        for at, size in reads:
+            assert file.seek(at) == at
+            assert file.read(size) == whole[at : at + size]
+
+
+def test_damaged_blocks(tmp_path):
+    """Another byte in the content of a block; a block that says to hold more than a block can."""
+    whole = bgzf(GENOME)
+    for at, byte in ((25, 0xFF), (len(whole) - 28 - 5, 1)):
+        content = bytearray(whole)
+        content[at] ^= byte
+        with pytest.raises(InputError, match="damaged gzip"):
+            read_genome(write(tmp_path / "g.fa.gz", bytes(content)))
+    claim = bytearray(whole)
+    claim[-28 - 4 : -28] = b"\xff\xff\xff\x7f"
+    assert find_blocks(write(tmp_path / "g.fa.gz", bytes(claim))) is None
 
 
 def test_no_room_for_the_scratch_copy_is_said_before_it_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=50_000))
     monkeypatch.setattr("core.genome.lay_out", None)
     content = b">1\n" + b"ACGT" * 20_000 + b"\n"
-    for packed in (pack(content), bgzf(content[:30_000], content[30_000:60_000], content[60_000:])):
-        with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa.gz", packed)):
-            pass
-        assert "takes about 0 MB" in one_line(error)
-        assert unpacked_size(tmp_path / "g.fa.gz") == len(content)
-    with open_genome(write(tmp_path / "g.fa", content)) as genome:
-        assert genome.lengths == {"1": 80_000}
+    with pytest.raises(InputError) as error, open_genome(write(tmp_path / "g.fa.gz", pack(content))):
+        pass
+    assert "takes about 0 MB" in one_line(error)
+    assert unpacked_size(tmp_path / "g.fa.gz") == len(content)
+    for plain in (content, bgzf(content[:30_000], content[30_000:60_000], content[60_000:])):
+        with open_genome(write(tmp_path / "g.fa", plain)) as genome:
+            assert genome.lengths == {"1": 80_000}
 
 
 def test_full_disk_while_the_genome_is_laid_out(tmp_path, monkeypatch):
