@@ -647,6 +647,8 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         chosen = choose_block(genes, train, order[last + 1 :] + order[: last + 1])
         if chosen is None:
             ways = "hold out fewer, or try SELECT_ON test"
+            if way is WAYS["species"] and identical.any():
+                ways = "are two rows of SPECIES the same genome?"
             raise InputError(f"fold {name}: nothing else is left to choose the epoch on{told}; {ways}")
         if genes.family is None:
             validation, aside = split_chromosome(genes, train, chosen)
@@ -1435,7 +1437,13 @@ def list_runs(settings: SimpleNamespace, names: str | None) -> list[SimpleNamesp
     if names is not None:
         if settings.CONTROL:
             raise InputError(f"--controls: CONTROL is {settings.CONTROL}, a control itself; leave one of the two out")
-        runs += [SimpleNamespace(**vars(settings) | {"CONTROL": name}) for name in controls.parse_controls(names)]
+        each = [SimpleNamespace(**vars(settings) | {"CONTROL": name}) for name in controls.parse_controls(names)]
+        if names.strip() == "all":
+            without = [one.CONTROL for one in each if not WindowLayout.of(one).visible.any()]
+            each = [one for one in each if one.CONTROL not in without]
+            if without:
+                print(f"note: no control {' and '.join(without)}: nothing of these windows is there that is not masked")
+        runs += each
     for one in runs:
         if not WindowLayout.of(one).visible.any():
             sizes = f"UPSTREAM {one.UPSTREAM} and DOWNSTREAM {one.DOWNSTREAM}"
@@ -1458,6 +1466,8 @@ def check_used(overrides: Collection[str], runs: Sequence[SimpleNamespace]) -> N
             f"--folds is the number of folds of --hold-out family; with --hold-out {runs[0].HOLD_OUT} leave it out "
             "(--chromosomes I+II,III+IV holds out several together)"
         )
+    if "DATASET" in overrides and runs[0].HOLD_OUT == "species":
+        raise InputError("--dataset goes without --hold-out species: the table of --species names all files")
     if "SHIFT" in overrides and all(one.CONTROL != "shifted" for one in runs):
         raise InputError("--shift is how far --control shifted moves the windows; give that too, or leave it out")
 

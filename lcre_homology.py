@@ -239,6 +239,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--{'out' if arguments.out else sources[0]} takes --gtf, the annotation, as well")
     if arguments.key and (arguments.audit or arguments.out.suffix in (".csv", ".txt")):
         parser.error("--key is the name of the species in a .pickle; give --out a name such as validation_genes.pickle")
+    if arguments.save_hits and arguments.hits:
+        parser.error("--save-hits keeps the hits of a search; --hits are there already, leave --save-hits out")
     if arguments.audit and (arguments.families or (arguments.save_hits and not arguments.proteins)):
         parser.error("--audit writes no families, and hits only of --proteins; leave --families and --save-hits out")
     if arguments.threads < 1:

@@ -237,8 +237,8 @@ def choose_folds(genes, run, own: str | None, notes: list[str]) -> np.ndarray:
         if never.any():
             which = "genes on chromosomes" if run.way == "chromosome" else "genes"
             notes.append(
-                f"scored by all folds: {which} that no fold held out, {int(never.sum()):,}; trained on: "
-                f"{int((never & trained_on).sum()):,} of these, which flatters their probability"
+                f"{which} that no fold held out, {int(never.sum()):,}, are scored by all folds; of these, folds were "
+                f"trained on {int((never & trained_on).sum()):,}, whose probability that flatters"
             )
     elif trained_on.any():
         notes.append(
@@ -417,7 +417,7 @@ def score_variants(run, arguments: argparse.Namespace) -> None:
             shown = pairs.lines
             if shown * 10 // lines > tenth:
                 tenth = shown * 10 // lines
-                progress.line(f"{shown:,} of {lines:,} lines of the VCF, {written:,} rows  {progress.time_left()}")
+                progress.line(f"{shown:,} of {lines:,} lines of the VCF, {written:,} rows", with_time_left=True)
     counts = batches.counts
     if not counts["rejected"]:
         rejected_path.unlink()
@@ -498,7 +498,9 @@ def check_out(arguments: argparse.Namespace) -> None:
     from lcre.annotated_vcf import index_file
 
     if arguments.out.is_dir() or not arguments.out.absolute().parent.is_dir():
-        raise InputError(f"out: {arguments.out} is not a file in a folder that exists")
+        raise InputError(
+            f"out: {arguments.out} is a folder, or in none that exists; make it first, or give another name"
+        )
     check_kind(arguments.out, bool(arguments.vcf))
     beside = arguments.out.resolve().parent == arguments.models.resolve().parent
     of_run = [f"{arguments.models.name}_{name}" for name in TABLES]

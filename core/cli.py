@@ -151,7 +151,7 @@ class OneLineParser(argparse.ArgumentParser):
             flag = unknown[1].split("=")[0]
             close = difflib.get_close_matches(flag.lower(), self._option_string_actions, 1)
             meant = f"; did you mean {close[0]}?" if close else "; --help lists the flags"
-            message = f"no flag {flag}{meant}"
+            message = f"no flag {flag}{meant}" if flag[:1] == "-" else f"{flag} is one argument too many; see --help"
         message = re.sub(r"'([^']{60})[^']+'", r"'\1...'", message)  # a value of thousands of letters
         self.exit(2, f"{self.prog}: {one_line(' '.join(message.split()))}\n")
 

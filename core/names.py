@@ -22,7 +22,7 @@ def join_names(names: Iterable[str], others: Iterable[str], bridges, what: str, 
         left, _, right, *_ = what.split()
         raise InputError(
             f"{what} in common: {left} has {examples(map(shorten, names))}, {right} has "
-            f"{examples(map(shorten, others))}; are both of the same species and source?"
+            f"{examples(map(shorten, others))}; give files of the same species and source, whose ids are the same"
         )
     if sentence:
         notes.append(f"{what.split(' have')[0]}: {sentence}")

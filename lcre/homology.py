@@ -114,8 +114,8 @@ def read_proteins(path: Path, names: GeneNames) -> tuple[dict[int, str], list[st
     if 2 * len(lost) > records:
         raise InputError(
             f"proteins: {len(lost):,} of {records:,} records of {path} belong to no gene of the GTF: it has "
-            f"{examples(map(shorten, names.ids))}, the proteins are of {examples(map(shorten, lost))}; are both of the "
-            "same species and source?"
+            f"{examples(map(shorten, names.ids))}, the proteins are of {examples(map(shorten, lost))}; give files "
+            "of the same species and source"
         )
     of_bases = sum(len(text.encode().translate(None, NUCLEOTIDES)) == 0 for text in list(proteins.values())[:100])
     if 2 * of_bases > min(len(proteins), 100):
@@ -340,9 +340,9 @@ def read_hits(path: Path, names: GeneNames | None = None) -> tuple[pd.DataFrame,
     lost = [name for name, place in known.items() if place < 0]
     if len(lost) > MOST_UNKNOWN * len(known):
         raise InputError(
-            f"hits: {len(lost):,} of {len(known):,} ids of {path} are neither genes nor proteins of the GTF "
-            f"({examples(map(shorten, lost))}; it has {examples(map(shorten, names.ids))}); are both of the same "
-            "species and source?"
+            f"hits: {len(lost):,} of {len(known):,} ids of {path} are neither genes nor proteins that are looked for "
+            f"({examples(map(shorten, lost))}; these are called {examples(map(shorten, names.ids))}); give hits of the "
+            "same species and source, with the same names"
         )
     notes = [f"{len(lost):,} of {len(known):,} ids of the hits are in no gene ({examples(map(shorten, lost))})"]
     empty = pd.DataFrame(columns=["first", "second", "identity", "bit_score"], dtype=float)
@@ -485,7 +485,7 @@ def check_list_file(path: Path, key: str | None) -> dict[str, list[str]]:
 def check_place(path: Path, what: str) -> None:
     """Raise InputError where no file of this name can be written."""
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(f"{what}: {path} is not a file in a folder that exists")
+        raise InputError(f"{what}: {path} is a folder, or in none that exists; make it first, or give another name")
 
 
 def largest(families: np.ndarray) -> int:

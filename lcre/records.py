@@ -435,11 +435,13 @@ def list_differences(earlier: dict, run: dict, besides: Sequence[str] = ()) -> l
         if name not in free and after[name] != before.get(name)
     ]
     before, after = earlier["inputs"], run["inputs"]
-    differing += [
-        f"{show_value(name)} is another file than {show_value(before.get(name, {}).get('file', 'none'))} was"
-        for name in {**before, **after}
-        if before.get(name, {}).get("sha256") != after.get(name, {}).get("sha256")
-    ]
+    for name in {**before, **after}:
+        one, other = before.get(name, {}), after.get(name, {})
+        if one and not other:
+            differing.append(f"{show_value(name)} is not given and was {show_value(one.get('file', 'a file'))}")
+        elif one.get("sha256") != other.get("sha256"):
+            was = f"{show_value(one.get('file', 'a file'))} was" if one else "before: there was none"
+            differing.append(f"{show_value(name)} is another file than {was}")
     return differing
 
 

@@ -36,6 +36,11 @@ CONTROL_NUMBERS = (
 EXPLAIN_AGAIN = "lcre_explain.py writes it again; without the file the page is written without its section"
 
 
+STRONGER = {  # column of a regression that may be stronger than the k-mer baseline -> what it is on
+    "outside_auROC": "k-mers by place outside of the gene",
+    "inside_auROC": "k-mers and codons by place inside the gene",
+    "codon_auROC": "codon usage and lengths of the coding sequence",
+}
 NEEDED = ["auROC", "auROC_low", "auROC_high", "kmer_auROC", "gc_auROC", "best_epoch"]  # figures and sentences use them
 LEADING = (  # first columns of the page's table
     *("chromosome", "auROC", "auROC_low", "kmer_auROC", "gc_auROC"),
@@ -59,8 +64,6 @@ DEFAULTS = {  # of runs before the record had `defaults`
     "EPOCHS": None,
     "BATCH_SIZE": None,
     "LEARNING_RATE": None,
-    "JOBS": 1,
-    "SCHEDULER": None,
     "SAVED_MODELS": "saved_models",
 }
 INPUT_SETTINGS = {"DATASET", "ORGANISM", "FASTA", "GTF", "TPM", "VALIDATION_GENES", "FAMILIES", "SPECIES"}
@@ -121,6 +124,11 @@ class Run:
     def way(self) -> Way:
         """The words for what the folds hold out."""
         return WAYS[way_of(self.info.get("settings", {}))]
+
+    @property
+    def control(self) -> str | None:
+        """The control that the run is; None: it is none."""
+        return self.info.get("settings", {}).get("CONTROL")
 
     @property
     def mark(self) -> str:
@@ -233,7 +241,7 @@ def explain_missing_run(prefix: Path) -> str:
     if any(name.startswith((f"{prefix.name}_model_", f"{prefix.name}_run.json")) for name in beside):
         return f"{prefix}_result.csv is not there: the run is unfinished, {TRAIN_AGAIN} and it goes on"
     known = sorted(name.removesuffix("_result.csv") for name in beside if name.endswith("_result.csv"))
-    here = ", ".join(str(prefix.parent / name) for name in known[:3])
+    here = ", ".join(str(prefix.parent / name) for name in known[:3]) + ", ..." * (len(known) > 3)
     hint = f"give the prefix of a run, here {here}" if known else "train one with lcre_classifier.py"
     return f"no run at {prefix} ({prefix}_result.csv is missing): {hint}"
 
@@ -584,26 +592,59 @@ def headline(run: Run) -> tuple[str, str]:
         second += "this run does not tell the two apart."
     else:
         second = f"The network beats the k-mer baseline by {gain:.3f}."
+    second += describe_strongest(run.pooled, run.control)
     if run.optimistic:
         help_given = "Optimistic: the epoch was chosen on the very genes that are scored, a help that the baselines"
         second = f"{help_given} did not have. {second}"
     return first, second
 
 
-def describe_parts(row: pd.Series) -> str:
+def describe_strongest(row: pd.Series, control: str | None) -> str:
+    """Return a sentence on the regression with the highest auROC, if it is above the k-mer baseline; otherwise "".
+
+    Args:
+        row: auROC and those of the baselines, as in `describe_parts`.
+        control: that the run is, if it is one: regressions that see what is denied to its network do not count.
+    """
+    shown = {"outside": ["outside_auROC"], "inside": ["inside_auROC"]}.get(control or "", list(STRONGER))
+    found = {name: row.get(name, math.nan) for name in shown if not (control and name == "codon_auROC")}
+    found = {name: value for name, value in found.items() if value > row["kmer_auROC"]}
+    if not found:
+        return ""
+    best = max(found, key=found.get)
+    gain = row["auROC"] - found[best]
+    far = (
+        f"{gain:.3f} below the network" if gain >= 5e-4 else f"{-gain:.3f} above it" if gain <= -5e-4 else "equal to it"
+    )
+    return f" The strongest regression, on {STRONGER[best]}, reaches {found[best]:.3f}, {far}."
+
+
+def describe_parts(row: pd.Series, control: str | None) -> str:
     """Return what part of a result needs no regulatory sequence, by the regressions on parts of a gene.
 
     Args:
         row: auROC, outside_auROC, inside_auROC and codon_auROC; nan, or absent, where there is none.
+        control: that the run is, if it is one.
 
     Returns:
-        A sentence or two; "" where the run has no regression on the inside of the gene, or none outside.
+        A sentence or two; "" where the run has no regression on the inside of the gene, or none outside, and of
+        controls that show something else than these parts of the gene.
     """
     network, outside, inside, codons = (
         row.get(name, math.nan) for name in ("auROC", "outside_auROC", "inside_auROC", "codon_auROC")
     )
-    if math.isnan(network + outside + inside):
+    if math.isnan(network + outside + inside) or control not in (None, "promoter", "terminator", "outside", "inside"):
         return ""
+    if control == "outside":
+        return (
+            "The inside of the gene is masked: all that this run tells apart lies in the flanks. On the same flanks a "
+            f"regression on k-mers by place reaches an auROC of {outside:.3f}."
+        )
+    if control == "inside":
+        return (
+            "The flanks are masked: all that this run tells apart lies inside the gene. On the same columns a "
+            f"regression on k-mers and codons by place reaches an auROC of {inside:.3f}."
+        )
     text = f"From the inside of the gene alone a regression on k-mers reaches an auROC of {inside:.3f}"
     text += "" if math.isnan(codons) else f", one on codon usage and lengths of the whole coding sequence {codons:.3f}"
     text += f"; from the outside alone k-mers reach {outside:.3f}: "
@@ -654,11 +695,9 @@ def make_folds(run: Run) -> page.Section:
     if len(both) > 1:
         above = (both["auROC"] > both["kmer_auROC"]).sum()
         text += f" The network is above the k-mer baseline in {above} of {len(both)} folds."
-    parts = describe_parts(run.pooled)
-    doubt = (
-        "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well; "
-        f"{run.way.doubt}."
-    )
+    parts = describe_parts(run.pooled, run.control)
+    doubt = "An interval is a bootstrap over the scored genes of this one run. Another seed moves the number as well"
+    doubt += "." if Path(f"{run.prefix}_audit_bins.csv").exists() else f"; {run.way.doubt}."  # the audit measures it
     caption = (
         "Circles: network, with 95 % bootstrap intervals. Diamonds: regression on k-mers. Squares: base composition. "
         "All on the same genes."
@@ -880,7 +919,7 @@ def audit_sentences(audit: dict) -> list[str]:
     if unknown >= 0:
         sentences.append(f"{show_percent(unknown)} of the bases in the windows are not A, C, G or T.")
     if identical >= 0:
-        sentences.append(f"{identical:,.0f} windows are identical to another.")
+        sentences.append(f"Windows identical to another gene's: {identical:,.0f}.")
     return sentences
 
 
@@ -937,14 +976,14 @@ SECTIONS = (
 def build_page(run: Run) -> str:
     """Return the whole page as HTML."""
     lead, verdict = headline(run)
-    control = run.info["settings"].get("CONTROL")
+    control = run.control
     sections = [make_section(run) for make_section in SECTIONS]
     again = f"python lcre_report.py {run.prefix.as_posix()} writes it again."
     return page.render_page(
         page.Page(
             title=f"{run.organism}: LCRE report",
             heading=f"{run.organism}, control {show_value(control, 30)}" if control else run.organism,
-            above="LCRE · low or high gene expression from regulatory sequence",
+            above="LCRE · low or high gene expression from the DNA sequence around TSS and TES",
             below=describe_in_a_line(run),
             lead=lead,
             verdict=verdict,

@@ -103,7 +103,7 @@ def survey_vcf(path: Path) -> tuple[int, list[str], list[Line]]:
         elif (place := int(draw.random() * count)) < SAMPLE:
             sample[place] = line
     if not count:
-        raise InputError(f"VCF: {path} has no line with a variant")
+        raise InputError(f"VCF: {path} has a header and no variant; give a VCF with a line for each variant")
     return count, list(chromosomes), sample
 
 

@@ -147,7 +147,7 @@ def test_names_of_controls():
     [
         (["--downstream", "3", "--control", "inside"], None, "CONTROL inside: windows of UPSTREAM 30 and DOWNSTREAM 3"),
         (["--downstream", "0"], "promoter,inside", "CONTROL inside: windows of UPSTREAM 30 and DOWNSTREAM 0"),
-        (["--upstream", "0", "--downstream", "9"], "all", "CONTROL outside: windows of UPSTREAM 0 and DOWNSTREAM 9"),
+        (["--upstream", "0", "--downstream", "9"], "outside", "CONTROL outside: windows of UPSTREAM 0 and DOWNSTREAM"),
         (["--control", "outside"], "inside", "--controls: CONTROL is outside, a control itself"),
     ],
 )
@@ -155,6 +155,13 @@ def test_controls_that_the_windows_cannot_have(flags, names, said):
     settings = settings_of(["--dataset", "demo", "--upstream", "30", *flags])
     with pytest.raises(InputError, match=said):
         lcre.list_runs(settings, names)
+
+
+def test_all_controls_are_those_that_the_windows_can_have(capsys):
+    settings = settings_of(["--dataset", "demo", "--upstream", "30", "--downstream", "0"])
+    found = [run.CONTROL for run in lcre.list_runs(settings, "all")]
+    assert found == [None, *(name for name in controls.CONTROLS if name != "inside")]
+    assert "note: no control inside: nothing of these windows is there" in capsys.readouterr().out
 
 
 def test_an_unknown_control_is_refused():

@@ -350,7 +350,7 @@ def test_another_genome_of_the_same_names_is_noticed(toy, tmp_path, capsys):
         (["--fasta", "missing.fa"], "missing.fa"),
         (["--bed"], "--bed needs motifs: give known ones with --meme FILE"),
         (["--genes", "-3"], "--genes -3 is out of range"),
-        (["--bigwig", "scores.bw"], "no flag scores.bw"),
+        (["--bigwig", "scores.bw"], "scores.bw is one argument too many"),
         (["--bigwig", "--out", "scores.bw"], "--out scores.bw is the name of a folder"),
     ],
 )

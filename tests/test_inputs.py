@@ -1050,8 +1050,8 @@ def test_nothing_in_common_shows_both_sides():
     with pytest.raises(InputError) as error:
         join_names(["A", "B", "C", "D", "A"], ["X"], GENES, "GTF and TPM have no gene", [])
     assert str(error.value) == (
-        "GTF and TPM have no gene in common: GTF has 'A', 'B', 'C', ..., TPM has 'X'; are both of the same "
-        "species and source?"
+        "GTF and TPM have no gene in common: GTF has 'A', 'B', 'C', ..., TPM has 'X'; give files of the same "
+        "species and source, whose ids are the same"
     )
 
 

@@ -87,7 +87,10 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(toy, tmp_path, caps
         assert float(row[f"fold_{FOLDS[own]}"]) == pytest.approx(by_hand[own], abs=1e-6)
         assert row["probability"] == row[f"fold_{FOLDS[own]}"]
     printed = capsys.readouterr().out
-    assert "scored by all folds: genes on chromosomes that no fold held out, 1; trained on: 1 of these" in printed
+    assert (
+        "genes on chromosomes that no fold held out, 1, are scored by all folds; of these, folds were trained on 1,"
+        in printed
+    )
     assert "coding genes left out: 1 of 8, without windows of 60 + 40 bp" in printed
 
 
@@ -441,7 +444,7 @@ def test_files_that_do_not_fit(toy, tmp_path, capsys):
     assert "no coding gene has windows of 60 + 40 bp inside its chromosome: of 5 genes" in line
     cut = write(tmp_path / "cut.fa.gz", cut_gzip(toy.fasta.read_bytes()))
     assert "damaged gzip" in refuse(toy, capsys, "--fasta", cut, "--gtf", toy.gtf, genome=False)
-    assert "in a folder that exists" in refuse(toy, capsys, out=tmp_path / "absent/x.csv")
+    assert "in none that exists; make it first" in refuse(toy, capsys, out=tmp_path / "absent/x.csv")
     assert "take the place of --fasta" in refuse(toy, capsys, out=toy.fasta)
 
 

@@ -353,11 +353,58 @@ def test_the_verdict_is_honest(tmp_path, value, low, high, kmer, expected):
 )
 def test_what_part_needs_no_regulatory_sequence(network, outside, inside, codons, says):
     row = {"auROC": network, "outside_auROC": outside, "inside_auROC": inside, "codon_auROC": codons}
-    assert says in report.describe_parts(pd.Series(row))
+    assert says in report.describe_parts(pd.Series(row), None)
+
+
+@pytest.mark.parametrize(
+    ("control", "says"),
+    [
+        ("outside", "all that this run tells apart lies in the flanks. On the same flanks a regression on k-mers by "),
+        ("inside", "all that this run tells apart lies inside the gene."),
+        ("promoter", "most of what this run tells apart can be told without regulatory sequence."),
+        ("permuted", ""),
+        ("shifted", ""),
+    ],
+)
+def test_of_a_control_no_more_is_said_than_it_shows(control, says):
+    row = pd.Series({"auROC": 0.856, "outside_auROC": 0.807, "inside_auROC": 0.515, "codon_auROC": 0.921})
+    text = report.describe_parts(row, control)
+    assert says in text
+    assert bool(text) == bool(says)
+    assert ("0.515" in text) == (control in ("inside", "promoter"))
+
+
+@pytest.mark.parametrize(
+    ("network", "others", "control", "says"),
+    [
+        (
+            0.929,
+            (0.807, 0.906, 0.921),
+            None,
+            ", on codon usage and lengths of the coding sequence, reaches 0.921, 0.008 below",
+        ),
+        (
+            0.90,
+            (0.807, 0.906, math.nan),
+            None,
+            ", on k-mers and codons by place inside the gene, reaches 0.906, 0.006 above it.",
+        ),
+        (0.9, (0.5, 0.6, 0.7), None, ""),  # all below the k-mer baseline
+        (0.9, (0.807, 0.906, 0.921), "inside", "inside the gene, reaches 0.906, 0.006 above it."),
+        (0.856, (0.807, 0.515, 0.921), "outside", "outside of the gene, reaches 0.807, 0.049 below the network."),
+        (0.5, (0.807, 0.906, 0.921), "permuted", "inside the gene, reaches 0.906"),
+    ],
+)
+def test_the_strongest_regression_stands_beside_the_headline(network, others, control, says):
+    names = ("outside_auROC", "inside_auROC", "codon_auROC")
+    row = pd.Series({"auROC": network, "kmer_auROC": 0.8, **dict(zip(names, others, strict=True))})
+    text = report.describe_strongest(row, control)
+    assert says in text
+    assert bool(text) == bool(says)
 
 
 def test_of_an_older_run_nothing_is_said_of_parts(tmp_path):
-    assert report.describe_parts(pd.Series({"auROC": 0.9})) == ""
+    assert report.describe_parts(pd.Series({"auROC": 0.9}), None) == ""
     prefix = make_run(tmp_path)
     assert "of what this run tells apart" not in report.build_page(report.read_run(prefix))
     path = Path(f"{prefix}_result.csv")
@@ -482,7 +529,7 @@ def test_funnel_and_reasons(tmp_path):
     assert "window leaves the chromosome: 3" in text
     assert "protein coding 409 \N{MINUS SIGN}51" in text
     assert "6,590 of 6,600 coding genes (99.8 %) start with ATG." in text
-    assert "12 windows are identical to another." in text
+    assert "Windows identical to another gene's: 12." in text
 
 
 def test_only_settings_that_differ_are_said_to_differ(tmp_path):
@@ -852,7 +899,11 @@ def test_damaged_runs_give_one_line_and_leave_the_earlier_page(tmp_path, capsys,
 def test_a_prefix_without_a_run_names_the_runs_that_are_there(tmp_path, capsys):
     make_run(tmp_path, genes=FOUR)
     assert lcre_report.main([str(tmp_path / "yeats")]) == 2
-    assert f"give the prefix of a run, here {tmp_path / 'yeast'}" in capsys.readouterr().err
+    assert f"give the prefix of a run, here {tmp_path / 'yeast'}\n" in capsys.readouterr().err
+    for name in "abc":
+        (tmp_path / f"{name}_result.csv").touch()
+    assert lcre_report.main([str(tmp_path / "yeats")]) == 2
+    assert capsys.readouterr().err.endswith(f"{tmp_path / 'b'}, {tmp_path / 'c'}, ...\n")
     assert lcre_report.main([str(tmp_path / "nowhere" / "x")]) == 2
     assert "train one with lcre_classifier.py" in capsys.readouterr().err
 

@@ -199,7 +199,7 @@ def test_version(parse, capsys):
         (["--FASTA", "x"], "no flag --FASTA; did you mean --fasta?"),
         (["--qqqq", "x"], "no flag --qqqq; --help lists the flags"),
         (["--pair_of", "x"], "no flag --pair_of; did you mean --pair-of?"),
-        (["stray"], "no flag stray; --help lists the flags"),
+        (["stray"], "stray is one argument too many; see --help"),
         (["--epochs", "five"], "argument --epochs: invalid int value: 'five'"),
         (["--epochs", "2.5"], "argument --epochs: invalid int value: '2.5'"),
         (["--rate", "fast"], "argument --rate: invalid float value: 'fast'"),
