@@ -351,6 +351,11 @@ def test_wrong_settings_are_one_line(flags, says, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_data_set_goes_without_species(world, capsys):
+    assert lcre.main(["--dataset", "demo", *world.flags["species"], "--check"]) == 2
+    assert "--dataset goes without --hold-out species: the table of --species names" in capsys.readouterr().err
+
+
 def test_what_is_wrong_with_a_species_names_it(world, capsys):
     write(world.folder / "odd.csv", "gene_id,logMaxTPM\nelsewhere,1\n")
     rows = [{"organism": name, **{kind: f"{name}/toy{end}" for kind, end in ENDS.items()}} for name in ("one", "two")]

@@ -214,6 +214,7 @@ def test_command_lines_that_do_not_say_what_to_do(files, capsys, monkeypatch):
         (["--hits", "h", "--gtf", "toy.gtf", "--out", "v.csv", "--key", "sol"], "--key is the name of the species"),
         (["--hits", "h", "--gtf", "toy.gtf", "--audit", "r", "--families", "f.csv"], "--audit writes no families"),
         (["--fasta", "f", "--gtf", "toy.gtf", "--audit", "r", "--save-hits", "h.tsv"], "and hits only of --proteins"),
+        (["--hits", "h", "--gtf", "toy.gtf", "--out", "o.csv", "--save-hits", "i.tsv"], "--hits are there already"),
         (["--hits", "hits.tsv", "--out", "v.csv"], "--out takes --gtf"),
         (["--hits", "hits.tsv", "--gtf", "toy.gtf", "--out", "v.csv", "--threads", "0"], "1 or more"),
         (["--hits", "none.tsv", "--gtf", "toy.gtf", "--out", "v.csv"], "no file none.tsv"),
