@@ -237,8 +237,8 @@ def choose_folds(genes, run, own: str | None, notes: list[str]) -> np.ndarray:
         if never.any():
             which = "genes on chromosomes" if run.way == "chromosome" else "genes"
             notes.append(
-                f"{which} that no fold held out, {int(never.sum()):,}, are scored by all folds; of these, folds were "
-                f"trained on {int((never & trained_on).sum()):,}, whose probability that flatters"
+                f"{which} that no fold held out ({int(never.sum()):,}) are scored by all folds; those that trained a "
+                f"fold ({int((never & trained_on).sum()):,}) get a flattered probability"
             )
     elif trained_on.any():
         notes.append(

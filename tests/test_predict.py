@@ -88,7 +88,7 @@ def test_own_genes_are_scored_by_the_fold_that_held_them_out(toy, tmp_path, caps
         assert row["probability"] == row[f"fold_{FOLDS[own]}"]
     printed = capsys.readouterr().out
     assert (
-        "genes on chromosomes that no fold held out, 1, are scored by all folds; of these, folds were trained on 1,"
+        "genes on chromosomes that no fold held out (1) are scored by all folds; those that trained a fold (1) get"
         in printed
     )
     assert "coding genes left out: 1 of 8, without windows of 60 + 40 bp" in printed
