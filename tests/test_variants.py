@@ -286,7 +286,7 @@ def test_reads_lines_with_and_without_genotypes(tmp_path):
     ("content", "says"),
     [
         ("", "is empty"),
-        (HEADER, "no line with a variant"),
+        (HEADER, "has a header and no variant"),
         (">1\nACGT\n", "##fileformat=VCF"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "##fileformat=VCF"),
         (HEADER + "1\tfive\t.\tA\tG\n", "line 3"),
