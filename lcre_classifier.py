@@ -647,7 +647,7 @@ def make_fold(genes: Candidates, group: list[str], order: list[str], settings: S
         chosen = choose_block(genes, train, order[last + 1 :] + order[: last + 1])
         if chosen is None:
             ways = "hold out fewer, or try SELECT_ON test"
-            if way is WAYS["species"] and identical.any():
+            if settings.HOLD_OUT == "species" and identical.any():
                 ways = "are two rows of SPECIES the same genome?"
             raise InputError(f"fold {name}: nothing else is left to choose the epoch on{told}; {ways}")
         if genes.family is None:

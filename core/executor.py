@@ -66,17 +66,18 @@ class Workers:
     describe_loss: Callable[[Exception], str] = lambda error: ""
 
     def run(
-        self, function: Callable, tasks: Iterable[tuple[str, tuple]], progress: Progress
+        self, function: Callable, tasks: Iterable[tuple[str, tuple]], progress: Progress, finish_others: bool = True
     ) -> Iterator[tuple[str, object]]:
         """Run tasks and yield the name of each with its result, in the order in which they end.
 
         A task whose worker died is taken up by another, `MOST_RETAKEN` times; a task with which that goes on is given
-        up, the others are run to their end, and then it is said.
+        up.
 
         Args:
             function: called with the arguments of a task and `progress`; it can be imported by the workers.
             tasks: name and arguments of each; one is taken when a worker is free for it.
             progress: of all tasks.
+            finish_others: whether the other tasks are run to their end before an error says that one was given up.
 
         Raises:
             InputError: the workers of a task died again and again.
@@ -117,6 +118,8 @@ class Workers:
                 given_up.append(f"{name}: {lost}")
             else:
                 yield name, result
+            if given_up and not finish_others:
+                break
         if given_up:
             raise InputError(
                 f"{'; '.join(given_up)}; a worker that is killed often had too little memory: run fewer at once"
@@ -125,7 +128,10 @@ class Workers:
     def run_in_order(
         self, function: Callable, tasks: Iterable[tuple[str, tuple]], progress: Progress
     ) -> Iterator[tuple[str, object]]:
-        """Run tasks as `run` does, and yield their results in the order of the tasks, each as soon as it can be."""
+        """Run tasks as `run` does, and yield their results in the order of the tasks, each as soon as it can be.
+
+        Where a task is given up, the error is raised at once: what comes behind it could not be yielded.
+        """
         names, ended = deque(), {}
 
         def take() -> Iterator[tuple[str, tuple]]:
@@ -133,7 +139,7 @@ class Workers:
                 names.append(name)
                 yield name, arguments
 
-        for name, result in self.run(function, take(), progress):
+        for name, result in self.run(function, take(), progress, finish_others=False):
             ended[name] = result
             while names and names[0] in ended:
                 first = names.popleft()

@@ -21,6 +21,14 @@ def wait_and_square(number: int, seconds: float, progress) -> int:
     return number**2
 
 
+def square_all_but(victim: int, number: int, progress) -> int:
+    """Return the square after a moment; be killed at one number."""
+    if number == victim:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number**2
+
+
 def die(marks: str, times: int, progress) -> int:
     """Be killed in the middle, so many times; return how many calls there were."""
     mark = Path(marks)

@@ -58,6 +58,24 @@ def test_tasks_in_their_order_are_taken_when_a_worker_is_free(jobs):
     assert found == [(f"task {number}", number**2) for number in range(8)]
 
 
+def test_a_lost_task_ends_those_in_their_order_at_once():
+    """What comes behind it would be kept in memory and never be yielded."""
+    taken, found = [], []
+
+    def take():
+        for number in range(400):
+            taken.append(number)
+            yield f"task {number}", (3, number)
+
+    with (
+        pytest.raises(InputError, match=r"^task 3: worker .* the 4th that it lost"),
+        executor.open_workers(2, None, 2) as workers,
+    ):
+        found += workers.run_in_order(tasks.square_all_but, take(), Progress(400))
+    assert found == [(f"task {number}", number**2) for number in range(3)]
+    assert len(taken) < 400
+
+
 def test_a_task_whose_worker_died_is_taken_up_by_another(tmp_path, capsys):
     found = run(2, tasks.die, {"fold a": (str(tmp_path / "a"), 2), "fold b": (str(tmp_path / "b"), 0)})
     assert found == {"fold a": 3, "fold b": 1}

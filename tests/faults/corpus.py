@@ -12,6 +12,7 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
+from builders import bgzf
 from creator_files import checkpoint_value, dumps, embedded_tensor, legacy_file, zip_file
 
 CHROMOSOMES = ("1", "2", "3")
@@ -61,6 +62,12 @@ def soft_masked_fasta() -> bytes:
     for name, bases in sequences().items():
         lines += [f">chr{name}", bases[:200].lower() + "NNNNNNNNNNRYK" + bases[213:], ""]
     return text(*lines)
+
+
+def bgzip_fasta(size: int) -> bytes:
+    """Return the FASTA as bgzip packs it, in blocks of `size` bytes."""
+    content = fasta()
+    return bgzf(*(content[at : at + size] for at in range(0, len(content), size)))
 
 
 def ensembl_gtf() -> bytes:

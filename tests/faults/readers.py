@@ -214,6 +214,13 @@ def all_readers() -> dict[str, Reader]:
             partial(check_inputs, name="FASTA"),
             [("a.fa", corpus.fasta()), ("b.fa", corpus.soft_masked_fasta())],
         ),
+        Reader(
+            "FASTA of bgzip",
+            partial(check_inputs, name="FASTA"),
+            [("a.fa.gz", corpus.bgzip_fasta(200)), ("b.fa.bgz", corpus.bgzip_fasta(5000))],
+            BINARY,
+            False,
+        ),
         Reader("GTF, GFF3", partial(check_inputs, name="GTF"), annotations),
         Reader("GTF, GFF3: products", lambda path: read_products(path, corpus.gene_ids()), annotations),
         Reader("expression table", partial(check_inputs, name="TPM"), list(values.items())),

@@ -13,7 +13,7 @@ from .mutations import damaged
 from .readers import all_readers, write_neighbours
 
 READERS = [pytest.param(name, marks=[LONG] if name == "MEME" else []) for name in all_readers()]
-SLOW = {"FASTA", "GTF, GFF3", "expression table", "gene list"}  # each is a whole --check
+SLOW = {"FASTA", "FASTA of bgzip", "GTF, GFF3", "expression table", "gene list"}  # each is a whole --check
 
 
 @pytest.mark.parametrize("name", READERS)
