@@ -303,6 +303,7 @@ def read_columns(
     what: str,
     optional: Sequence[str] = (),
     keep: Callable[[pd.DataFrame], pd.Series] | None = None,
+    most: int | None = None,
 ) -> pd.DataFrame:
     """Read columns of a TSV or CSV (plain or gzip) by name; other columns are ignored.
 
@@ -312,12 +313,13 @@ def read_columns(
         what: the table is, as messages call it.
         optional: columns that it may have.
         keep: tells which rows of a piece of the table are wanted; large tables are read in pieces.
+        most: rows that such a table may have; None: as many as there are.
 
     Returns:
         A frame of str, indexed by `row 1`, `row 2`, ... behind the header, with the columns that are there.
 
     Raises:
-        InputError: not a table, a column that is not there, no rows.
+        InputError: not a table, a column that is not there, no rows, more than `most`.
     """
     path = check_file(path, what)
     with open_text(path, what) as file:
@@ -353,6 +355,8 @@ def read_columns(
                     )
                 piece = piece[[names.index(name) for name in wanted]].set_axis(wanted, axis=1).apply(unescape_cells)
                 rows += len(piece)
+                if most is not None and rows > most:
+                    raise InputError(f"{what}: {path} has more than {most:,} rows; is it the file that was meant?")
                 pieces.append(piece if keep is None else piece[keep(piece)])
         except (ValueError, pd.errors.ParserError) as error:
             raise InputError(f"{what}: {path} is not a table ({' '.join(str(error).split())})") from None

@@ -9,6 +9,8 @@ from core import InputError, examples, shorten
 from core.names import GENE_BRIDGES, join_names
 from core.tables import read_columns
 
+MOST_ROWS = 2_000_000  # of a table of families: no genome has as many genes
+
 
 def read_families(path: Path) -> pd.Series:
     """Read the family of each gene from a table with the columns gene_id and family, as lcre_homology.py writes it.
@@ -17,9 +19,9 @@ def read_families(path: Path) -> pd.Series:
         Families, str, indexed by gene id.
 
     Raises:
-        InputError: no such table, an empty cell, a gene in two families.
+        InputError: no such table, too many rows, an empty cell, a gene in two families.
     """
-    table = read_columns(path, ["gene_id", "family"], "FAMILIES").map(str.strip)
+    table = read_columns(path, ["gene_id", "family"], "FAMILIES", most=MOST_ROWS).map(str.strip)
     empty = table.index[(table == "").any(axis=1)]
     if len(empty):
         raise InputError(f"FAMILIES: {len(empty):,} rows of {path} lack a gene id or a family: {examples(empty)}")

@@ -110,6 +110,11 @@ def look_at_inputs(settings: dict) -> dict[str, tuple | None]:
     return seen
 
 
+def has_content(path: Path) -> bool:
+    """Tell whether a path is a file, or a folder that holds one; workflow managers make the folders before a run."""
+    return path.is_symlink() or path.is_file() or any(not inside.is_dir() for inside in path.rglob("*"))
+
+
 def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStack, order: Sequence[str] = ()) -> dict:
     """Make the folder of a run ready, claim its folds and return its record: the earlier one where a run goes on.
 
@@ -137,7 +142,7 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         record = Path(f"{prefix}_run.json")
         earlier = read_run(record) if record.exists() else None
         folds = dict.fromkeys([*run["folds"], *(earlier or {"folds": []})["folds"]])
-        if earlier is None and not overwrite and any(fold_folder(prefix, name).exists() for name in folds):
+        if earlier is None and not overwrite and any(has_content(fold_folder(prefix, name)) for name in folds):
             raise InputError(
                 f"{prefix}_model_* is there without {record.name}; restore that from a copy, give another ORGANISM, or "
                 "--overwrite, which deletes these folds"

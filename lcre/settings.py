@@ -103,6 +103,7 @@ def choose_files(values: Mapping, dataset: Mapping, roots: Sequence[Path]) -> di
 # --------------------------------------------------------------------------------------------- several species
 SPECIES_FILES = (*FILES, "VALIDATION_GENES")
 SPECIES_COLUMNS = ("ORGANISM", *SPECIES_FILES, "PICKLE_KEY", "TARGET_COLUMN")  # in lower case; all constants
+MOST_SPECIES = 1000  # rows of the table
 
 
 def read_species(path: str | Path) -> list[dict]:
@@ -113,13 +114,13 @@ def read_species(path: str | Path) -> list[dict]:
         where the table names none. Files are relative to the table.
 
     Raises:
-        InputError: no such table, a column, a cell or a file that is missing, fewer than two species, a name that
-            stands twice or cannot be an ORGANISM.
+        InputError: no such table, a column, a cell or a file that is missing, fewer than two species or more than
+            `MOST_SPECIES`, a name that stands twice or cannot be an ORGANISM.
     """
     from core.tables import read_columns
 
     columns = [name.lower() for name in SPECIES_COLUMNS]
-    table = read_columns(path, columns[:4], "SPECIES", optional=columns[4:])
+    table = read_columns(path, columns[:4], "SPECIES", optional=columns[4:], most=MOST_SPECIES)
     species = []
     for where, row in table.iterrows():
         one = dict.fromkeys(SPECIES_COLUMNS) | {name.upper(): cell.strip() or None for name, cell in row.items()}

@@ -170,6 +170,16 @@ def test_tables_of_families_that_are_refused(tmp_path, content, says):
         group_by_families(genes, read_families(path), 2, LAYOUT, [], [])
 
 
+def test_a_table_of_families_has_no_more_rows_than_a_genome_has_genes(tmp_path, monkeypatch):
+    path = write(tmp_path / "families.csv", "gene_id,family\na,1\nb,1\nc,2\n")
+    monkeypatch.setattr("lcre.families.MOST_ROWS", 3)
+    assert read_families(path).tolist() == ["1", "1", "2"]
+    monkeypatch.setattr("lcre.families.MOST_ROWS", 2)
+    with pytest.raises(InputError) as error:
+        read_families(path)
+    assert one_line(error) == f"FAMILIES: {path} has more than 2 rows; is it the file that was meant?"
+
+
 def test_ids_of_families_are_bridged():
     data = make_data([("I", target, True) for target in (LOW, HIGH) * 2], ["I"])
     table = pd.Series("one", index=[f"gene:g{number}" for number in range(4)])

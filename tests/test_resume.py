@@ -242,6 +242,14 @@ def test_starts_that_hold_out_different_chromosomes_make_one_run(whole, species,
     assert record["finished"]
 
 
+def test_an_empty_folder_of_a_fold_is_no_earlier_run(whole, species, tmp_path):
+    """Snakemake makes the folders of the files that a rule will write."""
+    (tmp_path / "toy_model_I/epoch_models").mkdir(parents=True)
+    (tmp_path / "toy_model_II").mkdir()
+    assert train(tmp_path, species, "--chromosomes", "I,II") == 0
+    assert read_numbers(tmp_path) == read_numbers(whole)
+
+
 def test_a_fold_that_another_start_has_finished_meanwhile_is_in_the_tables(whole, species, tmp_path, monkeypatch):
     finish, seen = lcre_classifier.finish_fold, []
 

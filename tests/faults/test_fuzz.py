@@ -75,6 +75,9 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
             "larger than field limit",
         ),
     ),
+    "a table of species of two million rows": (
+        *("species", "a.tsv", corpus.species() + b"g1_0\t1\n" * 2_000_000, "more than 1,000 rows"),
+    ),
     "a bigWig whose blocks unpack to 1.8 GB": (
         "bigWig",
         "a.bw",
