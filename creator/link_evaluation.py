@@ -30,6 +30,7 @@ BASELINES = {
 CONTACT_EXPONENT = 1.024  # how contact falls with distance, Fulco et al. 2019, Nature Genetics 51, 1664
 NEAREST_CONTACT = 5_000  # bp; nearer pairs have the contact of this distance
 NEAR, FAR = 10_000, 100_000  # bp, bounds of the distances that are scored apart
+MOST_PAIRS = 1_000_000  # rows of the table; published benchmarks have some ten thousand
 TRUE, FALSE = ("TRUE", "1"), ("FALSE", "0")
 MEASURES = ("AUPRC", "AUROC")
 
@@ -59,9 +60,9 @@ def read_pairs(path: Path, placed: bool) -> Pairs:
         placed: read the columns that tell where elements are and which gene they were tested on, too.
 
     Raises:
-        InputError: a column that is not there, a value that cannot be.
+        InputError: a column that is not there, a value that cannot be, too many rows.
     """
-    table = read_columns(path, [*SCORED, *(PLACED if placed else ())], "pairs")
+    table = read_columns(path, [*SCORED, *(PLACED if placed else ())], "pairs", most=MOST_PAIRS)
     answers = table["Regulated"].str.strip().str.upper()
     wrong = table.index[~answers.isin([*TRUE, *FALSE])]
     if len(wrong):

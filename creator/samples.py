@@ -1,6 +1,7 @@
 """What a store is made of: the files, which of them is which track of which cell (samples.tsv), and the choices."""
 
 import csv
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from core.files import check_file, open_text
 
 EXPRESSION = "TPM"  # the track that names an expression table
 COLUMNS = ("cell", "track", "path")  # that samples.tsv must have
+MOST_LINES = 100_000  # of samples.tsv
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,17 @@ def read_samples(path: Path, tracks: Sequence[str]) -> tuple[Sample, ...]:
         tracks: names that a signal may have; case does not matter.
 
     Raises:
-        InputError: a column, a cell, a file or a track that is missing, unknown or there twice.
+        InputError: a column, a cell, a file or a track that is missing, unknown or there twice; too many lines.
     """
     path = check_file(path, "samples")
     with open_text(path, "samples") as file:
-        lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file, 1)]
+        some = enumerate(itertools.islice(file, MOST_LINES + 1), 1)
+        lines = [(number, line.rstrip("\r\n")) for number, line in some]
+    if len(lines) > MOST_LINES:
+        raise InputError(
+            f"samples: {show_value(path, PATH_LENGTH)} has more than {MOST_LINES:,} lines; is it the file that was "
+            "meant?"
+        )
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     try:
         rows = list(csv.reader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -78,6 +78,10 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
     "a table of species of two million rows": (
         *("species", "a.tsv", corpus.species() + b"g1_0\t1\n" * 2_000_000, "more than 1,000 rows"),
     ),
+    "samples.tsv of two million lines": (
+        *("samples.tsv", "a.tsv", corpus.sample_sheet() + b"g1_0\t1\n" * 2_000_000, "more than 100,000 lines"),
+    ),
+    "a million pairs": (*("pairs", "a.tsv", corpus.pairs() + b"1\n" * 1_000_001, "more than 1,000,000 rows"),),
     "a bigWig whose blocks unpack to 1.8 GB": (
         "bigWig",
         "a.bw",
