@@ -71,6 +71,12 @@ def describe_holder(path: Path) -> str:
         return "another process"
 
 
+def remove_unheld(path: Path) -> None:
+    """Remove a lock file that a killed process has left; nothing where another process holds it, or there is none."""
+    if path.exists() and (handle := try_lock(path)) is not None:
+        unlock(path, handle)
+
+
 @contextlib.contextmanager
 def claim(path: Path, what: str) -> Iterator[None]:
     """Hold the lock on `path` for the block; raise InputError that names `what` where another process holds it."""

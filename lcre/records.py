@@ -73,8 +73,12 @@ def lock_tables(prefix: Path) -> contextlib.AbstractContextManager:
 
 def lock_fold(prefix: Path, name: str) -> contextlib.AbstractContextManager:
     """Hold the lock of who trains a fold; the claim on it is held by the process that was started for it."""
-    folder = fold_folder(prefix, name)
-    return locks.wait_for(folder.with_name(f".{folder.name}.worker.lock"))
+    return locks.wait_for(worker_lock(fold_folder(prefix, name)))
+
+
+def worker_lock(folder: Path) -> Path:
+    """Return the lock file of who trains the fold that has this folder."""
+    return folder.with_name(f".{folder.name}.worker.lock")
 
 
 def require_same_inputs(settings: dict, hashes: dict[str, str]) -> None:
@@ -152,6 +156,7 @@ def open_run(prefix: Path, run: dict, overwrite: bool, held: contextlib.ExitStac
         for name in folds if overwrite else run["folds"]:
             folder = fold_folder(prefix, name)
             held.enter_context(locks.claim(folder.with_name(f".{folder.name}.lock"), f"fold {name} of {prefix}"))
+            locks.remove_unheld(worker_lock(folder))  # of a worker that was killed when its fold was finished
         tables = "|".join(re.escape(Path(name).stem) for name in TABLES)
         remove_leftovers(prefix.parent, f"{re.escape(prefix.name)}_(?:{tables})")
         if overwrite:

@@ -62,6 +62,17 @@ def test_a_killed_process_keeps_no_lock(holder, tmp_path):
 
 
 @needs_locks
+def test_a_lock_file_is_removed_unless_it_is_held(holder, tmp_path):
+    locks.remove_unheld(tmp_path / ".lock")
+    assert (tmp_path / ".lock").exists()
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    locks.remove_unheld(tmp_path / ".lock")
+    locks.remove_unheld(tmp_path / ".never")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_locks
 def test_a_claim_is_for_one_holder_within_a_process_too(tmp_path):
     with locks.claim(tmp_path / ".lock", "it"), pytest.raises(InputError), locks.claim(tmp_path / ".lock", "it"):
         pass

@@ -214,7 +214,7 @@ def test_what_killed_processes_left_is_removed(whole, species, tmp_path):
     names = (
         *("toy_model_I/epoch_models/.model_epoch_2-a1b2c3_d.keras", "toy_model_I/.best_model-abcdefgh.keras"),
         *("toy_model_II/.performance_log-abcdefgh.csv", ".toy_result-abcdefgh.csv", ".toy_run-abcdefgh.json"),
-        *(".toy.lock", ".toy_model_I.lock"),
+        *(".toy.lock", ".toy_model_I.lock", ".toy_model_I.worker.lock"),
     )
     for name in names:
         (folder / name).write_text("half")
