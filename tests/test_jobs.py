@@ -214,3 +214,20 @@ def test_dask_gives_the_numbers_of_one_job_also_where_a_worker_is_killed(one_job
         assert status == 0, errors
         assert f"(process {killed[0]}) was killed (SIGKILL); another takes it up" in said
         assert read_numbers(tmp_path / "killed") == read_numbers(one_job)
+
+
+@LONG
+def test_dask_scores_genes_as_one_process_does(one_job, tmp_path):
+    """The demo's 4,383 genes are three batches."""
+    pytest.importorskip("distributed", reason="Dask is not installed; pip install -r requirements-dask.txt brings it")
+    inputs = ["--fasta", ROOT / "data/demo/demo.fa.gz", "--gtf", ROOT / "data/demo/demo.gtf.gz"]
+    command = [sys.executable, ROOT / "lcre_predict.py", "--models", one_job / "o", *inputs, "--out"]
+    (tmp_path / "elsewhere").mkdir()
+    with dask_cluster(tmp_path / "elsewhere") as address:
+        for name, flags in (("one", []), ("dask", ["--scheduler", address])):
+            path = tmp_path / f"{name}.csv"
+            done = subprocess.run([*command, path, *flags], env=os.environ | ONE_THREAD, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert ("batches side by side: on the 2 workers of the Dask cluster" in done.stdout) == (name == "dask")
+    assert (tmp_path / "one.csv").read_text().count("\n") > 4000
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "dask.csv").read_bytes()
