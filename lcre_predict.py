@@ -21,7 +21,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,10 +133,10 @@ def score_batches(
     """
     waiting = deque()
 
-    def number_tasks() -> Iterator[tuple[str, tuple]]:
+    def number_tasks(scorer: Scorer | Path) -> Iterator[tuple[str, tuple]]:
         for number, (what, arrays) in enumerate(batches, 1):
             waiting.append(what)
-            yield f"batch {number:,}", (method, arrays)
+            yield f"batch {number:,}", (scorer, method, arrays)
 
     jobs = arguments.jobs or (BATCHES_AT_ONCE if arguments.scheduler else 1)
     folds = f"{len(run.folds)} folds of {show_value(run.prefix, 1000)}"
@@ -145,11 +144,11 @@ def score_batches(
         if workers.here:
             scorer, device = open_scorer(run)
             progress.line(f"{folds}; computing on {device}")
-            score = partial(score_batch, scorer)
+            score, tasks = score_batch, number_tasks(scorer)
         else:
             progress.line(f"{folds}; batches side by side: {workers.where}")
-            score = partial(score_batch_in_worker, run.prefix.absolute())
-        for _, scores in workers.run_in_order(score, number_tasks(), progress):
+            score, tasks = score_batch_in_worker, number_tasks(run.prefix.absolute())
+        for _, scores in workers.run_in_order(score, tasks, progress):
             yield waiting.popleft(), scores
 
 
