@@ -111,8 +111,7 @@ def scan_cds(path: Path, gene_ids: set[str]) -> tuple[dict[str, tuple], dict[tup
                 named.update((found[name], keys[0][0]) for name in PRODUCT_KEYS if name in found)
             elif feature in GENE_FEATURES:
                 lines.append((parse_attributes(fields[8]), fields[0], fields[6], start - 1, end))
-            elif "Parent=" in fields[8]:
-                found = parse_attributes(fields[8])
+            elif "Parent=" in fields[8] and "Parent" in (found := parse_attributes(fields[8])):
                 parents[found.get("ID", "")] = found["Parent"].split(",")[0]
                 named.update((found[name], parents[found.get("ID", "")]) for name in PRODUCT_KEYS if name in found)
     genes = name_genes(lines, gene_ids)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from core import InputError, examples
+from core import InputError, examples, show_value
 from core.cli import Rule, show_setting
 from core.executor import check_scheduler
 from core.files import check_file
@@ -135,7 +135,8 @@ def read_species(path: str | Path) -> list[dict]:
                 file = Path(path).parent / Path(one[name]).expanduser()
                 what = f"SPECIES: {name.lower()} of {one['ORGANISM']}"
                 if not os.path.exists(file):  # a name that is too long is no file either
-                    raise InputError(f"{what}: no file {file}; paths in {path} begin in the folder of that table")
+                    shown = show_value(file, 300)
+                    raise InputError(f"{what}: no file {shown}; paths in {path} begin in the folder of that table")
                 one[name] = check_file(file, what)
         if one["TARGET_COLUMN"] is None:
             del one["TARGET_COLUMN"]

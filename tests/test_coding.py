@@ -98,6 +98,7 @@ def test_gff3_parts_are_joined_through_their_transcript(tmp_path):
         ("CDS", 201, 215, "+", "0", "ID=y;Parent=gene:b"),
         ("CDS", 221, 223, "+", "0", "ID=x;Parent=gene:b"),
         ("CDS", 231, 233, "+", "0", "ID=lost;Parent=nobody"),
+        ("mRNA", 1, 100, "+", ".", "ID=other;NoParent=gene:b"),
     )
     assert parts_of(write(tmp_path / "a.gff3", lines)) == {"a": [[10, 20], [40, 49]], "b": [[200, 215]]}
 

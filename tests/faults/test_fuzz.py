@@ -64,6 +64,9 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
         corpus.species().replace(b"genome.fa", b"a" * 300),
         "no file",
     ),
+    "a file of 140,000 letters in species": (
+        *("species", "a.tsv", corpus.species().replace(b"genome.fa", b"a" * 140_000), "no file"),
+    ),
     "a file of 300 letters in samples": (
         *("samples.tsv", "a.tsv", corpus.sample_sheet().replace(b"genome.fa", b"a" * 300), "File name too long"),
     ),
