@@ -1523,17 +1523,20 @@ def train_run(settings: SimpleNamespace, argv: Sequence[str], overwrite: bool) -
         argv: of the command line, for the record.
         overwrite: delete an earlier run of the same name.
     """
+    from core.executor import find_scheduler
     from lcre import check
     from lcre.report import write_report
     from lcre.results import show_results
 
     began = time.perf_counter()
+    prefix = run_prefix(settings)
+    records.require_place(prefix.parent)
+    find_scheduler(settings.SCHEDULER)
     with records.unchanged_inputs(vars(settings)):
         data = load_data(settings)
         print(f"{settings.ORGANISM}: {check.describe_counts(data)}")
         check.print_remarks(data.notes, data.warnings)
         folds = make_folds(data, settings)
-        prefix = run_prefix(settings)
         more = check.describe_data(data, folds) | {"loss_note": MODELS[settings.MODEL].loss_note}
         record = records.describe_run(vars(settings), __version__, argv, more)
     with contextlib.ExitStack() as held:

@@ -672,6 +672,7 @@ def run(argv: Sequence[str]) -> None:
     """Do what the command line asks for."""
     began = time.perf_counter()
     arguments = parse_arguments(argv)
+    from core.executor import find_scheduler
     from lcre import genome_tracks, motifs, trained
     from lcre_classifier import WindowLayout
 
@@ -680,6 +681,7 @@ def run(argv: Sequence[str]) -> None:
     elif arguments.bed:
         motifs.need_extra("memelite")
     known_motifs = motifs.read_known(arguments.meme) if arguments.meme else {}
+    find_scheduler(arguments.scheduler)
     trained_run = trained.load_run(arguments.models, WindowLayout.of)
     fasta, gtf = (find_input(trained_run, name, getattr(arguments, name.lower())) for name in ("FASTA", "GTF"))
     species = find_species(trained_run, fasta, gtf)

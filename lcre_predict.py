@@ -27,7 +27,7 @@ import numpy as np
 
 from core import InputError, show_value
 from core.cli import OneLineParser, run_script
-from core.executor import check_scheduler, open_workers
+from core.executor import check_scheduler, find_scheduler, open_workers
 from core.files import check_file, escape_cell, replacing
 from core.progress import Progress
 from lcre.records import TABLES
@@ -524,6 +524,7 @@ def run(argv: Sequence[str]) -> None:
 
     arguments = parse(argv)
     check_out(arguments)
+    find_scheduler(arguments.scheduler)
     trained = load_run(arguments.models, WindowLayout.of)
     for name in ("fasta", "gtf", "vcf"):
         if getattr(arguments, name):

@@ -221,10 +221,17 @@ def intervals_of(lines: list[GeneLine], path: Path) -> pd.DataFrame:
 
     with tempfile.TemporaryDirectory(prefix="lcre-") as scratch:
         file = Path(scratch) / "genes.gtf"
-        with open(file, "w", encoding="utf-8") as written:
-            for number, line in enumerate(lines):  # nothing that may hold a quote
-                strand = line.strand if line.strand in ("+", "-") else "."
-                written.write(f'gene\t.\tgene\t{line.start}\t{line.end}\t.\t{strand}\t.\tgene_id "{number}";\n')
+        try:
+            with open(file, "w", encoding="utf-8") as written:
+                for number, line in enumerate(lines):  # nothing that may hold a quote
+                    strand = line.strand if line.strand in ("+", "-") else "."
+                    place = f"{line.start}\t{line.end}\t.\t{strand}"
+                    written.write(f'gene\t.\tgene\t{place}\t.\tgene_id "{number}";\n')
+        except OSError as error:
+            raise InputError(
+                f"GTF: the gene lines of {path} cannot be written to {scratch} ({error.strerror}); TMPDIR names "
+                "another folder for them"
+            ) from None
         try:
             frame = pyranges.read_gtf(str(file), as_df=True)
         except Exception as error:  # whatever pandas makes of a malformed table

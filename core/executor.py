@@ -260,6 +260,34 @@ def check_scheduler(address: str | None, what: str) -> None:
         )
 
 
+def find_scheduler(address: str | None) -> None:
+    """Raise InputError unless a Dask scheduler answers at an address, or it is None.
+
+    Dask's own client would wait much longer for what takes a connection and never says anything.
+    """
+    if address is None:
+        return
+    import asyncio
+
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def ask() -> dict:
+        async with rpc(address, timeout=ANSWER, connection_args=Security().get_connection_args("client")) as there:
+            return await asyncio.wait_for(there.identity(), ANSWER)
+
+    try:
+        kind = asyncio.run(ask()).get("type")
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        said = one_line(show_value(error, 200)) or type(error).__name__
+        raise InputError(
+            f"no Dask scheduler answers at {address} within {ANSWER} s ({said}); start one with 'dask scheduler', "
+            "which prints its address"
+        ) from None
+    if kind != "Scheduler":
+        raise InputError(f"{address} is a {kind} of Dask; give the address that 'dask scheduler' prints")
+
+
 def choose_jobs(jobs: int | None, tasks: int) -> int:
     """Return how many tasks to run at once, at least 1, at most as many as there are.
 
@@ -510,13 +538,8 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     from distributed import Client
     from distributed.scheduler import KilledWorker
 
-    try:
-        client = Client(address, timeout=ANSWER, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {address} within {ANSWER} s ({one_line(show_value(error, 200))}); start one "
-            "with 'dask scheduler', which prints its address"
-        ) from None
+    find_scheduler(address)
+    client = Client(address, timeout=ANSWER, set_as_default=False)
     topic, messages = f"tasks-{uuid.uuid4().hex}", queue.SimpleQueue()
     client.subscribe_topic(topic, lambda event: messages.put(tuple(event[1])))
 

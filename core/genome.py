@@ -61,8 +61,12 @@ class Genome:
         self.lengths = {str(name): len(fasta[name]) for name in fasta.keys()}  # noqa: SIM118 (not a dict)
 
     def describe(self, name: str) -> str:
-        """Return the whole header line of a chromosome."""
-        return self.fasta[name].long_name.strip()
+        """Return the whole header line of a chromosome; letters that are not UTF-8 are replaced."""
+        place, file = self.fasta.faidx.index[name], self.fasta.faidx.file
+        with self.fasta.faidx.lock:
+            file.seek(place.prev_bend)
+            header = file.read(place.offset - place.prev_bend)
+        return header.decode("utf-8", "replace").strip().removeprefix(">").strip()
 
     def codes(self, name: str) -> np.ndarray:
         """Return a chromosome as uint8 codes, shape (bp,): 0..3 = ACGT in either case, 4 = anything else.

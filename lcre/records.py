@@ -114,6 +114,15 @@ def look_at_inputs(settings: dict) -> dict[str, tuple | None]:
     return seen
 
 
+def require_place(folder: Path) -> None:
+    """Raise InputError where a folder of runs can neither be written nor made, before anything is read for them."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"SAVED_MODELS: cannot write to {folder}: {there} is a file; name another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"SAVED_MODELS: cannot write to {folder} (Permission denied); name another folder")
+
+
 def has_content(path: Path) -> bool:
     """Tell whether a path is a file, or a folder that holds one; workflow managers make the folders before a run."""
     return path.is_symlink() or path.is_file() or any(not inside.is_dir() for inside in path.rglob("*"))

@@ -278,7 +278,11 @@ def test_species_in_part(species, capsys):
 
 
 def test_folder_that_cannot_be_written(species, capsys):
-    assert "cannot write to" in refuse(species, capsys, "--saved-models", str(species["tpm"] / "models"))
+    """It is said before the inputs, of which one is damaged here, are read."""
+    Path(species["fasta"]).write_text("no genome")
+    models = Path(species["tpm"]) / "models/here"
+    message = refuse(species, capsys, "--saved-models", str(models))
+    assert f"SAVED_MODELS: cannot write to {models}: {species['tpm']} is a file; name another folder" in message
 
 
 def test_data_set_that_is_not_there_names_the_command(tmp_path, capsys, monkeypatch):

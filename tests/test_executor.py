@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -227,3 +228,21 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     with pytest.raises(InputError) as error, executor.open_workers(None, "tcp://127.0.0.1:9", 2):
         pass
     assert one_line(error).startswith("no Dask scheduler answers at tcp://127.0.0.1:9 within 0.5 s")
+
+
+def test_what_takes_a_connection_and_says_nothing_is_no_scheduler(monkeypatch, tmp_path, capsys):
+    """It is found out before anything is read or written."""
+    pytest.importorskip("distributed", reason="Dask is not installed; pip install -r requirements-dask.txt brings it")
+    monkeypatch.setattr(executor, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        began = time.monotonic()
+        argv = ["--dataset", "demo", "--scheduler", address, "--saved-models", str(tmp_path)]
+        assert lcre_classifier.main(argv) == 2
+        assert time.monotonic() - began < 10
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        f"lcre_classifier.py: no Dask scheduler answers at {address} within 0.5 s (TimeoutError)"
+    )
+    assert "genes in the annotation" not in said.out
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Reading of FASTA, GTF, GFF3, expression tables and gene lists; bridging of names."""
 
+import errno
 import itertools
 import math
 import os
@@ -129,6 +130,15 @@ def test_header_is_kept_and_names_are_text(tmp_path):
         assert genome.describe("1") == "1 dna:chromosome first"
         assert genome.describe("2") == "2\tsecond one"
         assert "".join(map(str, genome.codes("01"))) == "3333"  # the name, not the record of that number
+
+
+@pytest.mark.parametrize("packer", [bytes, bgzf, pack])
+def test_a_header_that_is_not_utf8(tmp_path, packer):
+    """As of a file that was written in Latin-1; fuzzing found it."""
+    with open_genome(write(tmp_path / "g.fa", packer(b">1 Fran\xe7ois\nACGT\n>2 b\nAC\n"))) as genome:
+        assert genome.lengths == {"1": 4, "2": 2}
+        assert genome.describe("1") == "1 Fran\N{REPLACEMENT CHARACTER}ois"
+        assert genome.describe("2") == "2 b"
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -369,6 +379,17 @@ def read_lines(tmp_path, *lines: str, known=(), name="a.gtf"):
 
 def gtf(gene: str, more: str = 'gene_biotype "protein_coding";', **fields) -> str:
     return line(attributes=f'gene_id "{gene}"; {more}', **fields)
+
+
+def test_no_room_for_the_gene_lines(tmp_path, monkeypatch):
+    def fail(path, *rest, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("core.annotation.open", fail, raising=False)
+    with pytest.raises(InputError) as error:
+        read_lines(tmp_path, gtf("a"))
+    assert "No space left on device" in one_line(error)
+    assert "TMPDIR names another folder" in one_line(error)
 
 
 ENSEMBL_GTF = (

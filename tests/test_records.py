@@ -326,11 +326,12 @@ def test_overwrite_deletes_the_earlier_run_and_nothing_else(run, prefix):
 
 
 def test_folders_without_a_record_are_not_touched(run, prefix):
-    (prefix.parent / "toy_model_2").mkdir(parents=True)
+    (prefix.parent / "toy_model_2/epoch_models").mkdir(parents=True)
+    kept = write(prefix.parent / "toy_model_2/epoch_models/model_epoch_0.keras", "a model")
     with pytest.raises(InputError) as error:
         open_run(prefix, run)
     assert "--overwrite" in one_line(error)
-    assert [path.name for path in prefix.parent.iterdir()] == ["toy_model_2"]
+    assert [path for path in prefix.parent.rglob("*") if path.is_file()] == [kept]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
