@@ -51,7 +51,7 @@ class Workers:
         executor: runs the tasks.
         at_once: how many tasks it is given at a time; None: all.
         here: it runs them in this process.
-        messages: what workers and executor report: name of the task, kind, content.
+        messages: what workers and executor report: name of the task ("": all of them), kind, content.
         where: on what they run, in words.
         prepare: returns what the executor is given for a function: called with name and arguments of a task.
         describe_loss: returns how a task was lost where its error says that its workers died, else "".
@@ -97,6 +97,10 @@ class Workers:
             if not shares:
                 break
             name, kind, content = self.wait()
+            if kind == "lost":
+                for share in shares.values():
+                    share.take(kind, content)
+                continue
             if kind != "done":
                 shares.get(name, Share(name, progress)).take(kind, content)  # of Dask some come behind the end
                 continue
@@ -167,15 +171,29 @@ class Share:
     name: str
     progress: Progress
     worker: str = ""  # of Dask
+    lost: bool = False  # whether it waits for another worker
     counted: int = 0  # steps that it made or skipped
 
     def take(self, kind: str, content) -> None:
-        """Show what a worker reports: `begin`, `line` (text, whether the time left is printed too), `skip`, `step`."""
-        if kind == "begin":
+        """Show what is reported of the task.
+
+        Args:
+            kind: `begin`, `line`, `skip` or `step`, by a worker; `lost`: a worker has ended.
+            content: the worker; text, and whether the time left is printed too; how many steps; text and how many
+                steps; the worker.
+        """
+        if kind == "lost":
+            if self.worker == content:
+                self.progress.line(f"{self.name}: worker {self.worker} ended; another takes it up when it is free")
+                self.forget()
+                self.worker, self.lost = "", True
+        elif kind == "begin":
             if self.worker:
                 self.progress.line(f"{self.name}: worker {self.worker} ended; {content} takes it up")
                 self.forget()
-            self.worker = content
+            elif self.lost:
+                self.progress.line(f"{self.name}: {content} takes it up")
+            self.worker, self.lost = content, False
         elif kind == "line":
             self.progress.line(*content)
         elif kind == "skip":
@@ -543,6 +561,13 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     topic, messages = f"tasks-{uuid.uuid4().hex}", queue.SimpleQueue()
     client.subscribe_topic(topic, lambda event: messages.put(tuple(event[1])))
 
+    def see(event: tuple) -> None:
+        what = event[1]
+        if isinstance(what, dict) and what.get("action") == "remove-worker":
+            messages.put(("", "lost", what["worker"]))
+
+    client.subscribe_topic("all", see)  # of the scheduler
+
     def describe_loss(error: Exception) -> str:
         if not isinstance(error, KilledWorker):
             return ""
@@ -556,6 +581,7 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     finally:
         executor.shutdown(wait=False)  # what is not done is no longer wanted, which the workers see
         client.unsubscribe_topic(topic)
+        client.unsubscribe_topic("all")
         client.close()
 
 

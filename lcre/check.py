@@ -153,8 +153,8 @@ def gene_status(genes: pd.DataFrame, organelles: set[str]) -> np.ndarray:
 def describe_losses(genes: pd.DataFrame) -> list[str]:
     """Return a sentence on coding genes lost for what annotation or genome lack, if there are any."""
     remarks = {
-        "chromosome not in genome": "stand on chromosomes that the genome does not have",
-        "beyond chromosome end": "end beyond their chromosome: is the annotation of another assembly?",
+        "chromosome not in genome": "stand on chromosomes that the FASTA does not have",
+        "beyond chromosome end": "end beyond their chromosome: is the GTF of another assembly, or the FASTA cut?",
         "no strand": "have no strand + or - in the seventh column of the annotation and are left out",
     }
     lost = {status: genes.loc[genes["status"] == status, "gene_id"] for status in remarks}

@@ -63,8 +63,8 @@ def test_status_is_the_first_reason_that_holds():
 def test_losses_are_said():
     genes = gene_table().assign(gene_id=[f"g{number}" for number in range(14)])
     assert check.describe_losses(genes) == [
-        "1 coding genes stand on chromosomes that the genome does not have ('g12')",
-        "1 coding genes end beyond their chromosome: is the annotation of another assembly? ('g7')",
+        "1 coding genes stand on chromosomes that the FASTA does not have ('g12')",
+        "1 coding genes end beyond their chromosome: is the GTF of another assembly, or the FASTA cut? ('g7')",
         "1 coding genes have no strand + or - in the seventh column of the annotation and are left out ('g6')",
     ]
     assert check.describe_losses(genes[genes["status"] == "used"]) == []

@@ -209,6 +209,22 @@ def test_workers_have_their_cores_and_this_process_keeps_all():
 
 
 # ---------------------------------------------------------------------------------------------------- Dask
+def test_a_worker_that_ended_is_named_at_once_and_its_steps_are_counted_again(capsys):
+    progress = Progress(10)
+    shares = [executor.Share(name, progress) for name in ("fold a", "fold b")]
+    for share, worker in zip(shares, ("tcp://one", "tcp://two"), strict=True):
+        share.take("begin", worker)
+        share.take("step", ("some", 3))
+    for share in shares:
+        share.take("lost", "tcp://one")
+    assert capsys.readouterr().out == "fold a: worker tcp://one ended; another takes it up when it is free\n"
+    assert [share.counted for share in shares] == [0, 3]
+    shares[0].take("begin", "tcp://two")
+    assert capsys.readouterr().out == "fold a: tcp://two takes it up\n"
+    shares[0].take("begin", "tcp://three")
+    assert capsys.readouterr().out == "fold a: worker tcp://two ended; tcp://three takes it up\n"
+
+
 def test_without_dask_the_line_says_what_to_install(monkeypatch, capsys, tmp_path):
     for name in ("dask", "distributed"):
         monkeypatch.setitem(sys.modules, name, None)
