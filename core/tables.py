@@ -40,8 +40,8 @@ def read_expression(path: Path, column: str, computed: bool) -> tuple[pd.Series,
         if is_numeric(values[name].mask(commas, "0")):
             gene, value = values.index[commas.argmax()], values[name].iloc[commas.argmax()]
             raise InputError(
-                f"TPM: column {name!r} of {path} has decimal commas ({shorten(gene)!r} has {shorten(value)!r}); write "
-                "decimal points instead"
+                f"TPM: column {shorten(name)!r} of {path} has decimal commas ({shorten(gene)!r} has "
+                f"{shorten(value)!r}); write decimal points instead"
             )
     if not samples:
         raise InputError(
@@ -290,7 +290,8 @@ def to_numbers(column: pd.Series, path: Path, what: str = "TPM", empty: bool = F
         shown = ", ".join(f"{shorten(gene)!r} has {shorten(str(value))!r}" for gene, value in first)
         comma = column[bad].str.fullmatch(DECIMAL_COMMA).all()
         raise InputError(
-            f"{what}: {int(bad.sum())} values of column {column.name!r} in {path} are not finite numbers: {shown}; "
+            f"{what}: {int(bad.sum())} values of column {shorten(str(column.name))!r} in {path} are not finite "
+            f"numbers: {shown}; "
             + ("write decimal points instead of commas" if comma else "correct or remove these rows")
         )
     return numbers.astype(float)

@@ -85,6 +85,11 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
         *("samples.tsv", "a.tsv", corpus.sample_sheet() + b"g1_0\t1\n" * 2_000_000, "more than 100,000 lines"),
     ),
     "a million pairs": (*("pairs", "a.tsv", corpus.pairs() + b"1\n" * 1_000_001, "more than 1,000,000 rows"),),
+    "a sample whose name has 3,000 letters": (
+        *("expression table", "a.csv"),
+        corpus.expression().replace(b"logMaxTPM", b"a" * 3000).replace(b"\ng2_7,", b"\ng2_7,one"),
+        "not finite numbers",
+    ),
     "a bigWig whose blocks unpack to 1.8 GB": (
         "bigWig",
         "a.bw",
