@@ -8,6 +8,7 @@ shown by the process that started it, which alone prints.
 import contextlib
 import hashlib
 import importlib.util
+import logging
 import multiprocessing
 import os
 import pickle
@@ -21,7 +22,7 @@ import traceback
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ class Workers:
             finish_others: whether the other tasks are run to their end before an error says that one was given up.
 
         Raises:
-            InputError: the workers of a task died again and again.
+            InputError: the workers of a task died again and again; the scheduler of Dask is gone.
             Exception: the first one that a task raises.
         """
         call, shares, running = self.prepare(function), {}, {}
@@ -116,6 +117,11 @@ class Workers:
                     again.append((name, arguments))
                 else:
                     given_up.append(f"{name}: {error}, the {losses[name]}th that it lost")
+            except CancelledError:  # by Dask: nobody else cancels
+                raise InputError(
+                    f"the scheduler ended, or the connection to it, while tasks ran {self.where}; once there is one "
+                    "again, the same command goes on"
+                ) from None
             except Exception as error:
                 if not (lost := self.describe_loss(error)):
                     raise
@@ -557,6 +563,8 @@ def open_dask(address: str, jobs: int | None) -> Iterator[Workers]:
     from distributed.scheduler import KilledWorker
 
     find_scheduler(address)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said here, in one line
     client = Client(address, timeout=ANSWER, set_as_default=False)
     topic, messages = f"tasks-{uuid.uuid4().hex}", queue.SimpleQueue()
     client.subscribe_topic(topic, lambda event: messages.put(tuple(event[1])))

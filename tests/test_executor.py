@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import executor_tasks as tasks
@@ -223,6 +224,22 @@ def test_a_worker_that_ended_is_named_at_once_and_its_steps_are_counted_again(ca
     assert capsys.readouterr().out == "fold a: tcp://two takes it up\n"
     shares[0].take("begin", "tcp://three")
     assert capsys.readouterr().out == "fold a: worker tcp://two ended; tcp://three takes it up\n"
+
+
+class LostConnection(Executor):
+    """An executor whose tasks are cancelled, as those of Dask are when the scheduler ends."""
+
+    def submit(self, function, *arguments, **named) -> Future:
+        future = Future()
+        future.cancel()
+        return future
+
+
+def test_a_scheduler_that_ends_is_one_line():
+    workers = executor.Workers(LostConnection(), None, where="on the 2 workers of the Dask cluster tcp://one")
+    with pytest.raises(InputError) as error:
+        list(workers.run(tasks.square, [("fold 1", (1,))], Progress(1)))
+    assert one_line(error).startswith("the scheduler ended, or the connection to it, while tasks ran on the 2 workers")
 
 
 def test_without_dask_the_line_says_what_to_install(monkeypatch, capsys, tmp_path):
