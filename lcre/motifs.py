@@ -79,7 +79,7 @@ def find_fault(path: Path) -> str:
         for number, line in enumerate(file, 1):
             shown = show_value(line.strip(), 60)
             if line.startswith("letter-probability matrix"):
-                width = re.search(r"\bw=\s*(\d+)", line)
+                width = re.search(r"\bw=\s*(\d{1,9})\b", line)
                 if not width:
                     return f": line {number:,} has no w= N, the number of lines of the matrix ({shown})"
                 left = int(width[1])

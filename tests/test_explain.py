@@ -605,6 +605,7 @@ def test_known_motifs(tmp_path):
         "MOTIF x\nletter-probability matrix: w= 2\na b\n": "line 3 should hold the probabilities of A, C, G and T",
         text.replace("0.3 0.4", "0.3", 1): "line 5 should hold the probabilities of A, C, G and T",
         text.replace("w= 3", ""): "line 4 has no w= N",
+        text.replace("w= 3", "w= " + "9" * 5000): "line 4 has no w= N",  # fuzzing found it
     }
     for content, expected in faults.items():
         with pytest.raises(InputError, match=expected) as error:
