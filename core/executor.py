@@ -119,8 +119,8 @@ class Workers:
                     given_up.append(f"{name}: {error}, the {losses[name]}th that it lost")
             except CancelledError:  # by Dask: nobody else cancels
                 raise InputError(
-                    f"the scheduler ended, or the connection to it, while tasks ran {self.where}; once there is one "
-                    "again, the same command goes on"
+                    f"the scheduler ended, or the connection to it, while tasks ran {self.where}; start one, and give "
+                    "the same command again"
                 ) from None
             except Exception as error:
                 if not (lost := self.describe_loss(error)):
