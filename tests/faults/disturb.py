@@ -360,6 +360,7 @@ def move_clock(bench: Bench, models: Path, draw: random.Random, trial: Trial) ->
 def damage(path: Path, others: list[Path], draw: random.Random) -> str:
     """Damage a file and return how, in words."""
     content = path.read_bytes()
+    others = [other for other in others if other != path] or [EVENTS]
     at = draw.randrange(len(content)) if content else 0
     match draw.randrange(6):
         case 0:
