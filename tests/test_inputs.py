@@ -489,6 +489,15 @@ def test_phytozome_gff3(tmp_path, cds_first):
     assert genes["coding"].tolist() == [True, False, True]
 
 
+def test_a_transcript_whose_attributes_are_damaged_has_no_parent(tmp_path):
+    """Fuzzing found it."""
+    content = phytozome(("a", True), ("b", True))
+    damaged = [text.replace("ID=b.1.TAIR10", "I\u00e9") for text in content]
+    assert damaged != content
+    genes, _ = read_lines(tmp_path, *damaged, name="a.gff3")
+    assert genes["coding"].tolist() == [True, False]
+
+
 def test_ncbi_gff3(tmp_path):
     """Of the trans-spliced rps12 (two parts, one ID) no single TSS can be said: left out, and said."""
     rps12 = "ID=gene-rps12;Name=rps12;exception=trans-splicing;gene=rps12;gene_biotype=protein_coding"
