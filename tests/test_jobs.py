@@ -122,7 +122,7 @@ def test_a_fold_whose_workers_die_every_time_is_named_and_the_other_is_whole(one
     """In a copy of the script whose workers are killed when they begin with fold 4."""
     text, place = (ROOT / "lcre_classifier.py").read_text(), "    key = repr((settings, inputs))\n"
     assert text.count(place) == 1
-    kill = '    if task[0] == ["4"]:\n        import os\n\n        os.kill(os.getpid(), 9)\n'
+    kill = '    if groups == ["4"]:\n        import os\n\n        os.kill(os.getpid(), 9)\n'
     (tmp_path / "lcre_classifier.py").write_text(text.replace(place, kill + place))
     for name in ("core", "lcre", "example", "demo", "data"):
         if (ROOT / name).exists():
