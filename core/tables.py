@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core import InputError, examples, shorten
-from core.files import check_file, open_text, unescape_cells
+from core.files import MOST_NAMED, check_file, open_text, unescape_cells
 from core.textlists import read_pickle
 
 
@@ -320,13 +320,17 @@ def read_columns(
         A frame of str, indexed by `row 1`, `row 2`, ... behind the header, with the columns that are there.
 
     Raises:
-        InputError: not a table, a column that is not there, no rows, more than `most`.
+        InputError: not a table, a column that is not there, more than `MOST_NAMED`, no rows, more than `most`.
     """
     path = check_file(path, what)
     with open_text(path, what) as file:
         header = next((line.rstrip("\r\n") for line in file if line.strip()), "")
         delimiter = "\t" if "\t" in header else ","
         names = [name.strip().strip('"') for name in header.split(delimiter)]
+        if len(names) > MOST_NAMED:
+            raise InputError(
+                f"{what}: the first line of {path} has {len(names):,} names; is it the file that was meant?"
+            )
         missing = [name for name in columns if name not in names]
         if missing:
             raise InputError(

@@ -90,6 +90,25 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
         corpus.expression().replace(b"logMaxTPM", b"a" * 3000).replace(b"\ng2_7,", b"\ng2_7,one"),
         "not finite numbers",
     ),
+    "pairs of 5,000 columns": (
+        *("pairs", "a.tsv", corpus.pairs().replace(b"\n", b"\tx" * 5000 + b"\n", 1), "names; is it the file"),
+    ),
+    "a performance log of 5,000 columns": (
+        *(
+            "performance log",
+            "a.csv",
+            corpus.log().replace(b"\n", b",x" * 5000 + b"\n", 1),
+            "its line of names has 5,0",
+        ),
+    ),
+    "a result table of 5,000 columns": (
+        *(
+            "result table",
+            "a.csv",
+            corpus.result().replace(b"\n", b",x" * 5000 + b"\n", 1),
+            "its line of names has 5,0",
+        ),
+    ),
     "a bigWig whose blocks unpack to 1.8 GB": (
         "bigWig",
         "a.bw",
