@@ -133,7 +133,7 @@ def score_batches(
     """
     waiting = deque()
 
-    def number_tasks(scorer: Scorer | Path) -> Iterator[tuple[str, tuple]]:
+    def number_tasks(scorer: Scorer | Path) -> Iterator[tuple[str, tuple]]:  # a worker makes its own, of the prefix
         for number, (what, arrays) in enumerate(batches, 1):
             waiting.append(what)
             yield f"batch {number:,}", (scorer, method, arrays)

@@ -146,7 +146,8 @@ def scan_annotation(path: Path) -> tuple[list[GeneLine], list[dict[str, str]], s
                     coding.update(found.get("Parent", found.get("gene_id", "")).split(","))
                 elif feature in TRANSCRIPT_FEATURES and "Parent=" in fields[8]:
                     found = parse_attributes(fields[8])
-                    parent_of[found.get("ID")] = found.get("Parent", "")
+                    if "Parent" in found:
+                        parent_of[found.get("ID")] = found["Parent"]
     return lines, attributes, {parent_of.get(name, name) for name in coding} - {""}
 
 

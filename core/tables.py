@@ -329,7 +329,7 @@ def read_columns(
         names = [name.strip().strip('"') for name in header.split(delimiter)]
         if len(names) > MOST_NAMED:
             raise InputError(
-                f"{what}: the first line of {path} has {len(names):,} names; is it the file that was meant?"
+                f"{what}: the first line of {path} has {len(names):,} names; give the table that was meant"
             )
         missing = [name for name in columns if name not in names]
         if missing:
@@ -361,7 +361,7 @@ def read_columns(
                 piece = piece[[names.index(name) for name in wanted]].set_axis(wanted, axis=1).apply(unescape_cells)
                 rows += len(piece)
                 if most is not None and rows > most:
-                    raise InputError(f"{what}: {path} has more than {most:,} rows; is it the file that was meant?")
+                    raise InputError(f"{what}: {path} has more than {most:,} rows; give the table that was meant")
                 pieces.append(piece if keep is None else piece[keep(piece)])
         except (ValueError, pd.errors.ParserError) as error:
             raise InputError(f"{what}: {path} is not a table ({' '.join(str(error).split())})") from None

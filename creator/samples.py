@@ -83,8 +83,8 @@ def read_samples(path: Path, tracks: Sequence[str]) -> tuple[Sample, ...]:
         lines = [(number, line.rstrip("\r\n")) for number, line in some]
     if len(lines) > MOST_LINES:
         raise InputError(
-            f"samples: {show_value(path, PATH_LENGTH)} has more than {MOST_LINES:,} lines; is it the file that was "
-            "meant?"
+            f"samples: {show_value(path, PATH_LENGTH)} has more than {MOST_LINES:,} lines; give the table that "
+            "was meant"
         )
     lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
     try:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from core import scores
 from core.checkpoints import read_log
-from core.files import MOST_NAMED, remove_leftovers, unescape_cells, write_csv
+from core.files import MOST_NAMED, count_columns, remove_leftovers, unescape_cells, write_csv
 from lcre import check
 from lcre.hold_out import WAYS
 
@@ -283,8 +283,7 @@ def read_finished(folder: Path, fold, gene_ids: np.ndarray) -> tuple[pd.DataFram
     """
     path, needed = folder / "predictions.csv", ["probability", *BASELINES]
     numbers = [*needed, *LATER_BASELINES]
-    content = path.read_bytes() if path.is_file() else b""
-    if not content.endswith(b"\n") or content.partition(b"\n")[0].count(b",") >= MOST_NAMED:
+    if not path.is_file() or not path.read_bytes().endswith(b"\n") or count_columns(path) > MOST_NAMED:
         return None
     missing = dict.fromkeys(numbers, [""])  # a gene may be called NA
     try:

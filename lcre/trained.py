@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from core import InputError, examples, show_value
-from core.files import MOST_NAMED, hash_file, unescape_cells
+from core.files import MOST_NAMED, count_columns, hash_file, unescape_cells
 from lcre import records
 from lcre.hold_out import way_of
 from lcre.results import LOG_COLUMNS, RESULT_COLUMNS
@@ -177,10 +177,8 @@ def read_columns(path: Path, columns: Iterable[str], numbers: Sequence[str] = ()
     try:
         if not path.is_file():
             raise ValueError("it is not a file")
-        with open(path, "rb") as file:
-            names = file.readline().count(b",") + 1
-        if names > MOST_NAMED:
-            raise ValueError(f"its line of names has {names:,}")
+        if count_columns(path) > MOST_NAMED:
+            raise ValueError(f"its line of names has {count_columns(path):,}")
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", nrows=MOST_ROWS + 1)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("its rows have more cells than its line of names")

@@ -177,7 +177,7 @@ def test_a_table_of_families_has_no_more_rows_than_a_genome_has_genes(tmp_path, 
     monkeypatch.setattr("lcre.families.MOST_ROWS", 2)
     with pytest.raises(InputError) as error:
         read_families(path)
-    assert one_line(error) == f"FAMILIES: {path} has more than 2 rows; is it the file that was meant?"
+    assert one_line(error) == f"FAMILIES: {path} has more than 2 rows; give the table that was meant"
 
 
 def test_ids_of_families_are_bridged():

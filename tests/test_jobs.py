@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from builders import LONG, is_running, read_numbers
 
+from core import InputError
+from core.executor import find_scheduler
+
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = [
     "--dataset",
@@ -229,5 +232,11 @@ def test_dask_scores_genes_as_one_process_does(one_job, tmp_path):
             done = subprocess.run([*command, path, *flags], env=os.environ | ONE_THREAD, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             assert ("batches side by side: on the 2 workers of the Dask cluster" in done.stdout) == (name == "dask")
+        from distributed import Client
+
+        with Client(address, set_as_default=False) as client:
+            worker = next(iter(client.nthreads()))
+        with pytest.raises(InputError, match=f"{worker} is a Worker of Dask; give the address that 'dask scheduler'"):
+            find_scheduler(worker)
     assert (tmp_path / "one.csv").read_text().count("\n") > 4000
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "dask.csv").read_bytes()

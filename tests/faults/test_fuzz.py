@@ -91,7 +91,12 @@ FOUND = {  # by fuzzing: reader, file name, content, what the message says
         "not finite numbers",
     ),
     "pairs of 5,000 columns": (
-        *("pairs", "a.tsv", corpus.pairs().replace(b"\n", b"\tx" * 5000 + b"\n", 1), "names; is it the file"),
+        *(
+            "pairs",
+            "a.tsv",
+            corpus.pairs().replace(b"\n", b"\tx" * 5000 + b"\n", 1),
+            "names; give the table that was meant",
+        ),
     ),
     "a performance log of 5,000 columns": (
         *(
